@@ -1,0 +1,62 @@
+# The commands of this repository; `make help` lists them.
+#
+# Variables: ARGS="..." is passed on to the harness or to pytest. ASTERISK_SOURCE=<directory or
+# tarball> or ASTERISK_RELEASE=<version> choose the Asterisk that is built; give them to demo and
+# test as well, or export them.
+
+PYTHON ?= python3
+VENV := .venv
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help deps ensure-deps build demo test lint patches clean distclean
+
+help: ## list these targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | \
+		awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
+
+deps: ## install what is missing on this machine, or say what and how
+	@ci/deps.sh install
+
+# For the targets below: what they can do without is only warned about.
+ensure-deps:
+	@ci/deps.sh ensure
+
+$(INSTALLED): pyproject.toml | ensure-deps
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "Python 3.10 or newer is needed; name one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@echo "installing Python packages into $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/pip install -qq --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+build: ensure-deps $(INSTALLED) ## build Asterisk, patched and stock, into build/
+	@$(VENV)/bin/python -m harness.asterisk.build \
+		$(if $(ASTERISK_SOURCE),--source '$(ASTERISK_SOURCE)') \
+		$(if $(ASTERISK_RELEASE),--release '$(ASTERISK_RELEASE)')
+
+demo: build ## speech with marks on a real call, patched beside stock
+	@$(VENV)/bin/harness demo $(ARGS)
+
+test: build ## all tests: C natively, Python, and real calls
+	@$(MAKE) --no-print-directory -C asterisk-module test
+	@mkdir -p out
+	@$(VENV)/bin/pytest --junitxml=out/junit.xml $(ARGS)
+
+lint: $(INSTALLED) ## ruff and mypy
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+
+patches: build ## write the patch series anew from asterisk-module/
+	@$(VENV)/bin/python -m harness.asterisk.patches
+
+clean: ## remove what was built, but not what was downloaded
+	@for entry in build/* out; do \
+		[ "$$entry" = build/downloads ] || rm -rf "$$entry"; \
+	done
+	@find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+distclean: clean ## remove downloads and the Python environment, too
+	@rm -rf build $(VENV) *.egg-info

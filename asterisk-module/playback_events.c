@@ -1,0 +1,228 @@
+/*
+ * Asterisk -- An open source telephony toolkit.
+ *
+ * Playback acknowledgements for chan_websocket.
+ *
+ * This program is free software, distributed under the terms of
+ * the GNU General Public License Version 2. See the LICENSE file
+ * at the top of the source tree.
+ */
+
+/*!
+ * \file
+ * \brief Commands parsed and events formatted, plain text and JSON
+ *
+ * Standard C only, without asterisk.h: it is built, tested and fuzzed alone too.
+ */
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "playback_events.h"
+
+/*! \brief An event while it is written */
+struct text {
+	char *buffer;
+	size_t size;
+	/*! Bytes the text needs, which may be more than fit */
+	size_t length;
+	int json;
+};
+
+static void __attribute__((format(printf, 2, 3))) put(struct text *text,
+	const char *format, ...)
+{
+	size_t room = text->length < text->size ? text->size - text->length : 0;
+	va_list args;
+	int written;
+
+	va_start(args, format);
+	written = vsnprintf(room ? text->buffer + text->length : NULL, room, format, args);
+	va_end(args);
+	text->length += written > 0 ? (size_t) written : 0;
+}
+
+/*! \brief A JSON string (RFC 8259); bytes from 0x80 on are UTF-8 already and stay */
+static void put_string(struct text *text, const char *string)
+{
+	const unsigned char *byte;
+
+	put(text, "\"");
+	for (byte = (const unsigned char *) string; *byte; byte++) {
+		if (*byte == '"' || *byte == '\\') {
+			put(text, "\\%c", *byte);
+		} else if (*byte < 0x20) {
+			put(text, "\\u%04x", *byte);
+		} else {
+			put(text, "%c", *byte);
+		}
+	}
+	put(text, "\"");
+}
+
+static void begin(struct text *text, char *buffer, size_t size,
+	const struct playback_format *format, const char *event)
+{
+	text->buffer = buffer;
+	text->size = size;
+	text->length = 0;
+	text->json = format->json;
+	if (format->json) {
+		put(text, "{\"event\":\"%s\",\"channel_id\":", event);
+		put_string(text, format->channel_id);
+	} else {
+		put(text, "%s", event);
+	}
+}
+
+static size_t end(struct text *text)
+{
+	if (text->json) {
+		put(text, "}");
+	}
+	return text->length < text->size ? text->length : 0;
+}
+
+static void put_name(struct text *text, const char *name)
+{
+	put(text, text->json ? ",\"%s\":" : " %s=", name);
+}
+
+static void put_id(struct text *text, const char *name, const struct playback_id *id)
+{
+	put_name(text, name);
+	if (text->json && !id->is_integer) {
+		put_string(text, id->text);
+	} else {
+		put(text, "%s", id->text);
+	}
+}
+
+static void put_word(struct text *text, const char *name, const char *word)
+{
+	put_name(text, name);
+	put(text, text->json ? "\"%s\"" : "%s", word);
+}
+
+static void put_number(struct text *text, const char *name, uint64_t number)
+{
+	put_name(text, name);
+	put(text, "%" PRIu64, number);
+}
+
+/*! \brief Microseconds, written as milliseconds with three decimals */
+static void put_ms(struct text *text, const char *name, int64_t us)
+{
+	put_name(text, name);
+	put(text, "%" PRId64 ".%03d", us / 1000, (int) (us % 1000));
+}
+
+int playback_id_from_plain(struct playback_id *id, const char *arguments)
+{
+	static const char name[] = "id=";
+	const char *character;
+
+	if (!arguments || strncmp(arguments, name, sizeof(name) - 1)) {
+		return -1;
+	}
+	arguments += sizeof(name) - 1;
+	for (character = arguments; *character; character++) {
+		if (*character <= ' ' || *character > '~') {
+			return -1;
+		}
+	}
+	return playback_id_from_string(id, arguments);
+}
+
+int playback_id_from_string(struct playback_id *id, const char *text)
+{
+	size_t length = strlen(text);
+
+	if (!length || length > PLAYBACK_ID_MAX) {
+		return -1;
+	}
+	id->is_integer = 0;
+	memcpy(id->text, text, length + 1);
+	return 0;
+}
+
+void playback_id_from_integer(struct playback_id *id, intmax_t number)
+{
+	id->is_integer = 1;
+	snprintf(id->text, sizeof(id->text), "%" PRIdMAX, number);
+}
+
+const char *playback_reason(enum playback_outcome outcome)
+{
+	switch (outcome) {
+	case PLAYBACK_FLUSHED:
+		return "flush";
+	case PLAYBACK_HUNGUP:
+		return "hangup";
+	case PLAYBACK_LIMIT:
+		return "limit";
+	case PLAYBACK_DIRECTION:
+		return "direction";
+	case PLAYBACK_WAITING:
+	case PLAYBACK_PLAYED:
+		break;
+	}
+	return NULL;
+}
+
+size_t playback_event_mark(char *buffer, size_t size,
+	const struct playback_format *format, const struct playback_id *id,
+	const struct playback_mark *mark, int64_t at_us)
+{
+	const char *reason = playback_reason(mark->outcome);
+	struct text text;
+
+	begin(&text, buffer, size, format, reason ? "MARK_DISCARDED" : "MARK_PLAYED");
+	put_id(&text, "id", id);
+	if (reason) {
+		put_word(&text, "reason", reason);
+	}
+	if (format->json) {
+		put_id(&text, "correlation_id", id);
+		put_number(&text, "offset", mark->offset);
+		if (!reason) {
+			put_ms(&text, "played_ms", mark->media_ns / 1000);
+			put_number(&text, "dropped", mark->dropped);
+		}
+		put_ms(&text, "at", at_us);
+	}
+	return end(&text);
+}
+
+size_t playback_event_error(char *buffer, size_t size,
+	const struct playback_format *format, const char *command,
+	const struct playback_id *id, const char *error)
+{
+	struct text text;
+
+	begin(&text, buffer, size, format, "ERROR");
+	if (format->json) {
+		put_name(&text, "error_text");
+		put_string(&text, error);
+		if (command) {
+			put_name(&text, "command");
+			put_string(&text, command);
+		}
+		if (id) {
+			put_id(&text, "id", id);
+		}
+	} else {
+		/* Written as the driver writes it: colons, and the free text at the end */
+		put(&text, " channel_id:%s", format->channel_id);
+		if (command) {
+			put(&text, " command:%s", command);
+		}
+		if (id) {
+			put(&text, " id:%s", id->text);
+		}
+		put(&text, " error_text:%s", error);
+	}
+	return end(&text);
+}

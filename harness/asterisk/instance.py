@@ -1,0 +1,420 @@
+"""A running Asterisk of the harness's own: started, looked after, and stopped for certain.
+
+It shares nothing with another Asterisk of the machine, or with another run of the harness:
+
+* Each instance has a loopback address of its own (all of 127.0.0.0/8 is loopback on Linux), on
+  which it listens for SIP, HTTP and RTP. So no port of two instances can collide, and a packet
+  capture of ``host <address>`` holds one instance's traffic and nobody else's. The address is
+  reserved by an abstract unix socket of that name, which the kernel gives back when the harness
+  ends in whichever way.
+* The SIP and HTTP ports are asked from the kernel on that address. Only a socket bound to *all*
+  addresses could take one in between: then another start is made with new ports. For RTP,
+  Asterisk itself tries port after port until one can be bound.
+* Configuration, logs and state are in the folder given, and the control socket in a temporary one.
+
+The process is a session of its own, so that Ctrl-C reaches the harness alone, which then stops it;
+the kernel kills it if the harness ends without having been able to.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+
+from harness.asterisk.build import Build
+from harness.asterisk.configuration import (
+    CONNECTION_VARIABLE,
+    Directories,
+    Extension,
+    Network,
+    configuration_files,
+    extensions_conf,
+    websocket_client_conf,
+)
+from harness.asterisk.console import Console
+from harness.child_process import die_with_parent
+from harness.errors import EnvironmentFault, HarnessFault
+
+BOOT_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 5.0
+"""for each of: stopping when asked, SIGTERM, SIGKILL"""
+CONNECTION_TIMEOUT_S = 5.0
+CALLS_END_TIMEOUT_S = 2.0
+"""for calls that have been hung up to be gone from Asterisk"""
+
+_MODULE = "chan_websocket.so"
+_REQUIRED_MODULES = (
+    _MODULE,
+    "app_dial.so",
+    "bridge_simple.so",
+    "chan_pjsip.so",
+    "func_channel.so",
+    "func_global.so",
+    "pbx_config.so",
+    "res_pjsip_endpoint_identifier_ip.so",
+    "res_pjsip_sdp_rtp.so",
+    "res_pjsip_session.so",
+    "res_rtp_asterisk.so",
+    "res_timing_timerfd.so",
+    "res_websocket_client.so",
+)
+_START_ATTEMPTS = 3
+# The longest name a unix socket can have on Linux (sun_path less its final zero).
+_SOCKET_NAME_MAX = 107
+
+
+class AsteriskEnded(HarnessFault):
+    """Asterisk ended by itself. Whether that is a crash, and of what, its log must say."""
+
+    kind = "Asterisk ended"
+
+
+class _PortTaken(Exception):
+    """Somebody bound a port between our asking for it and Asterisk's binding it."""
+
+
+class Instance:
+    """Asterisk, as a context manager: entering starts it, leaving stops it.
+
+    Enter it in the main thread: the kernel ties its life to the thread that started it.
+    """
+
+    def __init__(
+        self,
+        build: Build,
+        folder: Path,
+        extensions: Sequence[Extension] = (),
+        module: Path | None = None,
+        arguments: Sequence[str] = (),
+    ) -> None:
+        """``module`` is the chan_websocket.so to begin with, by default the build's patched one.
+
+        ``arguments`` go to Asterisk: ``-ddd`` for debug messages, which cost time, so that a
+        measurement should do without.
+        """
+        self._build = build
+        self.folder = folder.resolve()
+        self._extensions = extensions
+        self._module = module or build.patched_module
+        self._arguments = arguments
+        self._process: subprocess.Popen[bytes] | None = None
+        self._resources = ExitStack()
+        self.ari_password = secrets.token_hex(16)
+        self.boot_seconds = 0.0
+        """how long it took from start to fully booted"""
+
+    # Set by __enter__.
+    network: Network
+    console: Console
+
+    @property
+    def pid(self) -> int:
+        """Of the Asterisk process."""
+        assert self._process is not None, "not started"
+        return self._process.pid
+
+    @property
+    def log(self) -> Path:
+        """Asterisk's log file."""
+        return self.folder / "log" / "asterisk.log"
+
+    def __enter__(self) -> Instance:
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            # Whatever else failed: when Asterisk is gone, that is the reason to name. Not instead
+            # of Ctrl-C, though.
+            if error is None or isinstance(error, Exception):
+                self.check_alive()
+        finally:
+            self.stop()
+
+    # --- What can be done with a running one ---
+
+    def use_application(self, uri: str) -> None:
+        """Have calls with an outgoing connection connect to ``uri`` from now on."""
+        self._write("websocket_client.conf", websocket_client_conf(uri))
+        self.console.run("module reload res_websocket_client.so")
+
+    def use_extensions(self, extensions: Sequence[Extension]) -> None:
+        """Replace the dialplan's extensions."""
+        self._write("extensions.conf", extensions_conf(extensions))
+        self.console.run("dialplan reload")
+
+    def use_module(self, module: Path) -> None:
+        """Exchange chan_websocket.so for another variant of it, once no call uses it any more.
+
+        Done without a restart, so that everything else of a comparison stays the same process.
+        """
+        # The driver does not count its channels as users of the module: Asterisk would unload it
+        # under a call, and crash.
+        self._wait_for_no_call()
+        self.console.run(f"module unload {_MODULE}")
+        if mapped := self._mapped_modules():
+            raise HarnessFault(
+                f"{_MODULE} is still mapped ({', '.join(mapped)}) after it was unloaded",
+                f"Asterisk may have refused to: see {self.log}.",
+            )
+        self._install_module(module)
+        self.console.run(f"module load {_MODULE}")
+        self._check_modules([_MODULE])
+
+    def connection_uri(self, call_id: str, timeout_s: float = CONNECTION_TIMEOUT_S) -> str:
+        """Where the application is to connect for the SIP call ``call_id``, once it is dialled.
+
+        For extensions with an incoming connection. Blocks: use a thread beside an event loop.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            output = self.console.run("dialplan show globals")
+            for line in output.splitlines():
+                name, _, value = line.strip().partition("=")
+                if name == f"{CONNECTION_VARIABLE}_{call_id}":
+                    return self.network.media_uri(value)
+            self.check_alive()
+            if time.monotonic() > deadline:
+                raise HarnessFault(
+                    f"Asterisk did not wait for a media connection for the call {call_id}"
+                    f" within {timeout_s:g} s",
+                    f"Is its extension one with an incoming connection? See {self.log}.",
+                )
+
+    def check_alive(self) -> None:
+        """Raise AsteriskEnded, with the end of the log, if the process is gone."""
+        assert self._process is not None, "not started"
+        code = self._process.poll()
+        if code is None:
+            return
+        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
+        cores = ", ".join(str(core) for core in self.folder.glob("core*"))
+        raise AsteriskEnded(
+            f"Asterisk {self._build.version} (process {self._process.pid}) {how}"
+            + (f"; core dump: {cores}" if cores else ""),
+            f"The end of its log:{_tail(self.log)}{_tail(self._output)}",
+        )
+
+    def stop(self) -> None:
+        """Stop it, asking first. May be called at any time, and again."""
+        try:
+            self._end_process()
+        finally:
+            self._resources.close()
+
+    # --- Starting and stopping ---
+
+    @property
+    def _output(self) -> Path:
+        """What Asterisk writes to its standard output: what it says before it has a log."""
+        return self.folder / "log" / "asterisk-output.log"
+
+    @property
+    def _modules(self) -> Path:
+        return self.folder / "modules"
+
+    def _start(self) -> None:
+        address = self._resources.enter_context(_reserved_address())
+        run = Path(self._resources.enter_context(tempfile.TemporaryDirectory(prefix="asterisk-")))
+        control_socket = run / "asterisk.ctl"
+        if len(str(control_socket)) > _SOCKET_NAME_MAX:
+            raise EnvironmentFault(
+                f"the temporary directory's path is too long for a unix socket: {control_socket}",
+                "Set TMPDIR to a shorter one.",
+            )
+        self.directories = Directories(
+            configuration=self.folder / "etc",
+            state=self.folder / "state",
+            run=run,
+            log=self.folder / "log",
+            modules=self._modules,
+            data=self._build.data_dir,
+        )
+        d = self.directories
+        for directory in (d.configuration, d.state / "keys", d.log, d.modules):
+            directory.mkdir(parents=True, exist_ok=True)
+        self._link_modules()
+        self._install_module(self._module)
+        self._write("extensions.conf", extensions_conf(self._extensions))
+        # Port 9 (discard) has nobody listening: calls fail clearly until use_application is called.
+        self._write("websocket_client.conf", websocket_client_conf(f"ws://{address}:9/"))
+        self.console = Console(
+            self._build.binary, d.configuration / "asterisk.conf", control_socket
+        )
+        for _ in range(_START_ATTEMPTS):
+            self.network = Network(
+                address=address,
+                sip_port=_free_port(address, socket.SOCK_DGRAM),
+                http_port=_free_port(address, socket.SOCK_STREAM),
+            )
+            try:
+                self._boot()
+                return
+            except _PortTaken as taken:
+                reason = taken
+                self._end_process()
+        raise EnvironmentFault(
+            f"Asterisk could not bind its ports on {address} in {_START_ATTEMPTS} attempts:"
+            f" {reason}",
+            f"See {self.log}.",
+        )
+
+    def _boot(self) -> None:
+        for name, text in configuration_files(
+            self.directories, self.network, self.ari_password
+        ).items():
+            self._write(name, text)
+        started = time.monotonic()
+        with self._output.open("ab") as output:
+            self._process = subprocess.Popen(
+                [
+                    str(self._build.binary),
+                    "-f",  # in the foreground
+                    "-g",  # dump core on a crash
+                    *("-C", str(self.directories.configuration / "asterisk.conf")),
+                    *self._arguments,
+                ],
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=die_with_parent,
+            )
+        self.console.wait_fully_booted(self.check_alive, BOOT_TIMEOUT_S)
+        self.boot_seconds = time.monotonic() - started
+        self._check_modules(_REQUIRED_MODULES)
+        self._check_ports()
+
+    def _wait_for_no_call(self) -> None:
+        deadline = time.monotonic() + CALLS_END_TIMEOUT_S
+        while "WebSocket/" in (channels := self.console.run("core show channels concise")):
+            if time.monotonic() > deadline:
+                raise HarnessFault(
+                    f"calls are still up after {CALLS_END_TIMEOUT_S:g} s, and use {_MODULE}",
+                    f"End them first: {channels}",
+                )
+
+    def _end_process(self) -> None:
+        process = self._process
+        if process is None or process.poll() is not None:
+            return
+
+        def ask() -> None:
+            # It may be hung, or not listen yet: the next step is harder.
+            with suppress(HarnessFault):
+                self.console.run("core stop now", STOP_TIMEOUT_S)
+
+        for step in (ask, process.terminate, process.kill):
+            step()
+            try:
+                process.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                continue
+            if step is ask and process.returncode != 0:
+                self.check_alive()  # a crash on the way out is a crash, too
+            return
+        raise HarnessFault(
+            f"Asterisk (process {process.pid}) could not be ended", "Even SIGKILL did not end it."
+        )
+
+    def _check_ports(self) -> None:
+        """Raise _PortTaken if SIP or HTTP is not where it was told to be."""
+        sip = f"{self.network.address}:{self.network.sip_port}"
+        http = self.network.http_authority
+        if sip not in self.console.run("pjsip show transports"):
+            raise _PortTaken(f"SIP is not on {sip}")
+        if http not in self.console.run("http show status"):
+            raise _PortTaken(f"HTTP is not on {http}")
+
+    # --- Files ---
+
+    def _write(self, name: str, text: str) -> None:
+        (self.directories.configuration / name).write_text(text)
+
+    def _link_modules(self) -> None:
+        """Fill the instance's own module folder with links, so that one module can be exchanged."""
+        for module in self._build.module_dir.glob("*.so"):
+            link = self._modules / module.name
+            if module.name != _MODULE and not link.is_symlink():
+                link.symlink_to(module)
+
+    def _install_module(self, module: Path) -> None:
+        # By rename, never written over: a running process may have the old file mapped.
+        copy = self._modules / f"{_MODULE}.new"
+        shutil.copyfile(module, copy)
+        copy.rename(self._modules / _MODULE)
+
+    def _mapped_modules(self) -> list[str]:
+        """The variants of chan_websocket.so that the process has mapped, by its own account."""
+        maps = Path(f"/proc/{self.pid}/maps").read_text().splitlines()
+        return sorted({line.split(maxsplit=5)[5] for line in maps if _MODULE in line})
+
+    def _check_modules(self, names: Sequence[str]) -> None:
+        running = {
+            line.split()[0]
+            for line in self.console.run("module show").splitlines()
+            if " Running " in line
+        }
+        if missing := [name for name in names if name not in running]:
+            raise HarnessFault(
+                f"modules of Asterisk are not running: {', '.join(missing)}",
+                f"Built at {self._build.module_dir}? The end of the log:{_tail(self.log)}",
+            )
+
+
+@contextmanager
+def _reserved_address() -> Iterator[str]:
+    """A loopback address that no other run of the harness has, for as long as the context lasts."""
+    while True:
+        # Not 127.0.x.x: machines have services of their own there, such as 127.0.0.53.
+        address = ".".join(["127", *(str(random.randint(1, 254)) for _ in range(3))])
+        reservation = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        with reservation:
+            try:
+                # The leading zero makes the name abstract: no file, and gone with the process.
+                reservation.bind(f"\0playback-marks-harness/{address}")
+            except OSError:
+                continue
+            yield address
+            return
+
+
+def _free_port(address: str, kind: socket.SocketKind) -> int:
+    with socket.socket(socket.AF_INET, kind) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError as error:
+            raise EnvironmentFault(
+                f"cannot bind a port on the loopback address {address}: {error}",
+                "The harness needs the whole of 127.0.0.0/8, as the loopback interface has it"
+                " on Linux by default.",
+            ) from error
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _tail(log: Path, lines: int = 15) -> str:
+    if not log.exists():
+        return ""
+    last = log.read_text(errors="backslashreplace").splitlines()[-lines:]
+    return "".join(f"\n    {line}" for line in last)

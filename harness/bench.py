@@ -1,0 +1,203 @@
+"""The test bench: one Asterisk, and calls placed on it with both of their legs measured.
+
+    with bench(folder) as b:
+        async with b.call("greeting", Extension("call")) as call:
+            await call.session.send_media(speech)
+            await call.session.mark("m1")
+            await call.session.wait_event("MARK_PLAYED", id="m1")
+        print(call.result.verdict)
+
+A call's folder holds its capture, the WebSocket's messages, SIPp's log, the timeline and the
+verdict; the bench's folder holds Asterisk's configuration and log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.asterisk.build import Build
+from harness.asterisk.configuration import Extension
+from harness.asterisk.instance import Instance
+from harness.call.sipp import CallRequest, SipCall, place_calls
+from harness.capture.dissect import timeline_from_sockets
+from harness.capture.rtp_socket import RtpSocket
+from harness.capture.saved import (
+    CAPTURE_FILE,
+    CapturedCall,
+    save_captured_call,
+    save_timeline,
+)
+from harness.capture.tcpdump import Tcpdump, capture_possible
+from harness.capture.timeline import ULAW, Codec
+from harness.errors import HarnessFault, InputFault
+from harness.judge.judge import Bounds, CallVerdict, judge
+from harness.report.call_files import write_call_files
+from harness.websocket.client import MediaServer, MediaSession, connect, serve
+
+CODECS = {codec.name: codec for codec in (ULAW,)}
+"""What can be judged so far, by Asterisk's name"""
+
+_LAG_INTERVAL_S = 0.005
+_SOCKET_ERROR_NS = 200_000
+"""of a time the client takes itself, beside its event loop's lag: the way from the kernel up"""
+
+
+@dataclass
+class LiveCall:
+    """A call that is up. Its result is there when the call's block has been left."""
+
+    name: str
+    folder: Path
+    sip: SipCall
+    session: MediaSession
+    rtp: RtpSocket
+    failures: list[str] = field(default_factory=list)
+    """after the call: each mark that did not pass, as text"""
+    _result: CallVerdict | None = field(default=None, repr=False)
+
+    @property
+    def result(self) -> CallVerdict:
+        """The judge's verdicts of this call."""
+        if self._result is None:
+            raise HarnessFault(f"the call {self.name} has not been judged: it was not completed")
+        return self._result
+
+
+class Bench:
+    """An Asterisk that calls can be placed on, also several at once. Made by `bench`."""
+
+    def __init__(self, instance: Instance, folder: Path, captures: bool) -> None:
+        self.instance = instance
+        self.folder = folder
+        self.captures = captures
+        """whether packets can be captured; if not, socket time stamps are the ruler"""
+        self._extensions: dict[str, Extension] = {}
+        self._setting_up = asyncio.Lock()
+
+    @asynccontextmanager
+    async def call(
+        self, name: str, extension: Extension, bounds: Bounds | None = None
+    ) -> AsyncIterator[LiveCall]:
+        """A call, answered and with its media connection open; judged when the block is left.
+
+        Whichever side has not hung up by then does so. ``name`` names the call's folder.
+        """
+        codec = codec_named(extension.codec)
+        folder = self.folder / re.sub(r"[^\w.-]+", "_", name)
+        folder.mkdir(parents=True, exist_ok=True)
+        async with AsyncExitStack() as stack:
+            rtp = stack.enter_context(RtpSocket())
+            server = await stack.enter_async_context(serve())
+            port = int(server.uri.rstrip("/").rpartition(":")[2])
+            application_is_server = extension.connection == "outgoing"
+            if not application_is_server:
+                port = self.instance.network.http_port
+            capture = None
+            if self.captures:
+                capture = stack.enter_context(
+                    Tcpdump(folder / CAPTURE_FILE, udp_ports=[rtp.port], tcp_ports=[port])
+                )
+            lag = stack.enter_context(_event_loop_lag())
+            # One at a time: where Asterisk connects to is the same setting for all calls.
+            async with self._setting_up:
+                sip, session = await self._place(stack, extension, server, rtp.port, folder)
+            call = LiveCall(name, folder, sip, session, rtp)
+            yield call
+            await sip.hang_up()
+            await session.wait_closed()
+            end_ns = time.time_ns()
+            if capture is not None:
+                summary = capture.stop()
+                captured = CapturedCall(
+                    codec,
+                    rtp_port=rtp.port,
+                    websocket_port=port,
+                    application_is_server=application_is_server,
+                    error_ns=summary.error_ns,
+                    dropped=summary.dropped,
+                )
+                save_captured_call(folder, captured)
+                timeline = captured.timeline(summary.path)
+            else:
+                rtp.close()
+                timeline = timeline_from_sockets(
+                    codec,
+                    rtp.packets,
+                    session.messages,
+                    error_ns=_SOCKET_ERROR_NS + lag.worst_ns,
+                    end_ns=end_ns,
+                    dropped=rtp.dropped,
+                )
+                save_timeline(folder, timeline)
+            call._result = judge(timeline, bounds)
+            call.failures = write_call_files(folder, timeline, call._result)
+
+    async def _place(
+        self,
+        stack: AsyncExitStack,
+        extension: Extension,
+        server: MediaServer,
+        rtp_port: int,
+        folder: Path,
+    ) -> tuple[SipCall, MediaSession]:
+        """Dial; the call when it is answered and its media connection, open."""
+        self._extensions[extension.name] = extension
+        self.instance.use_extensions(list(self._extensions.values()))
+        self.instance.use_application(server.uri)
+        network = self.instance.network
+        request = CallRequest(extension.name, "127.0.0.1", rtp_port, extension.codec)
+        [sip] = await stack.enter_async_context(
+            place_calls(network.address, network.sip_port, [request], folder)
+        )
+        if extension.connection == "outgoing":
+            await sip.answered()
+            return sip, await server.accept()
+        uri = await asyncio.to_thread(self.instance.connection_uri, sip.call_id)
+        session = await stack.enter_async_context(connect(uri))
+        await sip.answered()
+        return sip, session
+
+
+def codec_named(name: str) -> Codec:
+    """The codec of Asterisk's name ``name``. Raises InputFault for one that cannot be judged."""
+    if name not in CODECS:
+        raise InputFault(
+            f"calls with the codec {name!r} cannot be judged", f"Use one of {', '.join(CODECS)}."
+        )
+    return CODECS[name]
+
+
+@contextmanager
+def bench(build: Build, folder: Path, module: Path | None = None) -> Iterator[Bench]:
+    """Start an Asterisk for calls, by default with the patched module; stop it on leaving."""
+    with Instance(build, folder, module=module) as instance:
+        yield Bench(instance, folder, captures=capture_possible() is None)
+
+
+@dataclass
+class _Lag:
+    worst_ns: int = 0
+
+
+@contextmanager
+def _event_loop_lag() -> Iterator[_Lag]:
+    """Watch how late the event loop runs what is due."""
+    lag = _Lag()
+
+    async def watch() -> None:
+        while True:
+            due = time.monotonic_ns() + int(_LAG_INTERVAL_S * 1e9)
+            await asyncio.sleep(_LAG_INTERVAL_S)
+            lag.worst_ns = max(lag.worst_ns, time.monotonic_ns() - due)
+
+    task = asyncio.get_running_loop().create_task(watch())
+    try:
+        yield lag
+    finally:
+        task.cancel()

@@ -1,0 +1,176 @@
+"""The caller's RTP port: receives what Asterisk sends, with the kernel's time stamps.
+
+It is the sink of every call (so that Asterisk meets no ICMP error), and the ruler where packets
+may not be captured.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+import socket
+import struct
+import threading
+import time
+from types import TracebackType
+
+from harness.capture.timeline import RtpPacket
+from harness.errors import EnvironmentFault
+
+# Linux numbers (asm-generic/socket.h) of options that Python's socket module does not name.
+_SO_TIMESTAMPNS = 35
+_SO_RXQ_OVFL = 40
+_SO_RCVBUFFORCE = 33
+
+_RECEIVE_BUFFER_BYTES = 8 * 1024 * 1024
+_LARGEST_DATAGRAM = 65535
+_ANCILLARY_BYTES = 256
+_PORT_ATTEMPTS = 50
+
+
+def parse_rtp(time_ns: int, datagram: bytes) -> RtpPacket | None:
+    """The RTP packet in ``datagram`` (RFC 3550); None when it is RTCP or anything else."""
+    if len(datagram) < 12 or datagram[0] >> 6 != 2:
+        return None
+    first, second, sequence, timestamp, ssrc = struct.unpack_from("!BBHII", datagram)
+    if 192 <= second <= 223:  # RTCP's packet types (RFC 5761)
+        return None
+    begin = 12 + 4 * (first & 0x0F)
+    if first & 0x10:  # header extension: a 16-bit profile, then its length in words
+        if len(datagram) < begin + 4:
+            return None
+        begin += 4 + 4 * int.from_bytes(datagram[begin + 2 : begin + 4], "big")
+    end = len(datagram) - (datagram[-1] if first & 0x20 else 0)
+    if begin > end:
+        return None
+    return RtpPacket(time_ns, sequence, timestamp, second & 0x7F, ssrc, datagram[begin:end])
+
+
+class RtpSocket:
+    """A UDP port on 127.0.0.1 whose RTP is collected by a thread until ``close``.
+
+    A context manager. ``port`` is even and ``port + 1`` takes the RTCP (RFC 3550, 11).
+    """
+
+    def __init__(self) -> None:
+        self._rtp, self._rtcp = _bind_pair()
+        self.port: int = self._rtp.getsockname()[1]
+        self._packets: list[RtpPacket] = []
+        self._dropped = 0
+        self._changed = threading.Condition()
+        self._wake_reader, self._wake_writer = socket.socketpair()
+        self._thread = threading.Thread(target=self._receive, name="rtp-socket", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> RtpSocket:
+        return self
+
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def packets(self) -> tuple[RtpPacket, ...]:
+        """What has come so far, in order of arrival."""
+        with self._changed:
+            return tuple(self._packets)
+
+    @property
+    def dropped(self) -> int:
+        """Datagrams that the kernel threw away because the socket's buffer was full."""
+        with self._changed:
+            return self._dropped
+
+    def wait_for_packets(self, count: int, timeout_s: float) -> bool:
+        """Wait until ``count`` packets have come; False when the time was over before."""
+        with self._changed:
+            return self._changed.wait_for(lambda: len(self._packets) >= count, timeout_s)
+
+    def close(self) -> None:
+        """Stop receiving; what has come stays readable. May be called again."""
+        if self._thread.is_alive():
+            with contextlib.suppress(OSError):
+                self._wake_writer.send(b"x")
+            self._thread.join()
+        for open_socket in (self._rtp, self._rtcp, self._wake_reader, self._wake_writer):
+            open_socket.close()
+
+    def _receive(self) -> None:
+        with selectors.DefaultSelector() as selector:
+            for readable in (self._rtp, self._rtcp, self._wake_reader):
+                selector.register(readable, selectors.EVENT_READ)
+            stopping = False
+            while not stopping:
+                ready = [key.fileobj for key, _ in selector.select()]
+                stopping = self._wake_reader in ready
+                # Also when stopping: what the kernel already holds was sent before.
+                self._drain_rtp()
+                _discard(self._rtcp)
+
+    def _drain_rtp(self) -> None:
+        while True:
+            try:
+                datagram, ancillary, _, _ = self._rtp.recvmsg(_LARGEST_DATAGRAM, _ANCILLARY_BYTES)
+            except OSError:  # nothing more to read
+                return
+            time_ns, dropped = _read_ancillary(ancillary)
+            packet = parse_rtp(time_ns, datagram)
+            with self._changed:
+                self._dropped = max(self._dropped, dropped)
+                if packet is not None:
+                    self._packets.append(packet)
+                    self._changed.notify_all()
+
+
+def _bind_pair() -> tuple[socket.socket, socket.socket]:
+    """Two UDP sockets on neighbouring ports, the first even, chosen by the kernel."""
+    for _ in range(_PORT_ATTEMPTS):
+        rtp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        rtcp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with contextlib.suppress(OSError):
+            rtp.bind(("127.0.0.1", 0))
+            port = rtp.getsockname()[1]
+            if port % 2 == 0:
+                rtcp.bind(("127.0.0.1", port + 1))
+                rtp.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+                rtp.setsockopt(socket.SOL_SOCKET, _SO_RXQ_OVFL, 1)
+                _enlarge_receive_buffer(rtp)
+                rtp.setblocking(False)
+                rtcp.setblocking(False)
+                return rtp, rtcp
+        rtp.close()
+        rtcp.close()
+    raise EnvironmentFault(
+        "no pair of free UDP ports on 127.0.0.1 for the caller's RTP and RTCP",
+        "see with 'ss -uln' what holds them",
+    )
+
+
+def _enlarge_receive_buffer(rtp: socket.socket) -> None:
+    try:
+        rtp.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER_BYTES)
+    except OSError:  # only root may pass net.core.rmem_max; the kernel then gives what it allows
+        rtp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
+
+
+def _read_ancillary(ancillary: list[tuple[int, int, bytes]]) -> tuple[int, int]:
+    """The kernel's time stamp in ns and its count of dropped datagrams."""
+    time_ns, dropped = 0, 0
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS:
+            seconds, nanoseconds = struct.unpack("@ll", data[: struct.calcsize("@ll")])
+            time_ns = seconds * 1_000_000_000 + nanoseconds
+        elif level == socket.SOL_SOCKET and kind == _SO_RXQ_OVFL:
+            (dropped,) = struct.unpack("=I", data[:4])
+    # The first datagrams after switching time stamps on may come without one.
+    return time_ns or time.time_ns(), dropped
+
+
+def _discard(rtcp: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while True:
+            rtcp.recv(_LARGEST_DATAGRAM)

@@ -1,0 +1,95 @@
+"""Keeps a call's timeline in a folder, so that it can be judged again.
+
+A captured call is kept as its capture and a small ``call.json`` that says which part of it the call
+is; it is dissected anew each time. A call without a capture is kept as ``timeline.json``.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.capture.dissect import read_capture
+from harness.capture.timeline import Codec, Message, RtpPacket, Ruler, Timeline
+from harness.errors import InputFault
+
+CAPTURE_FILE = "capture.pcap"
+CALL_FILE = "call.json"
+TIMELINE_FILE = "timeline.json"
+
+
+@dataclass(frozen=True)
+class CapturedCall:
+    """Where in a capture a call is; the meaning is that of ``Capture.timeline``'s arguments."""
+
+    codec: Codec
+    rtp_port: int
+    websocket_port: int
+    application_is_server: bool
+    error_ns: int
+    dropped: int
+    client_port: int | None = None
+    media_start: str | None = None
+
+    def timeline(self, capture: Path) -> Timeline:
+        """The call's timeline out of a capture file."""
+        return read_capture(capture).timeline(
+            self.codec,
+            rtp_port=self.rtp_port,
+            websocket_port=self.websocket_port,
+            application_is_server=self.application_is_server,
+            error_ns=self.error_ns,
+            dropped=self.dropped,
+            client_port=self.client_port,
+            media_start=self.media_start,
+        )
+
+
+def save_captured_call(folder: Path, call: CapturedCall) -> None:
+    """Write ``call.json`` beside ``capture.pcap``, which tcpdump wrote into ``folder``."""
+    (folder / CALL_FILE).write_text(json.dumps(asdict(call), indent=2) + "\n")
+
+
+def save_timeline(folder: Path, timeline: Timeline) -> None:
+    """Write ``timeline.json``, for a call without a capture."""
+    (folder / TIMELINE_FILE).write_text(json.dumps(asdict(timeline), default=_encode) + "\n")
+
+
+def load_timeline(folder: Path) -> Timeline:
+    """The timeline saved in ``folder``. Raises InputFault when there is none that can be read."""
+    try:
+        if (folder / CALL_FILE).exists():
+            call = json.loads((folder / CALL_FILE).read_text())
+            codec = Codec(**call.pop("codec"))
+            return CapturedCall(codec=codec, **call).timeline(folder / CAPTURE_FILE)
+        return _timeline(json.loads((folder / TIMELINE_FILE).read_text()))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputFault(
+            f"{folder} holds no saved call that can be read: {error}",
+            f"give the folder of a call, with {CALL_FILE} and {CAPTURE_FILE} or {TIMELINE_FILE}",
+        ) from error
+
+
+def _timeline(saved: dict[str, Any]) -> Timeline:
+    return Timeline(
+        codec=Codec(**saved["codec"]),
+        rtp=tuple(
+            RtpPacket(**{**packet, "payload": base64.b64decode(packet["payload"])})
+            for packet in saved["rtp"]
+        ),
+        messages=tuple(
+            Message(**{**message, "data": base64.b64decode(message["data"])})
+            for message in saved["messages"]
+        ),
+        ruler=Ruler(**saved["ruler"]),
+        end_ns=saved["end_ns"],
+    )
+
+
+def _encode(value: object) -> str:
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    raise TypeError(f"{type(value).__name__} cannot be saved")

@@ -1,0 +1,94 @@
+"""What was on the wire of one call, on one clock: the judge's only input.
+
+All times are integers in nanoseconds of the capture's clock (the kernel's time stamps), so no
+precision is lost in a float of Unix time.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Sender = Literal["application", "asterisk"]
+MessageKind = Literal["text", "binary", "ping", "pong", "close"]
+
+
+@dataclass(frozen=True)
+class RtpPacket:
+    """One RTP packet from Asterisk to the caller (RFC 3550), as it was seen."""
+
+    time_ns: int
+    sequence: int
+    """16 bit, as on the wire"""
+    timestamp: int
+    """32 bit, in units of the RTP clock, as on the wire"""
+    payload_type: int
+    ssrc: int
+    payload: bytes
+
+
+@dataclass(frozen=True)
+class Message:
+    """One complete WebSocket message (RFC 6455), at the time its last byte was seen."""
+
+    time_ns: int
+    sender: Sender
+    kind: MessageKind
+    data: bytes
+
+    @property
+    def text(self) -> str:
+        """The text of a text message; a message that is not valid UTF-8 is shown, not lost."""
+        return self.data.decode("utf-8", "backslashreplace")
+
+    def json(self) -> dict[str, Any] | None:
+        """The object in a JSON text message, None for anything else."""
+        if self.kind != "text" or not self.data.lstrip().startswith(b"{"):
+            return None
+        try:
+            value = json.loads(self.data)
+        except ValueError:
+            return None
+        return value if isinstance(value, dict) else None
+
+
+@dataclass(frozen=True)
+class Ruler:
+    """How well this timeline could be measured."""
+
+    source: Literal["capture", "socket"]
+    """capture: kernel time stamps of one packet capture for both legs; socket: the RTP socket's
+    kernel time stamps and the client's receive time."""
+    error_ns: int
+    """bound of a single time's error, from what the source is and what this run measured"""
+    dropped: int = 0
+    """packets the capture says it lost"""
+
+
+@dataclass(frozen=True)
+class Codec:
+    """How media bytes, samples and RTP time belong together in this call."""
+
+    name: str
+    bytes_per_second: int
+    rtp_clock_hz: int
+    """units of the RTP timestamp a second"""
+    ptime_ms: int
+    silence: int
+    """the byte that pads a partial frame"""
+
+
+ULAW = Codec("ulaw", bytes_per_second=8000, rtp_clock_hz=8000, ptime_ms=20, silence=0xFF)
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """One call: its RTP towards the caller, its WebSocket messages, and how good the ruler was."""
+
+    codec: Codec
+    rtp: tuple[RtpPacket, ...]
+    messages: tuple[Message, ...]
+    ruler: Ruler
+    end_ns: int
+    """until when was listened"""

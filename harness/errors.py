@@ -1,0 +1,41 @@
+"""The three kinds of fault the harness keeps apart, so that nobody debugs the wrong program.
+
+A product fault is not an exception: it is a verdict of the judge.
+"""
+
+from __future__ import annotations
+
+
+class Fault(Exception):
+    """Something went wrong outside the product under test.
+
+    ``what`` says what went wrong and where; ``remedy`` says what the reader can do about it.
+    """
+
+    kind = "fault"
+
+    def __init__(self, what: str, remedy: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.what}" + (f"\n  {self.remedy}" if self.remedy else "")
+
+
+class HarnessFault(Fault):
+    """The harness itself is wrong: a stage it should have reached was not, an invariant broke."""
+
+    kind = "harness fault"
+
+
+class EnvironmentFault(Fault):
+    """The machine lacks something: a package, a privilege, disk space, an engine."""
+
+    kind = "environment fault"
+
+
+class InputFault(Fault):
+    """What the user gave cannot be used: a path, an option, a scenario key."""
+
+    kind = "input fault"

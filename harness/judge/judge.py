@@ -1,0 +1,686 @@
+"""Holds every mark's answer against the audio that left: a timeline in, verdicts out. Pure.
+
+A mark stands at an offset of the application's stream: the count of media bytes sent before it. It
+is due when the last of these bytes that appeared on the wire has finished playing on the media
+clock, or, when nothing before it is left to play, the moment the command itself is there.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Any, Literal
+
+import numpy as np
+
+from harness.capture.timeline import Codec, Message, RtpPacket, Ruler, Timeline
+from harness.judge.locate import Location, locate
+from harness.judge.media_clock import Clocked, PacketSequence, in_order, media_clock
+
+MarkId = str | int
+"""as in the message: a JSON integer stays one, since it must be echoed with the same type"""
+MarkCommand = Literal["MARK", "MARK_MEDIA"]
+Outcome = Literal["played", "discarded"]
+
+_PLAIN_ID = re.compile(r"[!-~]{1,64}")
+
+
+class Verdict(str, Enum):
+    """What the judge says of one mark (see the failure text for why)."""
+
+    PASS = "PASS"
+    EARLY = "EARLY"
+    LATE = "LATE"
+    NEVER = "NEVER"
+    TWICE = "TWICE"
+    UNASKED = "UNASKED"
+    WRONG = "WRONG"
+    INCONCLUSIVE = "INCONCLUSIVE"
+
+
+FAILURES = frozenset(Verdict) - {Verdict.PASS, Verdict.INCONCLUSIVE}
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What is allowed; the ruler's error comes on top of it, on both sides."""
+
+    early_ns: int = 0
+    late_ns: int = 2_000_000
+    slip_ns: int = 10_000_000
+    """a packet sent later than this against the media clock is no ruler"""
+    around_slip_ns: int = 2_000_000
+    """nor are packets of which half are sent later than this"""
+
+
+@dataclass(frozen=True)
+class MarkVerdict:
+    """One mark, or one answer that no mark asked for (then without offset and ``sent_ns``)."""
+
+    id: MarkId
+    command: MarkCommand
+    offset: int | None
+    """bytes of media sent before it"""
+    sent_ns: int | None
+    due_ns: int | None
+    answered_ns: int | None
+    outcome: Outcome | None
+    """how it was answered first"""
+    difference_ns: int | None
+    """answered - due, where it was answered as played"""
+    raw_wire_end_ns: int | None
+    """end of its audio by the moment its last packet was seen, without the media clock"""
+    slip_ns: int | None
+    """of its last packet against the media clock"""
+    audio_end_ns: int | None
+    """end of its audio on the media clock; None when there is none before it"""
+    verdict: Verdict
+    explanation: str
+    """why, in one sentence; empty for PASS"""
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Of the differences (answered - due), in ns."""
+
+    count: int
+    min_ns: int
+    median_ns: int
+    p95_ns: int
+    p99_ns: int
+    max_ns: int
+
+
+@dataclass(frozen=True)
+class PacketPlace:
+    """What the judge knows of one RTP packet, for reports."""
+
+    time_ns: int
+    sequence: int
+    """as on the wire"""
+    location: Location
+    clock: Clocked
+
+
+@dataclass(frozen=True)
+class CallVerdict:
+    """All verdicts of a call, in the order of the marks; unasked answers come last."""
+
+    marks: tuple[MarkVerdict, ...]
+    notes: tuple[str, ...]
+    """what a reader should know besides: losses, malformed commands, bytes that never left"""
+    packets: int
+    lost: int
+    ruler: Ruler
+    bounds: Bounds
+    start_ns: int
+    """time zero of the texts: the first thing on the timeline"""
+    places: tuple[PacketPlace, ...] = field(repr=False)
+    """the packets in the order of their sequence numbers"""
+
+    @property
+    def counts(self) -> dict[Verdict, int]:
+        """How many marks got each verdict."""
+        counter = Counter(mark.verdict for mark in self.marks)
+        return {verdict: counter[verdict] for verdict in Verdict}
+
+    @property
+    def verdict(self) -> Literal["PASS", "FAIL", "INCONCLUSIVE"]:
+        """FAIL when any mark failed, INCONCLUSIVE when any could not be judged or none was set."""
+        if any(mark.verdict in FAILURES for mark in self.marks):
+            return "FAIL"
+        passed = self.marks and all(mark.verdict is Verdict.PASS for mark in self.marks)
+        return "PASS" if passed else "INCONCLUSIVE"
+
+    @property
+    def statistics(self) -> Statistics | None:
+        """Of this call's differences; None when there is none."""
+        return statistics(self.marks)
+
+    def relative_s(self, time_ns: int) -> float:
+        """Seconds since the start of the timeline."""
+        return (time_ns - self.start_ns) / 1e9
+
+    def failure_text(self, mark: MarkVerdict, where: str = "", evidence: str = "") -> str:
+        """Two lines that say what was wrong with a mark and how sure that is.
+
+        ``where`` is what asked for it (scenario.yaml:14), ``evidence`` where to look
+        (timeline.txt:88).
+        """
+        prefix = f"{where}: " if where else ""
+        difference = (
+            f"{mark.difference_ns / 1e6:+.3f} ms; " if mark.difference_ns is not None else ""
+        )
+        lowest = f"{-self.bounds.early_ns / 1e6:+.1f}" if self.bounds.early_ns else "0"
+        return (
+            f'{prefix}mark "{mark.id}" {mark.verdict.value}: {mark.explanation}\n'
+            f"  ({difference}allowed {lowest} .. {self.bounds.late_ns / 1e6:+.1f} ms; "
+            f"ruler +-{_tolerance_ns(self.ruler) / 1e6:.2g} ms; "
+            f"{self.packets} packets, {self.lost} lost)"
+        ) + (f"   {evidence}" if evidence else "")
+
+
+def judge(timeline: Timeline, bounds: Bounds | None = None) -> CallVerdict:
+    """The verdicts of one call."""
+    return _Judge(timeline, bounds or Bounds()).call_verdict()
+
+
+def statistics(marks: Iterable[MarkVerdict]) -> Statistics | None:
+    """Of the differences of the marks whose time could be judged, also of several calls."""
+    timed = {Verdict.PASS, Verdict.EARLY, Verdict.LATE, Verdict.TWICE}
+    differences = [
+        mark.difference_ns
+        for mark in marks
+        if mark.difference_ns is not None and mark.verdict in timed
+    ]
+    if not differences:
+        return None
+    median, p95, p99 = (int(value) for value in np.percentile(differences, [50, 95, 99]))
+    return Statistics(len(differences), min(differences), median, p95, p99, max(differences))
+
+
+# ---- what the messages say -----------------------------------------------------------------------
+
+
+@dataclass
+class _Mark:
+    id: MarkId
+    command: MarkCommand
+    offset: int
+    previous_offset: int
+    """of the mark before it, whichever command"""
+    sent_ns: int
+    answers: list[_Answer] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Answer:
+    id: MarkId
+    command: MarkCommand
+    outcome: Outcome
+    reason: str
+    time_ns: int
+    rank: int
+    """counts the answers of the call"""
+    offset: int | None = None
+    dropped: int = 0
+
+
+@dataclass
+class _Conversation:
+    """The messages of a call, read once."""
+
+    stream: bytes = b""
+    chunk_ends: list[int] = field(default_factory=list)
+    chunk_times: list[int] = field(default_factory=list)
+    marks: list[_Mark] = field(default_factory=list)
+    unasked: list[_Answer] = field(default_factory=list)
+    flushes: list[int] = field(default_factory=list)
+    continues: list[int] = field(default_factory=list)
+    """times of CONTINUE_MEDIA"""
+    closings: list[int] = field(default_factory=list)
+    """times of the commands after which a partial frame waits for no more bytes"""
+    paused: bool = False
+    reported_drops: int = 0
+    """bytes in MEDIA_DROPPED events"""
+    notes: list[str] = field(default_factory=list)
+
+    def sent_ns(self, end: int) -> int | None:
+        """When the last of the first ``end`` bytes was sent."""
+        index = bisect_left(self.chunk_ends, end)
+        return self.chunk_times[index] if end > 0 and index < len(self.chunk_times) else None
+
+
+def _read_conversation(messages: Sequence[Message]) -> _Conversation:
+    talk = _Conversation()
+    chunks: list[bytes] = []
+    received = 0
+    pending: dict[tuple[MarkCommand, MarkId], deque[_Mark]] = defaultdict(deque)
+    answered: dict[tuple[MarkCommand, MarkId], _Mark] = {}
+    answers = 0
+    for message in messages:
+        if message.kind == "binary" and message.sender == "application":
+            chunks.append(message.data)
+            received += len(message.data)
+            talk.chunk_ends.append(received)
+            talk.chunk_times.append(message.time_ns)
+        elif message.kind == "text" and message.sender == "application":
+            mark = _read_command(message, received, talk)
+            if mark is not None:
+                talk.marks.append(mark)
+                pending[mark.command, mark.id].append(mark)
+        elif message.kind == "text":
+            answer = _read_answer(message, answers, talk)
+            if answer is None:
+                continue
+            answers += 1
+            key = (answer.command, answer.id)
+            if pending[key]:
+                answered[key] = pending[key].popleft()
+                answered[key].answers.append(answer)
+            elif key in answered:
+                answered[key].answers.append(answer)
+            else:
+                talk.unasked.append(answer)
+    talk.stream = b"".join(chunks)
+    return talk
+
+
+def _read_command(message: Message, received: int, talk: _Conversation) -> _Mark | None:
+    """The mark that a command of the application sets; other commands are noted in ``talk``."""
+    value = message.json()
+    name, _, argument = message.text.strip().partition(" ")
+    if value is not None:
+        name = str(value.get("command", ""))
+    if name == "FLUSH_MEDIA":
+        talk.flushes.append(message.time_ns)
+    elif name == "PAUSE_MEDIA":
+        talk.paused = True
+    elif name == "CONTINUE_MEDIA":
+        talk.paused = False
+        talk.continues.append(message.time_ns)
+    elif name == "STOP_MEDIA_BUFFERING":
+        talk.closings.append(message.time_ns)
+    before = talk.marks[-1].offset if talk.marks else 0
+    if name == "MARK_MEDIA":
+        # Upstream takes any id, even none, and echoes it.
+        given = value.get("correlation_id") if value is not None else argument
+        talk.closings.append(message.time_ns)
+        return _Mark(_as_id(given), "MARK_MEDIA", received, before, message.time_ns)
+    if name != "MARK":
+        return None
+    mark_id = _json_id(value) if value is not None else _plain_id(argument)
+    if mark_id is None:
+        talk.notes.append(f"malformed MARK, not judged: {message.text!r}")
+        return None
+    talk.closings.append(message.time_ns)
+    return _Mark(mark_id, "MARK", received, before, message.time_ns)
+
+
+def _plain_id(argument: str) -> MarkId | None:
+    name, _, mark_id = argument.partition("=")
+    return mark_id if name == "id" and _PLAIN_ID.fullmatch(mark_id) else None
+
+
+def _json_id(value: dict[str, Any]) -> MarkId | None:
+    mark_id = value.get("id")
+    if isinstance(mark_id, int) and not isinstance(mark_id, bool):
+        return mark_id
+    return mark_id if isinstance(mark_id, str) and 1 <= len(mark_id.encode()) <= 64 else None
+
+
+def _as_id(given: object) -> MarkId:
+    return given if isinstance(given, (str, int)) else ""
+
+
+def _read_answer(message: Message, rank: int, talk: _Conversation) -> _Answer | None:
+    """The answer to a mark that an event of Asterisk is; losses are noted in ``talk``."""
+    fields = message.json()
+    if fields is not None:
+        name = str(fields.get("event", ""))
+    else:
+        name, _, rest = message.text.strip().partition(" ")
+        fields = dict(part.partition("=")[::2] for part in rest.split(" ") if "=" in part)
+        if name == "MEDIA_MARK_PROCESSED":
+            fields = {"correlation_id": rest}
+    if name == "MEDIA_DROPPED":
+        talk.reported_drops += _number(fields.get("bytes")) or 0
+    if name == "MEDIA_MARK_PROCESSED":
+        mark_id = _as_id(fields.get("correlation_id"))
+        return _Answer(mark_id, "MARK_MEDIA", "played", "", message.time_ns, rank)
+    if name not in ("MARK_PLAYED", "MARK_DISCARDED"):
+        return None
+    return _Answer(
+        _as_id(fields.get("id")),
+        "MARK",
+        "played" if name == "MARK_PLAYED" else "discarded",
+        str(fields.get("reason", "")),
+        message.time_ns,
+        rank,
+        _number(fields.get("offset")),
+        _number(fields.get("dropped")) or 0,
+    )
+
+
+def _number(value: object) -> int | None:
+    try:
+        return int(value) if isinstance(value, (str, int)) else None
+    except ValueError:
+        return None
+
+
+# ---- what the wire says --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _AudioEnd:
+    """Where the audio before an offset ended, as far as it appeared on the wire."""
+
+    last: int
+    """offset behind the last byte that appeared"""
+    end_ns: int
+    """on the media clock"""
+    raw_ns: int
+    clock: Clocked
+    certain: bool
+    lost_after: bool
+    """whether RTP was lost right behind it, so that more could have been played"""
+
+
+class _Wire:
+    """The stream's bytes on the wire, searchable by offset."""
+
+    def __init__(self, timeline: Timeline, talk: _Conversation) -> None:
+        self._codec = timeline.codec
+        self.sequence: PacketSequence = in_order(timeline.rtp)
+        payloads = [one.packet.payload for one in self.sequence.packets]
+        locations = locate(payloads, talk.stream, timeline.codec.silence)
+        ready = [
+            _ready_ns(one.packet, where, talk, timeline.codec)
+            for one, where in zip(self.sequence.packets, locations, strict=True)
+        ]
+        clocks = media_clock(self.sequence.packets, timeline.codec, ready)
+        self.places = tuple(
+            PacketPlace(one.packet.time_ns, one.packet.sequence, location, clock)
+            for one, location, clock in zip(self.sequence.packets, locations, clocks, strict=True)
+        )
+        self._pieces = sorted(
+            ((piece, index) for index, where in enumerate(locations) for piece in where.pieces),
+            key=lambda found: found[0].offset,
+        )
+        self._begins = [piece.offset for piece, _ in self._pieces]
+        self._lost_before = [one.lost_before > 0 for one in self.sequence.packets]
+
+    def audio_end(self, offset: int) -> _AudioEnd | None:
+        """The end of the audio before ``offset``; None when none of it appeared."""
+        place = bisect_left(self._begins, offset) - 1
+        if place < 0:
+            return None
+        piece, index = self._pieces[place]
+        packet = self.places[index]
+        last = min(piece.end, offset)
+        played_ns = self._ns(piece.start + last - piece.offset)
+        return _AudioEnd(
+            last,
+            packet.clock.start_ns + played_ns,
+            packet.time_ns + played_ns,
+            packet.clock,
+            packet.location.certain,
+            last < offset and self._loss_behind(place, index),
+        )
+
+    def missing(self, begin: int, end: int) -> int:
+        """How many of the bytes from ``begin`` to ``end`` never appeared."""
+        seen = 0
+        first = max(0, bisect_right(self._begins, begin) - 1)
+        for place in range(first, bisect_left(self._begins, end)):
+            piece, _ = self._pieces[place]
+            seen += max(0, min(piece.end, end) - max(piece.offset, begin))
+        return end - begin - seen
+
+    def loss_within(self, begin: int, end: int) -> bool:
+        """Whether RTP was lost between or behind the pieces that hold these bytes."""
+        first = max(0, bisect_right(self._begins, begin) - 1)
+        last = max(0, bisect_left(self._begins, end) - 1)
+        return any(
+            self._loss_behind(place, self._pieces[place][1])
+            for place in range(first, min(last + 1, len(self._pieces)))
+        )
+
+    def _loss_behind(self, place: int, index: int) -> bool:
+        until = self._pieces[place + 1][1] if place + 1 < len(self._pieces) else None
+        following = self._lost_before[index + 1 : until + 1 if until is not None else None]
+        return any(following)
+
+    def _ns(self, count: int) -> int:
+        return count * 1_000_000_000 // self._codec.bytes_per_second
+
+
+def _ready_ns(packet: RtpPacket, where: Location, talk: _Conversation, codec: Codec) -> int | None:
+    """When the application had sent all that was needed for a packet to be played."""
+    if not where.pieces:
+        return None
+    times = [talk.sent_ns(where.pieces[-1].end), _latest(talk.continues, packet.time_ns)]
+    partial = where.padding or len(packet.payload) * 1000 < codec.bytes_per_second * codec.ptime_ms
+    if partial:
+        times.append(_latest(talk.closings, packet.time_ns))
+    return max((time for time in times if time is not None), default=None)
+
+
+def _latest(times: Sequence[int], until_ns: int) -> int | None:
+    index = bisect_right(times, until_ns)
+    return times[index - 1] if index else None
+
+
+# ---- verdicts ------------------------------------------------------------------------------------
+
+
+class _Judge:
+    def __init__(self, timeline: Timeline, bounds: Bounds) -> None:
+        self._timeline = timeline
+        self._bounds = bounds
+        self._late_ns = bounds.late_ns + _tolerance_ns(timeline.ruler)
+        self._early_ns = bounds.early_ns + _tolerance_ns(timeline.ruler)
+        self._talk = _read_conversation(timeline.messages)
+        self._wire = _Wire(timeline, self._talk)
+        times = [message.time_ns for message in timeline.messages]
+        times += [packet.time_ns for packet in timeline.rtp]
+        self._start_ns = min(times, default=timeline.end_ns)
+        self._last_rtp_ns = max((packet.time_ns for packet in timeline.rtp), default=0)
+
+    def call_verdict(self) -> CallVerdict:
+        verdicts = [self._mark_verdict(mark) for mark in self._talk.marks]
+        for index in _overtaken(self._talk.marks):
+            if verdicts[index].verdict is Verdict.PASS:
+                why = "it was answered after a mark that was sent later"
+                verdicts[index] = replace(verdicts[index], verdict=Verdict.WRONG, explanation=why)
+        verdicts += [self._unasked(answer) for answer in self._talk.unasked]
+        if self._timeline.ruler.dropped:
+            why = f"the ruler lost {self._timeline.ruler.dropped} packets of this call's capture"
+            verdicts = [
+                replace(one, verdict=Verdict.INCONCLUSIVE, explanation=why) for one in verdicts
+            ]
+        return CallVerdict(
+            marks=tuple(verdicts),
+            notes=tuple(self._notes()),
+            packets=len(self._timeline.rtp),
+            lost=self._wire.sequence.lost,
+            ruler=self._timeline.ruler,
+            bounds=self._bounds,
+            start_ns=self._start_ns,
+            places=self._wire.places,
+        )
+
+    def _mark_verdict(self, mark: _Mark) -> MarkVerdict:
+        audio = self._wire.audio_end(mark.offset)
+        due_ns = max(mark.sent_ns, audio.end_ns) if audio else mark.sent_ns
+        first = mark.answers[0] if mark.answers else None
+        played = first is not None and first.outcome == "played"
+        verdict, explanation = self._decide(mark, audio, due_ns)
+        return MarkVerdict(
+            id=mark.id,
+            command=mark.command,
+            offset=mark.offset,
+            sent_ns=mark.sent_ns,
+            due_ns=due_ns,
+            answered_ns=first.time_ns if first else None,
+            outcome=first.outcome if first else None,
+            difference_ns=first.time_ns - due_ns if first and played else None,
+            audio_end_ns=audio.end_ns if audio else None,
+            raw_wire_end_ns=audio.raw_ns if audio else None,
+            slip_ns=audio.clock.slip_ns if audio else None,
+            verdict=verdict,
+            explanation=explanation,
+        )
+
+    def _decide(self, mark: _Mark, audio: _AudioEnd | None, due_ns: int) -> tuple[Verdict, str]:
+        # First what needs no ruler.
+        if len(mark.answers) > 1:
+            times = ", ".join(
+                f"{answer.outcome} {self._at(answer.time_ns)}" for answer in mark.answers
+            )
+            return Verdict.TWICE, f"answered {len(mark.answers)} times: {times}"
+        answer = mark.answers[0] if mark.answers else None
+        if answer and answer.offset is not None and answer.offset != mark.offset:
+            return Verdict.WRONG, (
+                f"the answer says offset {answer.offset}, but "
+                f"{mark.offset} bytes were sent before it"
+            )
+        bent = self._bent(mark, audio)
+        if bent:
+            return Verdict.INCONCLUSIVE, bent
+        if answer is None:
+            return self._unanswered(mark, audio, due_ns)
+        if answer.outcome == "discarded":
+            return self._discarded(mark, answer, due_ns)
+        return self._played(mark, answer, due_ns)
+
+    def _bent(self, mark: _Mark, audio: _AudioEnd | None) -> str:
+        """Why this mark cannot be judged; empty when it can."""
+        if audio is None:
+            lost = mark.offset > 0 and self._wire.sequence.lost > 0
+            return "RTP was lost, and none of its audio was seen" if lost else ""
+        if audio.lost_after:
+            return f"RTP was lost where its audio ends, after byte {audio.last}"
+        if not audio.certain:
+            return "its last packet could be from several places of the stream"
+        if audio.raw_ns <= mark.sent_ns:
+            return ""  # already over when the mark was set, however late the packet was
+        slip_ms, around_ms = audio.clock.slip_ns / 1e6, audio.clock.around_slip_ns / 1e6
+        if audio.clock.slip_ns > self._bounds.slip_ns:
+            return f"the packet its audio ends in was sent {slip_ms:.1f} ms late"
+        if audio.clock.around_slip_ns > self._bounds.around_slip_ns:
+            return f"half of the packets around were sent more than {around_ms:.1f} ms late"
+        return ""
+
+    def _unanswered(self, mark: _Mark, audio: _AudioEnd | None, due_ns: int) -> tuple[Verdict, str]:
+        complete = self._complete(mark)
+        flush_ns = next((time for time in self._talk.flushes if time >= mark.sent_ns), None)
+        since_ns, event = due_ns, "its audio ended" if audio else "it was sent"
+        if flush_ns is not None and (not complete or flush_ns <= due_ns + self._late_ns):
+            if mark.command == "MARK_MEDIA":
+                return Verdict.PASS, ""  # upstream never answers a flushed one
+            since_ns, event = max(due_ns, flush_ns), "it was flushed"
+        elif not complete and not self._flushed_before(mark):
+            if self._talk.paused:
+                return Verdict.INCONCLUSIVE, "media was still paused when listening ended"
+            if self._timeline.end_ns - self._last_rtp_ns < 5 * self._ptime_ns:
+                return Verdict.INCONCLUSIVE, "listening ended while its audio was still to come"
+            event = "the last of its audio that was seen" if audio else "it was sent"
+        listened_ns = self._timeline.end_ns - since_ns
+        listened = f"{listened_ns / 1e9:.3f} s after {event} at {self._at(since_ns)}"
+        if listened_ns <= self._late_ns:
+            return Verdict.INCONCLUSIVE, f"listening ended {listened}, which is too early"
+        return Verdict.NEVER, f"not answered; listened until {listened}"
+
+    def _discarded(self, mark: _Mark, answer: _Answer, due_ns: int) -> tuple[Verdict, str]:
+        said = f"discarded at {self._at(answer.time_ns)} (reason {answer.reason or 'not given'})"
+        played = self._complete(mark)
+        over = played and due_ns + self._late_ns < answer.time_ns
+        if answer.reason == "flush":
+            asked = any(mark.sent_ns <= time <= answer.time_ns for time in self._talk.flushes)
+            if not asked:
+                return Verdict.WRONG, f"{said}, but nothing was flushed after it was set"
+            if played:
+                return Verdict.WRONG, f"{said}, but all of its audio left"
+        elif answer.reason == "hangup":
+            if over:
+                return Verdict.WRONG, f"{said}, but its audio had ended at {self._at(due_ns)}"
+        elif answer.reason not in ("limit", "direction"):
+            return Verdict.WRONG, f"{said}: not a reason of the protocol"
+        return Verdict.PASS, ""
+
+    def _played(self, mark: _Mark, answer: _Answer, due_ns: int) -> tuple[Verdict, str]:
+        missing = self._wire.missing(mark.previous_offset, mark.offset)
+        reported = max(answer.dropped, self._talk.reported_drops)
+        if missing > reported and not self._flushed_before(mark):
+            if self._wire.loss_within(mark.previous_offset, mark.offset):
+                return Verdict.INCONCLUSIVE, f"RTP was lost, {missing} of its bytes were not seen"
+            return Verdict.WRONG, (
+                f"acked as played at {self._at(answer.time_ns)}, but {missing} of the "
+                f"{mark.offset - mark.previous_offset} bytes since the mark before it never left"
+            )
+        difference_ns = answer.time_ns - due_ns
+        if -self._early_ns <= difference_ns <= self._late_ns:
+            return Verdict.PASS, ""
+        cause = (
+            "it was sent, with nothing left to play,"
+            if due_ns == mark.sent_ns
+            else "its audio ended"
+        )
+        explanation = f"acked at {self._at(answer.time_ns)}, {cause} at {self._at(due_ns)}"
+        return (Verdict.EARLY if difference_ns < 0 else Verdict.LATE), explanation
+
+    def _complete(self, mark: _Mark) -> bool:
+        """Whether the byte before the mark left; true for a mark before any media."""
+        audio = self._wire.audio_end(mark.offset)
+        return mark.offset == 0 or (audio is not None and audio.last == mark.offset)
+
+    def _flushed_before(self, mark: _Mark) -> bool:
+        """Whether bytes since the mark before it were flushed before it was set."""
+        first_ns = self._talk.sent_ns(mark.previous_offset + 1)
+        return first_ns is not None and any(
+            first_ns <= time <= mark.sent_ns for time in self._talk.flushes
+        )
+
+    def _unasked(self, answer: _Answer) -> MarkVerdict:
+        return MarkVerdict(
+            id=answer.id,
+            command=answer.command,
+            offset=None,
+            sent_ns=None,
+            due_ns=None,
+            answered_ns=answer.time_ns,
+            outcome=answer.outcome,
+            difference_ns=None,
+            audio_end_ns=None,
+            raw_wire_end_ns=None,
+            slip_ns=None,
+            verdict=Verdict.UNASKED,
+            explanation=f"{answer.outcome} at {self._at(answer.time_ns)}, but no such mark was set",
+        )
+
+    def _notes(self) -> list[str]:
+        sequence, places = self._wire.sequence, self._wire.places
+        foreign = sum(1 for place in places if place.location.foreign)
+        sent = len(self._talk.stream)
+        missing = self._wire.missing(0, sent)
+        counts = [
+            (sequence.lost, "RTP packets lost"),
+            (sequence.duplicates, "RTP packets came twice"),
+            (sequence.reordered, "RTP packets came out of order"),
+            (foreign, "RTP packets hold bytes that are not the application's"),
+            (missing, f"of {sent} bytes never left"),
+            (self._timeline.ruler.dropped, "packets lost by the capture"),
+        ]
+        return [f"{count} {what}" for count, what in counts if count] + self._talk.notes
+
+    @property
+    def _ptime_ns(self) -> int:
+        return self._timeline.codec.ptime_ms * 1_000_000
+
+    def _at(self, time_ns: int) -> str:
+        return f"{(time_ns - self._start_ns) / 1e9:+.6f} s"
+
+
+def _tolerance_ns(ruler: Ruler) -> int:
+    """The ruler's error of a difference: both of its times can be wrong."""
+    return 2 * ruler.error_ns
+
+
+def _overtaken(marks: Sequence[_Mark]) -> list[int]:
+    """Indexes of the MARKs that were answered after one that was sent later."""
+    overtaken = []
+    earliest = None
+    for index in range(len(marks) - 1, -1, -1):
+        mark = marks[index]
+        if mark.command == "MARK" and mark.answers:
+            rank = mark.answers[0].rank
+            if earliest is not None and rank > earliest:
+                overtaken.append(index)
+            earliest = rank if earliest is None else min(earliest, rank)
+    return overtaken

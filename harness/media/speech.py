@@ -1,0 +1,105 @@
+"""Real speech for the demonstration: espeak-ng's voice as 8 kHz G.711 mu-law."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+import wave
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.errors import EnvironmentFault, HarnessFault
+
+SAMPLE_RATE_HZ = 8000
+_TIMEOUT_S = 30
+_ROOM_NOISE = 24
+"""amplitude of the noise under the speech, of 32768: 63 dB below full scale, not audible"""
+
+Samples = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """A spoken text; ``ulaw`` is one byte a sample, 8000 a second."""
+
+    text: str
+    ulaw: bytes
+
+
+def synthesise(sentences: Sequence[str]) -> list[Utterance]:
+    """Each of ``sentences`` (or words) spoken on its own.
+
+    A faint noise lies under the speech, always the same for the same sentences: pure silence could
+    not be told from padding on the wire, nor a word from its repetition.
+
+    Raises EnvironmentFault when espeak-ng is missing or fails.
+    """
+    program = shutil.which("espeak-ng")
+    if program is None:
+        raise EnvironmentFault(
+            "espeak-ng, which speaks the demonstration's text, is not installed",
+            "install it: apt-get install espeak-ng",
+        )
+    with tempfile.TemporaryDirectory(prefix="speech-") as folder:
+        return [
+            Utterance(text, _speak(program, text, Path(folder), np.random.default_rng(number)))
+            for number, text in enumerate(sentences)
+        ]
+
+
+def encode_ulaw(samples: npt.ArrayLike) -> bytes:
+    """G.711 mu-law of 16-bit linear samples; what lies outside of 16 bits is clipped."""
+    linear = np.clip(np.asarray(samples, dtype=np.int64), -32768, 32767)
+    sign = np.where(linear < 0, 0x80, 0)
+    # G.711 adds a bias of 33 to the 14-bit magnitude: 132 in 16 bits. It makes the segments
+    # powers of two; the clip keeps the sum inside the last one.
+    magnitude = np.minimum(np.abs(linear), 32635) + 132
+    segment = np.floor(np.log2(magnitude)).astype(np.int64) - 7
+    step = (magnitude >> (segment + 3)) & 0x0F
+    encoded: bytes = (~(sign | (segment << 4) | step) & 0xFF).astype(np.uint8).tobytes()
+    return encoded
+
+
+def resample(samples: Samples, from_hz: int, to_hz: int = SAMPLE_RATE_HZ) -> Samples:
+    """``samples`` at another rate, low-passed below half of the lower one (windowed sinc)."""
+    if from_hz == to_hz:
+        return samples
+    cutoff = min(1.0, to_hz / from_hz) * 0.95  # of half the source's rate; the rest is roll-off
+    reach = int(np.ceil(16 / cutoff))  # source samples on each side of the wanted moment
+    count = len(samples) * to_hz // from_hz
+    moments = np.arange(count) * (from_hz / to_hz)
+    nearest = np.floor(moments).astype(np.int64)
+    padded = np.concatenate([np.zeros(reach), samples, np.zeros(reach + 1)])
+    result = np.zeros(count)
+    for tap in range(-reach, reach + 1):
+        distance = moments - (nearest + tap)
+        window = np.where(
+            np.abs(distance) < reach, 0.5 + 0.5 * np.cos(np.pi * distance / reach), 0.0
+        )
+        result += padded[nearest + tap + reach] * cutoff * np.sinc(cutoff * distance) * window
+    return result
+
+
+def _speak(program: str, text: str, folder: Path, noise: np.random.Generator) -> bytes:
+    file = folder / "spoken.wav"
+    # "--" because a text may begin with a dash.
+    command = [program, "-v", "en", "-w", str(file), "--", text]
+    try:
+        subprocess.run(command, check=True, capture_output=True, timeout=_TIMEOUT_S)
+    except (subprocess.SubprocessError, OSError) as error:
+        raise EnvironmentFault(
+            f"espeak-ng could not speak {text!r}: {error}",
+            "try it by hand: espeak-ng -v en hello; its voices are in the package espeak-ng-data",
+        ) from error
+    with wave.open(str(file), "rb") as sound:
+        if sound.getsampwidth() != 2 or sound.getnchannels() != 1:
+            raise HarnessFault(f"espeak-ng's sound for {text!r} is not 16-bit mono")
+        rate_hz = sound.getframerate()
+        samples = np.frombuffer(sound.readframes(sound.getnframes()), dtype="<i2")
+    speech = resample(samples.astype(np.float64), rate_hz)
+    return encode_ulaw(np.rint(speech + noise.uniform(-_ROOM_NOISE, _ROOM_NOISE, len(speech))))

@@ -1,0 +1,366 @@
+"""The application's side of chan_websocket: a voice agent's end of the media connection.
+
+Asterisk connects to the application::
+
+    async with serve("127.0.0.1") as server:
+        print(server.uri)                       # what websocket_client.conf must name
+        session = await server.accept()         # has received MEDIA_START
+        await session.start_buffering()
+        await session.send_media(speech)
+        offset = await session.mark("greeting")
+        await session.stop_buffering()
+        await session.wait_event("MARK_PLAYED", id="greeting")
+
+or the application connects to Asterisk (``Dial(WebSocket/INCOMING/...)``)::
+
+    async with connect("ws://127.0.0.1:8088/media/<connection id>") as session:
+        ...
+
+Whether plain text or JSON is spoken is read from MEDIA_START.
+
+Every message of both directions is recorded with the time at which this process sent or received
+it, so a session can be examined when it is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import websockets
+from websockets.asyncio.client import connect as websocket_connect
+from websockets.asyncio.connection import Connection
+from websockets.asyncio.server import ServerConnection
+from websockets.asyncio.server import serve as websocket_serve
+from websockets.typing import Subprotocol
+
+from harness.capture.timeline import Message, MessageKind, Sender
+from harness.errors import HarnessFault
+from harness.websocket import protocol
+from harness.websocket.protocol import Event, Format, Id
+
+OPEN_TIMEOUT_S = 5.0
+"""for a connection to be made and MEDIA_START to come"""
+EVENT_TIMEOUT_S = 10.0
+"""for an event to come, unless its waiter says otherwise"""
+CLOSE_TIMEOUT_S = 2.0
+
+_SUBPROTOCOL = Subprotocol("media")
+# No compression: it would cost time and hide the audio from a capture. No pings: they are traffic
+# nobody asked for, and a dead peer shows as an event that does not come. No limit on the size of
+# a message: what Asterisk sends is audio frames.
+_OPTIONS: dict[str, Any] = {
+    "compression": None,
+    "ping_interval": None,
+    "max_size": None,
+    "open_timeout": OPEN_TIMEOUT_S,
+    "close_timeout": CLOSE_TIMEOUT_S,
+}
+
+
+class MediaSession:
+    """One call, as the application sees it. Made by `serve` and `connect`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._sending = asyncio.Lock()
+        self._arrived = asyncio.Condition()
+        self._taken: set[int] = set()
+        self._closed = False
+        self.events: list[Event] = []
+        """every event so far, in order"""
+        self.messages: list[Message] = []
+        """every message of both directions so far, with this process's time of sending (just
+        before the socket got it) or receiving, in Unix time"""
+        self.sent_bytes = 0
+        """media bytes sent: the offset in the stream of whatever is sent next"""
+        self.received_bytes = 0
+        """media bytes received"""
+        self.received_packets = 0
+        """binary messages received"""
+        self.media_start = Event("MEDIA_START")
+        """replaced by the real one before anybody gets to see the session"""
+        self._reader = asyncio.create_task(self._read())
+
+    # --- What the session knows ---
+
+    @property
+    def format(self) -> Format:
+        """How this call's commands and events are spelled: as its MEDIA_START was."""
+        return Format.JSON if self.media_start.raw.lstrip().startswith("{") else Format.PLAIN
+
+    @property
+    def path(self) -> str:
+        """Path and query of the URI that was connected to: tells calls apart."""
+        request = self._connection.request
+        return request.path if request else ""
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one frame of the codec; 0 in passthrough mode."""
+        return int(self.media_start.number("optimal_frame_size"))
+
+    @property
+    def received_media(self) -> bytes:
+        """All the audio received, joined."""
+        return b"".join(
+            message.data
+            for message in self.messages
+            if message.sender == "asterisk" and message.kind == "binary"
+        )
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection has ended and everything received has been recorded."""
+        return self._closed
+
+    @property
+    def close_code(self) -> int | None:
+        """Of the closing handshake (RFC 6455, 7.4); 1006 if there was none."""
+        return self._connection.close_code
+
+    # --- Sending ---
+
+    async def send_media(self, data: bytes) -> None:
+        """Send audio as one binary message."""
+        async with self._sending:
+            self._record("application", "binary", data)
+            self.sent_bytes += len(data)
+            await self._send(data)
+
+    async def send_text(self, text: str) -> int:
+        """Send a command as it stands, well-formed or not; return the offset it was sent at."""
+        async with self._sending:
+            self._record("application", "text", text.encode())
+            offset = self.sent_bytes
+            await self._send(text)
+            return offset
+
+    async def start_buffering(self) -> None:
+        """Audio may come in pieces of any size from now on."""
+        await self._command("START_MEDIA_BUFFERING")
+
+    async def stop_buffering(self, correlation_id: str | None = None) -> None:
+        """End of a stretch of audio; answered by MEDIA_BUFFERING_COMPLETED."""
+        await self.send_text(protocol.command_stop_buffering(self.format, correlation_id))
+
+    async def mark(self, mark_id: Id) -> int:
+        """Put a playback mark behind the audio sent so far; return its offset."""
+        return await self.send_text(protocol.command_mark(self.format, mark_id))
+
+    async def mark_media(self, correlation_id: str | None = None) -> int:
+        """The stock driver's MARK_MEDIA; return the offset it was put at."""
+        return await self.send_text(protocol.command_mark_media(self.format, correlation_id))
+
+    async def flush(self, flush_id: Id | None = None) -> None:
+        """Throw away what is queued; with an id answered by MEDIA_FLUSHED."""
+        await self.send_text(protocol.command_flush(self.format, flush_id))
+
+    async def report_queue_drained(self) -> None:
+        """Ask for one QUEUE_DRAINED when nothing is left to play."""
+        await self._command("REPORT_QUEUE_DRAINED")
+
+    async def report_playback(self, interval_ms: int | None = None) -> None:
+        """Ask for a PLAYBACK now, or for one every ``interval_ms`` (0 ends that)."""
+        await self.send_text(protocol.command_report_playback(self.format, interval_ms))
+
+    async def pause(self) -> None:
+        """Hold what is queued."""
+        await self._command("PAUSE_MEDIA")
+
+    async def continue_(self) -> None:
+        """Go on playing."""
+        await self._command("CONTINUE_MEDIA")
+
+    async def get_status(self) -> None:
+        """Ask for a STATUS."""
+        await self._command("GET_STATUS")
+
+    async def answer(self) -> None:
+        """Answer the call, where the dial option ``n`` leaves that to the application."""
+        await self._command("ANSWER")
+
+    async def hangup(self) -> None:
+        """Have Asterisk hang up; it then closes the connection: see `wait_closed`."""
+        await self._command("HANGUP")
+
+    async def close(self) -> None:
+        """Close the connection from this side. Done already is fine."""
+        await self._connection.close()
+        await self._reader
+
+    # --- Receiving ---
+
+    async def wait_event(
+        self, name: str, timeout_s: float = EVENT_TIMEOUT_S, **fields: Any
+    ) -> Event:
+        """The first event ``name`` with these fields that no earlier call has returned.
+
+        It may have come already. Values are compared with their types: a field of a plain-text
+        event is a string. Raises HarnessFault, saying which events did come, on time-out and when
+        the connection ends.
+        """
+
+        def take() -> Event | None:
+            for index, event in enumerate(self.events):
+                if index not in self._taken and event.matches(name, fields):
+                    self._taken.add(index)
+                    return event
+            return None
+
+        async def taken() -> Event | None:
+            async with self._arrived:
+                while (event := take()) is None and not self._closed:
+                    await self._arrived.wait()
+                return event
+
+        wanted = " ".join([name, *(f"{key}={value!r}" for key, value in fields.items())])
+        try:
+            # Looked for at once: with a time-out of 0, wait_for would not even begin.
+            event = take() or await asyncio.wait_for(taken(), timeout_s)
+        except asyncio.TimeoutError:
+            raise HarnessFault(
+                f"no event {wanted} within {timeout_s:g} s", self._events_so_far()
+            ) from None
+        if event is None:
+            raise HarnessFault(
+                f"the connection ended (close code {self.close_code}) with no event {wanted}",
+                self._events_so_far(),
+            )
+        return event
+
+    async def iterate_events(self) -> AsyncIterator[Event]:
+        """All events from the first one on, until the connection ends."""
+        for index in itertools.count():
+            async with self._arrived:
+                while index == len(self.events) and not self._closed:
+                    await self._arrived.wait()
+            if index == len(self.events):
+                return
+            yield self.events[index]
+
+    async def wait_closed(self, timeout_s: float = EVENT_TIMEOUT_S) -> None:
+        """Until the connection has ended, by whichever side."""
+        try:
+            await asyncio.wait_for(asyncio.shield(self._reader), timeout_s)
+        except asyncio.TimeoutError:
+            raise HarnessFault(
+                f"the connection was not closed within {timeout_s:g} s", self._events_so_far()
+            ) from None
+
+    # --- Inside ---
+
+    async def _command(self, command: str) -> None:
+        await self.send_text(protocol.command_simple(self.format, command))
+
+    async def _send(self, data: str | bytes) -> None:
+        try:
+            await self._connection.send(data)
+        except websockets.ConnectionClosed as closed:
+            raise HarnessFault(
+                f"the connection had ended ({closed}) when something was to be sent",
+                self._events_so_far(),
+            ) from closed
+
+    def _record(self, sender: Sender, kind: MessageKind, data: bytes) -> None:
+        self.messages.append(Message(time.time_ns(), sender, kind, data))
+
+    async def _read(self) -> None:
+        try:
+            with suppress(websockets.ConnectionClosed):
+                while True:
+                    await self._received(await self._connection.recv())
+        finally:
+            frames = self._connection.protocol
+            if frames.close_rcvd:
+                self._record("asterisk", "close", frames.close_rcvd.serialize())
+            self._closed = True
+            async with self._arrived:
+                self._arrived.notify_all()
+
+    async def _received(self, data: str | bytes) -> None:
+        if isinstance(data, bytes):
+            self._record("asterisk", "binary", data)
+            self.received_bytes += len(data)
+            self.received_packets += 1
+            return
+        self._record("asterisk", "text", data.encode())
+        self.events.append(protocol.parse_event(data))
+        async with self._arrived:
+            self._arrived.notify_all()
+
+    def _events_so_far(self, last: int = 20) -> str:
+        if not self.events:
+            return "No event has come at all."
+        left_out = f"... {len(self.events) - last} more, then " if len(self.events) > last else ""
+        events = "".join(f"\n    {event}" for event in self.events[-last:])
+        return f"The events that came: {left_out}{events}"
+
+
+class MediaServer:
+    """The application as a server that Asterisk connects to. Made by `serve`."""
+
+    def __init__(self) -> None:
+        self.uri = ""
+        """where Asterisk is to connect to"""
+        self._ready: asyncio.Queue[MediaSession] = asyncio.Queue()
+
+    async def accept(self, timeout_s: float = OPEN_TIMEOUT_S) -> MediaSession:
+        """The next call, in the order their MEDIA_START came in. HarnessFault if none comes."""
+        try:
+            return await asyncio.wait_for(self._ready.get(), timeout_s)
+        except asyncio.TimeoutError:
+            raise HarnessFault(
+                f"Asterisk did not open a media connection to {self.uri} within {timeout_s:g} s",
+                "Asterisk's log says what became of the call.",
+            ) from None
+
+    async def _handle(self, connection: ServerConnection) -> None:
+        session = MediaSession(connection)
+        try:
+            session.media_start = await session.wait_event("MEDIA_START", OPEN_TIMEOUT_S)
+            self._ready.put_nowait(session)
+            # The library closes the connection as soon as this function returns.
+            await connection.wait_closed()
+        finally:
+            await session.close()
+
+
+@asynccontextmanager
+async def serve(host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[MediaServer]:
+    """Listen for Asterisk's connections, by default on a free port. Leaving closes them all."""
+    server = MediaServer()
+    async with websocket_serve(
+        server._handle, host, port, subprotocols=[_SUBPROTOCOL], **_OPTIONS
+    ) as listener:
+        bound_port = next(iter(listener.sockets)).getsockname()[1]
+        server.uri = f"ws://{host}:{bound_port}/"
+        yield server
+
+
+@asynccontextmanager
+async def connect(uri: str) -> AsyncIterator[MediaSession]:
+    """Connect to the URI of a call that waits for its application. Leaving closes it.
+
+    Yields once MEDIA_START has come. HarnessFault when Asterisk refuses the connection.
+    """
+    try:
+        # Never through a proxy that the environment names: this is traffic with the PBX.
+        connection = await websocket_connect(
+            uri, subprotocols=[_SUBPROTOCOL], proxy=None, **_OPTIONS
+        )
+    except (OSError, asyncio.TimeoutError, websockets.WebSocketException) as error:
+        raise HarnessFault(
+            f"cannot connect to {uri}: {error}",
+            "The id in it is that of one call and serves once, while that call waits.",
+        ) from error
+    session = MediaSession(connection)
+    try:
+        session.media_start = await session.wait_event("MEDIA_START", OPEN_TIMEOUT_S)
+        yield session
+    finally:
+        await session.close()

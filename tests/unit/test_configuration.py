@@ -1,0 +1,112 @@
+"""The configuration that is written for an instance of Asterisk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.asterisk.configuration import (
+    Directories,
+    Extension,
+    Network,
+    configuration_files,
+    extensions_conf,
+    websocket_client_conf,
+)
+from harness.errors import InputFault
+from harness.websocket.protocol import Format
+
+DIRECTORIES = Directories(
+    configuration=Path("/run-1/etc"),
+    state=Path("/run-1/state"),
+    run=Path("/short"),
+    log=Path("/run-1/log"),
+    modules=Path("/run-1/modules"),
+    data=Path("/build/data"),
+)
+NETWORK = Network("127.7.8.9", sip_port=41234, http_port=42345)
+
+
+def section(text: str, name: str) -> list[str]:
+    """The lines below ``[name]``, up to the next section."""
+    lines = text.splitlines()
+    below = lines[lines.index(f"[{name}]") + 1 :]
+    end = next((i for i, line in enumerate(below) if line.startswith("[")), len(below))
+    return [line.strip() for line in below[:end] if line.strip()]
+
+
+def test_every_directory_is_the_harness_s_own() -> None:
+    lines = section(
+        configuration_files(DIRECTORIES, NETWORK, "secret")["asterisk.conf"], "directories"
+    )
+    values = dict(line.split(" = ") for line in lines)
+    assert values["astetcdir"] == "/run-1/etc"
+    assert values["astrundir"] == "/short"
+    assert values["astmoddir"] == "/run-1/modules"
+    own = ("/run-1/", "/short", "/build/data")
+    assert {key: value for key, value in values.items() if not value.startswith(own)} == {}
+
+
+def test_asterisk_listens_on_the_instance_s_address_only() -> None:
+    files = configuration_files(DIRECTORIES, NETWORK, "secret")
+    assert "bind = 127.7.8.9:41234" in section(files["pjsip.conf"], "udp")
+    assert "bindaddr = 127.7.8.9" in section(files["http.conf"], "general")
+    assert "bindport = 42345" in section(files["http.conf"], "general")
+    assert "0.0.0.0" not in "".join(files.values())
+
+
+def test_the_ari_password_is_the_one_given() -> None:
+    files = configuration_files(DIRECTORIES, NETWORK, "secret")
+    assert "password = secret" in section(files["ari.conf"], "harness")
+
+
+def test_a_call_with_an_outgoing_connection_dials_the_application() -> None:
+    extension = Extension("a", codec="alaw", message_format=Format.JSON, options="d(in)")
+    assert extension.dial_string == "WebSocket/application/c(alaw)f(json)d(in)"
+    assert "[application]" in websocket_client_conf("ws://127.0.0.1:1/")
+    assert f" same = n,Dial({extension.dial_string},,)" in extensions_conf([extension]).splitlines()
+
+
+def test_a_call_with_an_incoming_connection_notes_its_id() -> None:
+    text = extensions_conf([Extension("a", connection="incoming")])
+    assert (
+        "same = n,Dial(WebSocket/INCOMING/c(ulaw)f(plain-text),,b(note_connection^s^1))"
+        in section(text, "calls")
+    )
+    noted = "GLOBAL(HARNESS_CONNECTION_${SIP_CALL_ID})=${MEDIA_WEBSOCKET_CONNECTION_ID}"
+    assert f"exten = s,1,Set({noted})" in section(text, "note_connection")
+
+
+def test_a_conference_has_answered_before_the_application_is_dialled() -> None:
+    steps = section(extensions_conf([Extension("a", bridge="conference")]), "calls")
+    answer = steps.index("same = n,Answer(,i)")
+    assert "G(conference^s^1)" in steps[answer + 1]
+
+
+def test_a_stasis_call_goes_to_the_ari_application() -> None:
+    steps = section(extensions_conf([Extension("a", bridge="stasis")]), "calls")
+    assert "same = n,Stasis(harness)" in steps
+
+
+def test_each_extension_has_its_own_steps() -> None:
+    steps = section(extensions_conf([Extension("a"), Extension("b", codec="g722")]), "calls")
+    assert [step for step in steps if step.startswith("exten")] == [
+        "exten = a,1,Set(__SIP_CALL_ID=${CHANNEL(pjsip,call-id)})",
+        "exten = b,1,Set(__SIP_CALL_ID=${CHANNEL(pjsip,call-id)})",
+    ]
+    assert sum("c(g722)" in step for step in steps) == 1
+
+
+def test_two_extensions_of_one_name_are_refused() -> None:
+    with pytest.raises(InputFault, match="more than once: b"):
+        extensions_conf([Extension("a"), Extension("b"), Extension("b", codec="alaw")])
+
+
+def test_a_uri_that_is_no_plain_websocket_is_refused() -> None:
+    with pytest.raises(InputFault, match="wss://somewhere"):
+        websocket_client_conf("wss://somewhere/")
+
+
+def test_the_media_uri_of_an_incoming_connection() -> None:
+    assert NETWORK.media_uri("abc-1") == "ws://127.7.8.9:42345/media/abc-1"

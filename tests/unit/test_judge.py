@@ -1,0 +1,508 @@
+"""Verdicts of hand-made calls. The audio of a call begins to play at 20 ms, 8 bytes a ms."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+from hand_made import FRAME, MS, START_NS, Call, speech_call
+
+import harness.judge
+from harness.capture.timeline import Timeline
+from harness.judge.judge import Bounds, CallVerdict, Verdict, judge, statistics
+
+
+def verdicts(call: Call | Timeline, bounds: Bounds | None = None) -> list[str]:
+    timeline = call.timeline() if isinstance(call, Call) else call
+    return [mark.verdict.value for mark in judge(timeline, bounds).marks]
+
+
+def one_mark(answered_ms: float | None, *, offset: int = 1000, plays: int = 1600) -> Call:
+    """A mark at ``offset`` of ``plays`` bytes; its audio ends at 20 + offset / 8 ms."""
+    call = Call()
+    call.event(0, "MEDIA_START channel:x")
+    call.send(1, offset)
+    call.command(1, "MARK id=a")
+    call.send(2, plays - offset)
+    call.play(20, 0, plays)
+    if answered_ms is not None:
+        call.event(answered_ms, "MARK_PLAYED id=a")
+    return call
+
+
+# ---- time ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answered_ms", "verdict"),
+    [
+        (145.0, "PASS"),
+        (146.99, "PASS"),
+        (147.01, "LATE"),
+        (144.99, "EARLY"),
+        (125.0, "EARLY"),
+        (400.0, "LATE"),
+        (None, "NEVER"),
+    ],
+)
+def test_a_mark_inside_a_frame_is_due_that_far_into_the_frame(
+    answered_ms: float | None, verdict: str
+) -> None:
+    assert verdicts(one_mark(answered_ms)) == [verdict]
+
+
+def test_the_numbers_of_a_verdict() -> None:
+    mark = judge(one_mark(145.3).timeline()).marks[0]
+    assert (mark.id, mark.command, mark.offset, mark.outcome) == ("a", "MARK", 1000, "played")
+    assert mark.sent_ns == START_NS + 1 * MS
+    assert mark.due_ns == mark.audio_end_ns == mark.raw_wire_end_ns == START_NS + 145 * MS
+    assert mark.difference_ns == 0.3 * MS
+    assert mark.slip_ns == 0
+
+
+@pytest.mark.parametrize(("answered_ms", "verdict"), [(144.21, "PASS"), (144.19, "EARLY")])
+def test_the_rulers_error_widens_the_early_side(answered_ms: float, verdict: str) -> None:
+    assert verdicts(one_mark(answered_ms).timeline(error_ns=400_000)) == [verdict]
+
+
+@pytest.mark.parametrize(("answered_ms", "verdict"), [(147.79, "PASS"), (147.81, "LATE")])
+def test_the_rulers_error_widens_the_late_side(answered_ms: float, verdict: str) -> None:
+    assert verdicts(one_mark(answered_ms).timeline(error_ns=400_000)) == [verdict]
+
+
+def test_many_marks_and_their_statistics() -> None:
+    call = speech_call([333 * (number + 1) for number in range(20)], [0.1 * n for n in range(20)])
+    verdict = judge(call.timeline())
+    assert verdict.verdict == "PASS"
+    assert verdict.counts[Verdict.PASS] == 20
+    numbers = statistics(verdict.marks)
+    assert numbers == verdict.statistics
+    assert numbers is not None
+    assert (numbers.count, numbers.min_ns, numbers.max_ns) == (20, 0, 1_900_000)
+    assert numbers.median_ns == 950_000
+
+
+# ---- how often -----------------------------------------------------------------------------------
+
+
+def test_twice() -> None:
+    call = one_mark(145)
+    call.event(150, "MARK_PLAYED id=a")
+    assert verdicts(call) == ["TWICE"]
+
+
+def test_played_and_discarded_is_twice_too() -> None:
+    call = one_mark(145)
+    call.event(150, "MARK_DISCARDED id=a reason=hangup")
+    assert verdicts(call) == ["TWICE"]
+
+
+def test_unasked() -> None:
+    call = one_mark(145)
+    call.event(150, "MARK_PLAYED id=b")
+    verdict = judge(call.timeline())
+    assert [mark.verdict for mark in verdict.marks] == [Verdict.PASS, Verdict.UNASKED]
+    assert verdict.verdict == "FAIL"
+
+
+def test_an_answer_of_the_other_command_is_unasked() -> None:
+    call = one_mark(None)
+    call.event(145, "MEDIA_MARK_PROCESSED a")
+    assert verdicts(call) == ["NEVER", "UNASKED"]
+
+
+def test_an_id_that_is_used_again_is_answered_each_time_in_order() -> None:
+    call = Call()
+    for _ in range(3):
+        call.send(1, 400)
+        call.command(1, "MARK id=same")
+    call.play(20, 0, 1200)
+    for at_ms in (70.5, 120.5):
+        call.event(at_ms, "MARK_PLAYED id=same")
+    assert verdicts(call) == ["PASS", "PASS", "NEVER"]
+    call.event(170.5, "MARK_PLAYED id=same")
+    assert verdicts(call) == ["PASS", "PASS", "PASS"]
+
+
+def test_answers_in_another_order_than_the_marks_are_wrong() -> None:
+    call = Call()
+    call.send(1, 400)
+    for name in "abc":
+        call.command(1, f"MARK id={name}")
+    call.play(20, 0, 400)
+    for name in "bac":
+        call.event(70.5, f"MARK_PLAYED id={name}")
+    assert verdicts(call) == ["WRONG", "PASS", "PASS"]
+
+
+# ---- nothing left to play ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("after_ms", "verdict"), [(0.3, "PASS"), (2.5, "LATE")])
+def test_a_mark_before_any_media_is_answered_at_once(after_ms: float, verdict: str) -> None:
+    call = Call()
+    call.command(10, "MARK id=a")
+    call.event(10 + after_ms, "MARK_PLAYED id=a")
+    call.send(500, 800)
+    call.play(520, 0, 800)
+    assert verdicts(call) == [verdict]
+
+
+@pytest.mark.parametrize(("after_ms", "verdict"), [(0.3, "PASS"), (2.5, "LATE")])
+def test_a_mark_on_an_empty_queue_is_answered_at_once(after_ms: float, verdict: str) -> None:
+    call = Call()
+    call.send(1, 800)
+    call.play(20, 0, 800)
+    call.command(300, "MARK id=a")
+    call.event(300 + after_ms, "MARK_PLAYED id=a")
+    assert verdicts(call) == [verdict]
+
+
+def test_a_mark_set_while_the_last_frame_plays_waits_for_its_end() -> None:
+    call = Call()
+    call.send(1, 800)
+    call.play(20, 0, 800)
+    call.command(110, "MARK id=a")
+    call.event(110.3, "MARK_PLAYED id=a")
+    assert verdicts(call) == ["EARLY"]
+
+
+# ---- frames --------------------------------------------------------------------------------------
+
+
+def test_a_padded_partial_frame_ends_with_its_last_byte_not_with_its_padding() -> None:
+    assert verdicts(one_mark(145.5, offset=1000, plays=1000)) == ["PASS"]
+    assert verdicts(one_mark(160.5, offset=1000, plays=1000)) == ["LATE"]
+
+
+def test_a_partial_frame_sent_short() -> None:
+    call = Call()
+    call.send(1, 850)
+    call.command(1, "MARK id=a")
+    call.send(1, 800)
+    call.command(1, "MARK id=b")
+    payload = one_mark(None, plays=1650).packets
+    whole = b"".join(packet.payload for packet in payload)
+    for count in range(5):
+        call.packet(20 + 20 * count, whole[FRAME * count : FRAME * (count + 1)])
+    call.packet(120, whole[800:850])
+    for count in range(5):
+        call.packet(140 + 20 * count, whole[850 + FRAME * count : 850 + FRAME * (count + 1)])
+    call.event(126.25 + 0.5, "MARK_PLAYED id=a")
+    call.event(240 + 0.5, "MARK_PLAYED id=b")
+    assert verdicts(call) == ["PASS", "PASS"]
+
+
+def test_after_a_missed_tick_the_clock_goes_by_the_new_stretch() -> None:
+    call = Call()
+    call.send(1, 3200)
+    call.command(1, "MARK id=a")
+    call.play(20, 0, 1600)
+    call.play(240, 1600, 3200)
+    call.event(440.5, "MARK_PLAYED id=a")
+    assert verdicts(call) == ["PASS"]
+
+
+# ---- wraps, reordering, loss ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("answered_ms", "verdict"), [(145.5, "PASS"), (144.5, "EARLY")])
+def test_sequence_and_timestamp_wrap(answered_ms: float, verdict: str) -> None:
+    call = one_mark(answered_ms)
+    packets, call.packets = call.packets, []
+    wrapping = Call(sequence=2**16 - 3, timestamp=2**32 - 500)
+    for packet in packets:
+        wrapping.packet((packet.time_ns - START_NS) / MS, packet.payload)
+    call.packets = wrapping.packets
+    assert verdicts(call) == [verdict]
+
+
+def test_reordered_and_duplicate_packets_change_no_verdict() -> None:
+    call = one_mark(145.5)
+    call.packets[3:6] = [call.packets[4], call.packets[3], call.packets[5], call.packets[5]]
+    verdict = judge(call.timeline())
+    assert verdict.verdict == "PASS"
+    assert verdict.notes == ("1 RTP packets came twice", "1 RTP packets came out of order")
+
+
+def test_loss_where_the_audio_ends_is_inconclusive() -> None:
+    call = one_mark(125.0)
+    del call.packets[6]  # bytes 960 to 1120, the mark is at 1000
+    verdict = judge(call.timeline())
+    assert [mark.verdict for mark in verdict.marks] == [Verdict.INCONCLUSIVE]
+    assert (verdict.lost, verdict.verdict) == (1, "INCONCLUSIVE")
+    unanswered = one_mark(None)
+    del unanswered.packets[6]
+    assert verdicts(unanswered) == ["INCONCLUSIVE"]
+
+
+def test_loss_elsewhere_since_the_mark_before_it_is_inconclusive() -> None:
+    call = one_mark(145.5)
+    del call.packets[2]
+    assert verdicts(call) == ["INCONCLUSIVE"]
+
+
+def test_loss_before_the_mark_before_it_does_not_matter() -> None:
+    call = speech_call([400, 1400], [0.5, 0.5])
+    del call.packets[1]
+    assert verdicts(call) == ["INCONCLUSIVE", "PASS"]
+
+
+# ---- a bent ruler --------------------------------------------------------------------------------
+
+
+def test_the_slip_of_one_packet_does_not_move_the_end_of_its_audio() -> None:
+    call = one_mark(145.5)
+    late = Call()
+    late.play(20, 0, 1600, late_ms={6: 5.0})
+    call.packets = late.packets
+    mark = judge(call.timeline()).marks[0]
+    assert (mark.verdict, mark.difference_ns, mark.slip_ns) == (Verdict.PASS, 500_000, 5 * MS)
+    assert mark.raw_wire_end_ns == START_NS + 150 * MS
+
+
+@pytest.mark.parametrize("late_ms", [{6: 12.0}, {count: 4.0 for count in range(10) if count != 2}])
+@pytest.mark.parametrize("answered_ms", [130.0, 145.5, 160.0])
+def test_a_large_slip_is_inconclusive_whatever_was_answered(
+    late_ms: dict[int, float], answered_ms: float
+) -> None:
+    call = one_mark(answered_ms)
+    late = Call()
+    late.play(20, 0, 1600, late_ms=late_ms)
+    call.packets = late.packets
+    assert verdicts(call) == ["INCONCLUSIVE"]
+
+
+def test_a_slip_that_was_over_when_the_mark_was_set_does_not_matter() -> None:
+    call = Call()
+    call.send(1, 1600)
+    call.play(20, 0, 1600, late_ms={9: 12.0})
+    call.command(300, "MARK id=a")
+    call.event(300.3, "MARK_PLAYED id=a")
+    assert verdicts(call) == ["PASS"]
+
+
+def test_silence_that_could_be_from_elsewhere_is_inconclusive() -> None:
+    call = Call()
+    call.send(1, 160)
+    call.send_bytes(1, b"\xff" * 480)
+    call.command(1, "MARK id=a")
+    call.send(1, 800)
+    call.play(20, 0, 160)
+    for count in range(1, 4):
+        call.packet(20 + 20 * count, b"\xff" * 160)
+    call.play(100, 960, 1440)  # bytes 640 to 960 are missing: so much silence is not certain
+    call.event(100.5, "MARK_PLAYED id=a")
+    assert verdicts(call) == ["INCONCLUSIVE"]
+
+
+def test_a_pause_before_the_last_frame_is_no_slip() -> None:
+    call = Call()
+    call.send(1, 960)
+    call.command(1, "MARK id=a")
+    call.play(20, 0, 800)
+    call.command(110, "PAUSE_MEDIA")
+    call.command(150, "CONTINUE_MEDIA")
+    call.play(160, 800, 960)
+    call.event(180.4, "MARK_PLAYED id=a")
+    assert verdicts(call) == ["PASS"]
+
+
+def test_nor_is_the_wait_of_a_partial_frame_for_its_mark() -> None:
+    call = Call()
+    call.send(1, 850)
+    call.play(20, 0, 800)
+    call.command(150, "MARK id=a")
+    call.play(160, 800, 850)
+    call.event(166.25 + 0.4, "MARK_PLAYED id=a")
+    assert verdicts(call) == ["PASS"]
+
+
+def test_capture_drops_make_all_inconclusive() -> None:
+    call = speech_call([400, 1400], [0.5, -9])
+    assert verdicts(call) == ["PASS", "EARLY"]
+    verdict = judge(call.timeline(dropped=1))
+    assert [mark.verdict.value for mark in verdict.marks] == ["INCONCLUSIVE"] * 2
+    assert verdict.verdict == "INCONCLUSIVE"
+
+
+def test_a_capture_that_ends_too_early_is_inconclusive() -> None:
+    assert verdicts(one_mark(None).timeline(end_ms=146.5)) == ["INCONCLUSIVE"]
+    assert verdicts(one_mark(None).timeline(end_ms=250)) == ["NEVER"]
+    cut = one_mark(None)
+    cut.packets = cut.packets[:4]  # its audio was still to come
+    assert verdicts(cut.timeline(end_ms=100)) == ["INCONCLUSIVE"]
+    assert verdicts(cut.timeline(end_ms=2000)) == ["NEVER"]
+
+
+def test_a_call_without_marks_proves_nothing() -> None:
+    call = Call()
+    call.send(1, 800)
+    call.play(20, 0, 800)
+    assert judge(call.timeline()).verdict == "INCONCLUSIVE"
+
+
+# ---- outcomes ------------------------------------------------------------------------------------
+
+
+def test_played_though_its_bytes_never_left_is_wrong() -> None:
+    call = Call()
+    call.send(1, 48_000)
+    call.command(1, "MARK id=a")
+    call.play(20, 0, 1600)
+    call.event(220.5, "MARK_PLAYED id=a")
+    assert verdicts(call) == ["WRONG"]
+
+
+def test_unless_they_were_reported_as_dropped() -> None:
+    call = Call()
+    call.send(1, 1700)
+    call.json_command(1, command="MARK", id="a")
+    call.play(20, 0, 1600)
+    call.json_event(220.5, event="MARK_PLAYED", id="a", offset=1700, dropped=100)
+    assert verdicts(call) == ["PASS"]
+
+
+def flushed_call(answer: str | None, command: str = "MARK id=b") -> Call:
+    """Two marks, at 800 bytes (ends at 120 ms) and at 4000; flushed at 130 ms, in frame 5."""
+    call = Call()
+    call.send(1, 800)
+    call.command(1, "MARK id=a")
+    call.send(1, 3200)
+    call.command(1, command)
+    call.play(20, 0, 960)
+    call.event(120.5, "MARK_PLAYED id=a")
+    call.command(130, "FLUSH_MEDIA")
+    if answer is not None:
+        call.event(130.4, answer)
+    return call
+
+
+def test_a_flushed_mark_is_discarded() -> None:
+    assert verdicts(flushed_call("MARK_DISCARDED id=b reason=flush")) == ["PASS", "PASS"]
+    assert verdicts(flushed_call("MARK_PLAYED id=b")) == ["PASS", "WRONG"]
+    assert verdicts(flushed_call(None)) == ["PASS", "NEVER"]
+
+
+def test_a_flushed_mark_media_stays_unanswered() -> None:
+    assert verdicts(flushed_call(None, "MARK_MEDIA b")) == ["PASS", "PASS"]
+    assert verdicts(flushed_call("MEDIA_MARK_PROCESSED b", "MARK_MEDIA b")) == ["PASS", "WRONG"]
+
+
+def test_a_mark_behind_a_flush_is_answered_when_what_was_handed_over_has_ended() -> None:
+    call = flushed_call("MARK_DISCARDED id=b reason=flush")
+    call.command(131, "MARK id=fence")
+    call.event(140.3, "MARK_PLAYED id=fence")
+    assert verdicts(call) == ["PASS", "PASS", "PASS"]
+
+
+def test_media_after_a_flush_is_found_behind_the_gap() -> None:
+    call = flushed_call("MARK_DISCARDED id=b reason=flush")
+    call.send(200, 800)
+    call.command(200, "MARK id=c")
+    call.play(220, 4000, 4800)
+    call.event(320.5, "MARK_PLAYED id=c")
+    assert verdicts(call) == ["PASS", "PASS", "PASS"]
+
+
+def test_discarded_though_all_was_played_is_wrong() -> None:
+    call = one_mark(None)
+    call.command(300, "FLUSH_MEDIA")
+    call.event(300.4, "MARK_DISCARDED id=a reason=flush")
+    assert verdicts(call) == ["WRONG"]
+    late_hangup = one_mark(None)
+    late_hangup.event(300.4, "MARK_DISCARDED id=a reason=hangup")
+    assert verdicts(late_hangup) == ["WRONG"]
+
+
+def test_discarded_at_hangup_before_its_end_or_for_a_good_reason() -> None:
+    for at_ms, reason in [(130, "hangup"), (2, "limit"), (2, "direction")]:
+        call = one_mark(None)
+        call.event(at_ms, f"MARK_DISCARDED id=a reason={reason}")
+        assert verdicts(call) == ["PASS"], reason
+
+
+def test_a_reason_that_does_not_exist_and_a_flush_that_nobody_asked_for_are_wrong() -> None:
+    for reason in ("boredom", "flush"):
+        call = one_mark(None)
+        call.event(130, f"MARK_DISCARDED id=a reason={reason}")
+        assert verdicts(call) == ["WRONG"], reason
+
+
+# ---- messages ------------------------------------------------------------------------------------
+
+
+def test_json_and_its_offset() -> None:
+    for offset, verdict in [(1000, "PASS"), (1001, "WRONG"), (960, "WRONG")]:
+        call = Call()
+        call.send(1, 1000)
+        call.json_command(1, command="MARK", id=17)
+        call.play(20, 0, 1000)
+        call.json_event(145.5, event="MARK_PLAYED", id=17, correlation_id=17, offset=offset)
+        assert verdicts(call) == [verdict]
+
+
+def test_an_id_that_comes_back_as_another_type_is_not_the_same() -> None:
+    call = Call()
+    call.json_command(1, command="MARK", id=17)
+    call.json_event(1.1, event="MARK_PLAYED", id="17", offset=0)
+    assert verdicts(call) == ["NEVER", "UNASKED"]
+
+
+@pytest.mark.parametrize("form", ["plain", "json"])
+def test_mark_media(form: str) -> None:
+    call = Call()
+    call.send(1, 1000)
+    if form == "plain":
+        call.command(1, "MARK_MEDIA some-id")
+    else:
+        call.json_command(1, command="MARK_MEDIA", correlation_id="some-id")
+    call.play(20, 0, 1000)
+    if form == "plain":
+        call.event(125.5, "MEDIA_MARK_PROCESSED some-id")
+    else:
+        call.json_event(125.5, event="MEDIA_MARK_PROCESSED", correlation_id="some-id")
+    mark = judge(call.timeline()).marks[0]
+    assert (mark.verdict, mark.command, mark.id) == (Verdict.EARLY, "MARK_MEDIA", "some-id")
+
+
+@pytest.mark.parametrize("command", ["MARK", "MARK x", "MARK id=", "MARK id=" + "x" * 65])
+def test_a_malformed_mark_is_not_judged_but_noted(command: str) -> None:
+    call = one_mark(145.5)
+    call.command(150, command)
+    verdict = judge(call.timeline())
+    assert len(verdict.marks) == 1
+    assert verdict.notes == (f"malformed MARK, not judged: {command!r}",)
+
+
+# ---- texts ---------------------------------------------------------------------------------------
+
+
+def failed(call: Call, error_ns: int = 200_000) -> CallVerdict:
+    return judge(call.timeline(error_ns=error_ns))
+
+
+def test_the_failure_text() -> None:
+    verdict = failed(one_mark(124.808))
+    text = verdict.failure_text(verdict.marks[0], "prompt.yaml:14", "out/timeline.txt:88")
+    assert text == (
+        'prompt.yaml:14: mark "a" EARLY: acked at +0.124808 s, its audio ended at +0.145000 s\n'
+        "  (-20.192 ms; allowed 0 .. +2.0 ms; ruler +-0.4 ms; 10 packets, 0 lost)"
+        "   out/timeline.txt:88"
+    )
+
+
+def test_the_failure_text_says_how_long_was_listened() -> None:
+    verdict = failed(one_mark(None))
+    assert verdict.failure_text(verdict.marks[0]).startswith(
+        'mark "a" NEVER: not answered; listened until 4.855 s after its audio ended at +0.145000 s'
+    )
+
+
+def test_the_judge_knows_only_the_timeline() -> None:
+    for file in Path(str(harness.judge.__file__)).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("harness"):
+                known = node.module == "harness.capture.timeline"
+                assert known or str(node.module).startswith("harness.judge"), file

@@ -1,0 +1,75 @@
+"""What SIPp is told, and how its failures are put into words."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+
+from harness.call import sipp
+from harness.call.sipp import SDP_CODECS, CallRequest, exit_sentence, sip_failure
+from harness.errors import InputFault
+
+SCENARIO = Path(sipp.__file__).with_name("caller.xml")
+
+
+def test_a_call_s_line_in_the_injection_file() -> None:
+    request = CallRequest("play", "127.1.2.3", 40000, codec="opus")
+    assert request.injection_line == "play;127.1.2.3;40000;107;opus/48000/2"
+
+
+def test_static_payload_types_are_those_of_rfc_3551() -> None:
+    static = {name: codec.payload_type for name, codec in SDP_CODECS.items()}
+    assert (static["ulaw"], static["alaw"], static["g722"]) == (0, 8, 9)
+    dynamic = [static[name] for name in static if name not in ("ulaw", "alaw", "g722")]
+    assert all(96 <= payload_type <= 127 for payload_type in dynamic)
+    assert len(set(static.values())) == len(static)
+
+
+def test_an_unknown_codec_is_refused() -> None:
+    with pytest.raises(InputFault, match="'mp3'"):
+        _ = CallRequest("play", "127.1.2.3", 40000, codec="mp3").injection_line
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (0, "all calls went"),
+        (1, "at least one call failed"),
+        (97, "told to stop"),
+        (99, "without having placed a call"),
+        (254, "bind"),
+        (255, "fatal"),
+        (42, "does not document"),
+        (-9, "signal 9"),
+    ],
+)
+def test_exit_codes_are_sentences(code: int, words: str) -> None:
+    assert words in exit_sentence(code)
+
+
+def test_the_sip_response_is_what_a_failure_says() -> None:
+    error_log = (
+        "2026-11-22 08:22:45: Aborting call on unexpected message for Call-Id '1-a': while"
+        " expecting '200' (index 5), received 'SIP/2.0 404 Not Found\r\nVia: SIP/2.0/UDP x\r\n'\n"
+    ) * 2
+    assert sip_failure(error_log) == "Asterisk answered: SIP/2.0 404 Not Found"
+
+
+def test_without_a_response_the_error_log_s_end_is_what_a_failure_says() -> None:
+    assert "line 9" in sip_failure("\n".join(f"line {n}" for n in range(10)))
+    assert sip_failure("") == "It left no error message."
+
+
+def test_the_scenario_uses_each_field_that_is_injected() -> None:
+    text = SCENARIO.read_text()
+    fields = len(CallRequest("a", "b", 1).injection_line.split(";"))
+    assert [n for n in range(10) if f"[field{n}]" in text] == list(range(fields))
+
+
+def test_the_scenario_logs_each_stage_that_is_waited_for() -> None:
+    messages = [log.attrib["message"] for log in ElementTree.parse(SCENARIO).iter("log")]
+    assert {message.split()[0] for message in messages} == {"dialled", "answered", "ended"}
+    # sipp.py reads three words a line.
+    assert all(len(message.split()) == 3 for message in messages)

@@ -1,0 +1,68 @@
+"""The G.711 encoder against the standard's values, the resampler against a tone it must keep."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+
+from harness.errors import EnvironmentFault
+from harness.media import speech
+
+
+def decode_ulaw(byte: int) -> int:
+    """ITU-T G.711, the standard's own expansion, scaled to 16 bits."""
+    inverted = ~byte & 0xFF
+    magnitude = (((inverted & 0x0F) << 3) + 132 << (inverted >> 4 & 0x07)) - 132
+    return -magnitude if inverted & 0x80 else magnitude
+
+
+@pytest.mark.parametrize(
+    ("linear", "ulaw"),
+    [(0, 0xFF), (32767, 0x80), (-32768, 0x00), (8, 0xFE), (-8, 0x7E), (32124, 0x80), (1000, 0xCE)],
+)
+def test_known_values(linear: int, ulaw: int) -> None:
+    assert speech.encode_ulaw([linear])[0] == ulaw
+
+
+def test_every_code_survives_decoding_and_encoding() -> None:
+    codes = [code for code in range(256) if code != 0x7F]  # 0x7F is "minus zero"
+    assert list(speech.encode_ulaw([decode_ulaw(code) for code in codes])) == codes
+
+
+def test_the_nearest_of_the_256_levels_is_never_missed_by_more_than_half_a_step() -> None:
+    linear = np.arange(-32635, 32636)
+    decoded = np.array([decode_ulaw(code) for code in speech.encode_ulaw(linear)])
+    steps = 2.0 ** (np.floor(np.log2(np.abs(linear) + 132)) - 7 + 3)
+    assert np.all(np.abs(decoded - linear) <= steps / 2)
+
+
+def tone(hz: float, rate_hz: int) -> speech.Samples:
+    return 8000 * np.sin(2 * np.pi * hz * np.arange(rate_hz // 2) / rate_hz)
+
+
+def test_resampling_keeps_speech_and_removes_what_8_khz_cannot_hold() -> None:
+    kept = speech.resample(tone(1000, 22050), 22050)
+    assert len(kept) == 4000
+    np.testing.assert_allclose(kept[200:-200], tone(1000, 8000)[200:-200], atol=80)
+    removed = speech.resample(tone(6000, 22050), 22050)
+    assert np.max(np.abs(removed[200:-200])) < 80  # 40 dB down
+
+
+@pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed")
+def test_speech_is_repeatable_and_nowhere_the_same_twice() -> None:
+    first = speech.synthesise(["one", "one"])
+    assert first == speech.synthesise(["one", "one"])
+    assert [utterance.text for utterance in first] == ["one", "one"]
+    stream = b"".join(utterance.ulaw for utterance in first)
+    assert 0.4 < len(stream) / speech.SAMPLE_RATE_HZ < 3
+    frames = [stream[begin : begin + 160] for begin in range(len(stream) - 159)]
+    assert len(set(frames)) == len(frames)
+
+
+def test_missing_espeak_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.raises(EnvironmentFault) as raised:
+        speech.synthesise(["hello"])
+    assert "apt-get install espeak-ng" in raised.value.remedy
