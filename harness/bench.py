@@ -33,6 +33,7 @@ from harness.capture.saved import (
     save_captured_call,
     save_timeline,
 )
+from harness.capture.stalls import StallWatch, watch_stalls
 from harness.capture.tcpdump import Tcpdump, capture_possible
 from harness.capture.timeline import ULAW, Codec
 from harness.errors import HarnessFault, InputFault
@@ -72,11 +73,14 @@ class LiveCall:
 class Bench:
     """An Asterisk that calls can be placed on, also several at once. Made by `bench`."""
 
-    def __init__(self, instance: Instance, folder: Path, captures: bool) -> None:
+    def __init__(
+        self, instance: Instance, folder: Path, captures: bool, stalls: StallWatch
+    ) -> None:
         self.instance = instance
         self.folder = folder
         self.captures = captures
         """whether packets can be captured; if not, socket time stamps are the ruler"""
+        self._stalls = stalls
         self._extensions: dict[str, Extension] = {}
         self._setting_up = asyncio.Lock()
 
@@ -108,10 +112,12 @@ class Bench:
             async with self._setting_up:
                 sip, session = await self._place(stack, extension, server, rtp.port, folder)
             call = LiveCall(name, folder, sip, session, rtp)
+            begin_ns = time.time_ns()
             yield call
             await sip.hang_up()
             await session.wait_closed()
             end_ns = time.time_ns()
+            stalls = self._stalls.between(begin_ns, end_ns)
             if capture is not None:
                 summary = capture.stop()
                 captured = CapturedCall(
@@ -121,6 +127,7 @@ class Bench:
                     application_is_server=application_is_server,
                     error_ns=summary.error_ns,
                     dropped=summary.dropped,
+                    stalls=stalls,
                 )
                 save_captured_call(folder, captured)
                 timeline = captured.timeline(summary.path)
@@ -133,6 +140,7 @@ class Bench:
                     error_ns=_SOCKET_ERROR_NS + lag.worst_ns,
                     end_ns=end_ns,
                     dropped=rtp.dropped,
+                    stalls=stalls,
                 )
                 save_timeline(folder, timeline)
             call._result = judge(timeline, bounds)
@@ -176,8 +184,8 @@ def codec_named(name: str) -> Codec:
 @contextmanager
 def bench(build: Build, folder: Path, module: Path | None = None) -> Iterator[Bench]:
     """Start an Asterisk for calls, by default with the patched module; stop it on leaving."""
-    with Instance(build, folder, module=module) as instance:
-        yield Bench(instance, folder, captures=capture_possible() is None)
+    with Instance(build, folder, module=module) as instance, watch_stalls(folder) as stalls:
+        yield Bench(instance, folder, capture_possible() is None, stalls)
 
 
 @dataclass

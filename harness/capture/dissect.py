@@ -102,6 +102,7 @@ class Capture:
         application_is_server: bool,
         error_ns: int,
         dropped: int = 0,
+        stalls: Sequence[tuple[int, int]] = (),
         client_port: int | None = None,
         media_start: str | None = None,
     ) -> Timeline:
@@ -111,7 +112,7 @@ class Capture:
         when ``application_is_server`` (Asterisk connected to it), else Asterisk's. Of several
         connections to it ``client_port`` picks one, or ``media_start``, a text that only this
         call's MEDIA_START contains. ``error_ns`` and ``dropped`` are what the capture's summary
-        says.
+        says, ``stalls`` what the stall watch saw meanwhile.
 
         Raises InputFault when not exactly one connection is meant.
         """
@@ -127,9 +128,8 @@ class Capture:
         )
         # A hole in the TCP stream is a loss that the capture did not notice itself.
         lost = max(dropped, 1 if connection.damage else 0)
-        return Timeline(
-            codec, self.rtp_to(rtp_port), messages, Ruler("capture", error_ns, lost), self.end_ns
-        )
+        ruler = Ruler("capture", error_ns, lost, tuple(stalls))
+        return Timeline(codec, self.rtp_to(rtp_port), messages, ruler, self.end_ns)
 
     def rtp_to(self, port: int) -> tuple[RtpPacket, ...]:
         """The RTP packets sent to a UDP port, in order of arrival."""
@@ -206,6 +206,7 @@ def timeline_from_sockets(
     error_ns: int,
     end_ns: int,
     dropped: int = 0,
+    stalls: Sequence[tuple[int, int]] = (),
 ) -> Timeline:
     """The timeline of a call that could not be captured.
 
@@ -218,7 +219,7 @@ def timeline_from_sockets(
         codec,
         tuple(rtp),
         tuple(sorted(messages, key=lambda message: message.time_ns)),
-        Ruler("socket", error_ns, dropped),
+        Ruler("socket", error_ns, dropped, tuple(stalls)),
         end_ns,
     )
 

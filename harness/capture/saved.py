@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ class CapturedCall:
     application_is_server: bool
     error_ns: int
     dropped: int
+    stalls: Sequence[tuple[int, int]] = ()
     client_port: int | None = None
     media_start: str | None = None
 
@@ -43,6 +45,7 @@ class CapturedCall:
             application_is_server=self.application_is_server,
             error_ns=self.error_ns,
             dropped=self.dropped,
+            stalls=[(begin, end) for begin, end in self.stalls],
             client_port=self.client_port,
             media_start=self.media_start,
         )
@@ -84,7 +87,12 @@ def _timeline(saved: dict[str, Any]) -> Timeline:
             Message(**{**message, "data": base64.b64decode(message["data"])})
             for message in saved["messages"]
         ),
-        ruler=Ruler(**saved["ruler"]),
+        ruler=Ruler(
+            **{
+                **saved["ruler"],
+                "stalls": tuple((begin, end) for begin, end in saved["ruler"]["stalls"]),
+            }
+        ),
         end_ns=saved["end_ns"],
     )
 

@@ -64,6 +64,8 @@ class Ruler:
     """bound of a single time's error, from what the source is and what this run measured"""
     dropped: int = 0
     """packets the capture says it lost"""
+    stalls: tuple[tuple[int, int], ...] = ()
+    """begin and end of each moment in which the host did not run what was due"""
 
 
 @dataclass(frozen=True)

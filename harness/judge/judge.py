@@ -613,7 +613,13 @@ class _Judge:
             else "its audio ended"
         )
         explanation = f"acked at {self._at(answer.time_ns)}, {cause} at {self._at(due_ns)}"
-        return (Verdict.EARLY if difference_ns < 0 else Verdict.LATE), explanation
+        if difference_ns < 0:
+            return Verdict.EARLY, explanation
+        stalled_ns = _overlap_ns(self._timeline.ruler.stalls, due_ns, answer.time_ns)
+        if difference_ns - stalled_ns <= self._late_ns:
+            stalled = f"the host stalled for {stalled_ns / 1e6:.1f} ms of these"
+            return Verdict.INCONCLUSIVE, f"{explanation}; {stalled}"
+        return Verdict.LATE, explanation
 
     def _complete(self, mark: _Mark) -> bool:
         """Whether the byte before the mark left; true for a mark before any media."""
@@ -670,6 +676,18 @@ class _Judge:
 def _tolerance_ns(ruler: Ruler) -> int:
     """The ruler's error of a difference: both of its times can be wrong."""
     return 2 * ruler.error_ns
+
+
+def _overlap_ns(stalls: Sequence[tuple[int, int]], begin_ns: int, end_ns: int) -> int:
+    """How much of a span is covered by stalls, which may overlap each other (processors)."""
+    covered = 0
+    for begin, end in sorted(stalls):
+        begin = max(begin, begin_ns)
+        end = min(end, end_ns)
+        if begin < end:
+            covered += end - begin
+            begin_ns = end
+    return covered
 
 
 def _overtaken(marks: Sequence[_Mark]) -> list[int]:

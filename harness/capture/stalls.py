@@ -1,0 +1,85 @@
+"""Moments in which a processor did not run what was due: the host was busy, or was itself kept off.
+
+One small process for each processor sleeps a millisecond at a time and notes each time it woke up
+late. What Asterisk does late in such a moment says nothing about Asterisk.
+
+Run as a script, with a processor's number, this file is that process: it uses nothing of the
+harness and writes a line ``<begin> <end>`` in Unix time, ns, for each stall until it is ended.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_SLEEP_NS = 1_000_000
+SHORTEST_NS = 300_000
+"""a wake-up this late is noted; it usually takes 60 us"""
+_STOP_TIMEOUT_S = 2.0
+
+
+class StallWatch:
+    """The stalls since it was started. Made by `watch_stalls`."""
+
+    def __init__(self, files: list[Path]) -> None:
+        self._files = files
+
+    def between(self, begin_ns: int, end_ns: int) -> list[tuple[int, int]]:
+        """Begin and end of each stall that overlaps this span of Unix time, by their begin."""
+        stalls = []
+        for file in self._files:
+            # The last line may be half written; its stall is younger than what is asked for.
+            for line in file.read_text().splitlines(keepends=True):
+                if line.endswith("\n"):
+                    begin, end = (int(word) for word in line.split())
+                    if begin < end_ns and end > begin_ns:
+                        stalls.append((begin, end))
+        return sorted(stalls)
+
+
+@contextmanager
+def watch_stalls(folder: Path) -> Iterator[StallWatch]:
+    """Watch every processor that this process may use; the notes are kept in ``folder``."""
+    from harness.child_process import die_with_parent
+
+    files: list[Path] = []
+    processes: list[subprocess.Popen[bytes]] = []
+    try:
+        for processor in sorted(os.sched_getaffinity(0)):
+            file = folder / f"stalls-{processor}.txt"
+            with file.open("wb") as output:
+                processes.append(
+                    subprocess.Popen(
+                        [sys.executable, "-I", "-S", __file__, str(processor)],
+                        stdin=subprocess.DEVNULL,
+                        stdout=output,
+                        start_new_session=True,
+                        preexec_fn=die_with_parent,
+                    )
+                )
+            files.append(file)
+        yield StallWatch(files)
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait(_STOP_TIMEOUT_S)
+
+
+def _watch(processor: int) -> None:
+    os.sched_setaffinity(0, {processor})
+    while True:
+        due_ns = time.time_ns() + _SLEEP_NS
+        time.sleep(_SLEEP_NS / 1e9)
+        now_ns = time.time_ns()
+        if now_ns - due_ns >= SHORTEST_NS:
+            os.write(1, f"{due_ns} {now_ns}\n".encode())
+
+
+if __name__ == "__main__":
+    _watch(int(sys.argv[1]))
