@@ -10,17 +10,20 @@
 
 /*!
  * \file
- * \brief One WebSocket channel's playback: its ledger, its pending answers and their
- * timer
+ * \brief One WebSocket channel's playback: its ledger, its answers and their timer
  */
 
 #include "asterisk.h"
 
+#include <poll.h>
 #include <time.h>
 #ifdef HAVE_TIMERFD
 #include <sys/timerfd.h>
 #endif
 
+#include "asterisk/bridge.h"
+#include "asterisk/cli.h"
+#include "asterisk/codec.h"
 #include "asterisk/format.h"
 #include "asterisk/format_cache.h"
 #include "asterisk/frame.h"
@@ -31,6 +34,8 @@
 #include "playback_channel.h"
 
 #define MARK_COMMAND "MARK"
+#define FLUSH_COMMAND "FLUSH_MEDIA"
+#define REPORT_COMMAND "REPORT_PLAYBACK"
 
 #define NS_PER_S 1000000000LL
 #define NS_PER_MS 1000000LL
@@ -44,17 +49,37 @@
 #define ANSWERS_AT_ONCE 32
 #define ANSWERS_PAUSE_NS 200000
 
+/*! \brief Events kept for an application that does not read */
+#define OUTBOX_MAX 64
+
+/*! \brief When a socket that was full is tried again, in ns */
+#define RETRY_NS (20 * NS_PER_MS)
+
+/*!
+ * \brief How long an application may leave its socket full until it is given up, in ns
+ */
+#define STUCK_NS (5 * NS_PER_S)
+
+/*! \brief An event that waits to be written; its size follows its text */
+struct playback_event {
+	AST_LIST_ENTRY(playback_event) list;
+	char text[0];
+};
+
 /*! \brief Something to send when its mark is due; its size follows its text */
 struct answer {
 	/*! First, so that a mark is its answer */
 	struct playback_mark mark;
-	/*! \c text is the whole event of an older command, not the id of a mark */
-	unsigned int is_note:1;
+	/*! \c text is a whole event, not the id of a mark */
+	unsigned int is_event:1;
 	/*! See struct playback_id */
 	unsigned int id_is_integer:1;
-	/*! The mark's id or the note's text */
+	/*! The mark's id or the event */
 	char text[0];
 };
+
+/*! \brief All channels, for the console */
+static AST_RWLIST_HEAD_STATIC(channels, playback_channel);
 
 static int64_t now_ns(void)
 {
@@ -78,82 +103,152 @@ static int64_t duration_ns(const struct ast_format *format, int samples)
 	return samples * NS_PER_S / ast_format_get_sample_rate(format);
 }
 
-void playback_channel_init(struct playback_channel *playback, struct ast_channel *channel,
-	ast_mutex_t *lock, struct ast_format *format, size_t frame_size, int json)
+/*! \brief Media that comes in frames of one size: each byte lasts the same */
+static struct playback_media plain_media(const struct playback_channel *playback,
+	size_t bytes)
 {
-	playback_ledger_init(&playback->ledger,
-		ast_format_get_default_ms(format) * NS_PER_MS);
-	playback->channel = channel;
-	playback->lock = lock;
-	playback->media_format = format;
-	playback->frame_size = frame_size;
-	playback->format.json = json;
-	playback->format.channel_id = ast_channel_uniqueid(channel);
-	playback->timer_fd = -1;
-	playback->timer_due_ns = PLAYBACK_NEVER;
+	int64_t frame_ns = ast_format_get_default_ms(playback->driver.format) * NS_PER_MS;
+	struct playback_media media = {
+		.bytes = bytes,
+		.ns = bytes * frame_ns / playback->driver.frame_size,
+	};
+
+	return media;
 }
 
-void playback_channel_destroy(struct playback_channel *playback)
+/*! \brief A message of media from the application */
+static struct playback_media payload_media(const struct playback_channel *playback,
+	char *payload, size_t bytes)
+{
+	struct ast_frame frame = { .frametype = AST_FRAME_VOICE, };
+	struct playback_media media = { .bytes = bytes, };
+
+	if (playback->driver.frame_size) {
+		return plain_media(playback, bytes);
+	}
+	/* In passthrough mode a message is a frame; only its codec knows how long it is */
+	AST_FRAME_SET_BUFFER(&frame, payload, 0, bytes);
+	frame.subclass.format = playback->driver.format;
+	media.ns = duration_ns(frame.subclass.format, ast_codec_samples_count(&frame));
+	return media;
+}
+
+/*! \brief A frame of the driver's */
+static struct playback_media frame_media(const struct playback_channel *playback,
+	const struct ast_frame *frame)
+{
+	struct playback_media media = { .bytes = frame->datalen, };
+
+	if (playback->driver.frame_size) {
+		return plain_media(playback, frame->datalen);
+	}
+	media.ns = duration_ns(playback->driver.format, frame->samples);
+	return media;
+}
+
+void playback_init(struct playback_channel *playback,
+	const struct playback_driver *driver)
+{
+	playback->driver = *driver;
+	playback_ledger_init(&playback->ledger,
+		ast_format_get_default_ms(driver->format) * NS_PER_MS);
+	playback->format.json = driver->json;
+	playback->format.channel_id = ast_channel_uniqueid(driver->channel);
+	playback->timer_fd = -1;
+	playback->timer_due_ns = PLAYBACK_NEVER;
+	ast_copy_string(playback->name, ast_channel_name(driver->channel),
+		sizeof(playback->name));
+	AST_RWLIST_WRLOCK(&channels);
+	AST_RWLIST_INSERT_TAIL(&channels, playback, entry);
+	AST_RWLIST_UNLOCK(&channels);
+}
+
+void playback_destroy(struct playback_channel *playback)
 {
 	struct playback_mark *mark;
+	struct playback_event *event;
 
-	if (!playback->channel) {
+	if (!playback->driver.channel) {
+		/* Never initialised */
 		return;
 	}
+	AST_RWLIST_WRLOCK(&channels);
+	AST_RWLIST_REMOVE(&channels, playback, entry);
+	AST_RWLIST_UNLOCK(&channels);
 	playback_ledger_flush(&playback->ledger, PLAYBACK_HUNGUP, 0);
 	while ((mark = playback_ledger_pop(&playback->ledger, PLAYBACK_NEVER))) {
 		ast_free(mark);
+	}
+	while ((event = AST_LIST_REMOVE_HEAD(&playback->outbox, list))) {
+		ast_free(event);
 	}
 	if (playback->timer_fd >= 0) {
 		close(playback->timer_fd);
 	}
 }
 
-void playback_channel_received(struct playback_channel *playback, size_t bytes)
+/*! \brief In developer mode, compare the ledger with what is really queued */
+static void check_balance(struct playback_channel *playback)
 {
-	SCOPED_MUTEX(lock, playback->lock);
+#ifdef AST_DEVMODE
+	uint64_t queued = *playback->driver.partial_bytes;
+	const struct ast_frame *frame;
+	SCOPED_MUTEX(lock, playback->driver.lock);
 
-	playback_ledger_received(&playback->ledger, bytes);
+	for (frame = *playback->driver.frames; frame;
+		frame = AST_LIST_NEXT(frame, frame_list)) {
+		if (frame->frametype == AST_FRAME_VOICE) {
+			queued += frame->datalen;
+		}
+	}
+	ast_assert(queued == playback_ledger_queued(&playback->ledger).bytes);
+#endif
 }
 
-void playback_channel_dropped(struct playback_channel *playback, size_t bytes)
+void playback_received(struct playback_channel *playback, char *payload,
+	size_t bytes)
 {
-	SCOPED_MUTEX(lock, playback->lock);
+	SCOPED_MUTEX(lock, playback->driver.lock);
 
-	playback_ledger_dropped(&playback->ledger, bytes);
+	playback->message = payload_media(playback, payload, bytes);
+	playback_ledger_received(&playback->ledger, playback->message);
 }
 
-void playback_channel_flushed(struct playback_channel *playback)
+void playback_dropped(struct playback_channel *playback, size_t bytes,
+	enum playback_loss_reason reason)
 {
-	playback->notes_queued = 0;
-	playback_ledger_flush(&playback->ledger, PLAYBACK_FLUSHED, now_ns());
+	SCOPED_MUTEX(lock, playback->driver.lock);
+
+	playback_ledger_dropped(&playback->ledger, bytes == playback->message.bytes
+		? playback->message : plain_media(playback, bytes), reason);
 }
 
-int playback_channel_wants_partial(struct playback_channel *playback,
-	size_t partial_bytes)
+int playback_wants_partial(struct playback_channel *playback)
 {
-	return playback_ledger_wants_partial(&playback->ledger, partial_bytes);
+	SCOPED_MUTEX(lock, playback->driver.lock);
+
+	return playback_ledger_wants_partial(&playback->ledger,
+		*playback->driver.partial_bytes);
 }
 
-/*! \brief Open the timer at the channel's first mark; without one the ticks have to do */
+/*! \brief Open the timer when it is first needed; without one the ticks have to do */
 static void open_timer(struct playback_channel *playback)
 {
-	playback->marked = 1;
 #ifdef HAVE_TIMERFD
 	if (playback->timer_fd < 0) {
 		playback->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
 		if (playback->timer_fd < 0) {
 			ast_log(LOG_WARNING, "%s: No timer for marks (%s): they are answered on "
-				"the next media tick\n", ast_channel_name(playback->channel),
-				strerror(errno));
+				"the next media tick\n", playback->name, strerror(errno));
 			return;
 		}
-		ast_channel_set_fd(playback->channel, PLAYBACK_TIMER_FDNO, playback->timer_fd);
+		ast_channel_set_fd(playback->driver.channel, PLAYBACK_TIMER_FDNO,
+			playback->timer_fd);
 	}
 #endif
 }
 
-/*! \brief Wake the channel at \a due_ns, not before; frame queue not locked */
+/*! \brief Wake the channel at \a due_ns, not before */
 static void arm_timer(struct playback_channel *playback, int64_t due_ns)
 {
 #ifdef HAVE_TIMERFD
@@ -170,93 +265,299 @@ static void arm_timer(struct playback_channel *playback, int64_t due_ns)
 	}
 	if (timerfd_settime(playback->timer_fd, TFD_TIMER_ABSTIME, &timer, NULL)) {
 		ast_log(LOG_ERROR, "%s: Unable to set the timer for marks: %s\n",
-			ast_channel_name(playback->channel), strerror(errno));
+			playback->name, strerror(errno));
 		return;
 	}
 	playback->timer_due_ns = due_ns;
 #endif
 }
 
-static void send_text(struct playback_channel *playback, struct ast_websocket *websocket,
+/*! \brief When there is something to be sent next; frame queue locked */
+static int64_t next_due_ns(const struct playback_channel *playback)
+{
+	int64_t due_ns = playback_ledger_next_due(&playback->ledger);
+
+	if (playback->report_interval_ns) {
+		due_ns = MIN(due_ns, playback->report_due_ns);
+	}
+	if (playback->asked) {
+		due_ns = MIN(due_ns, playback_ledger_loss_due(&playback->ledger));
+	}
+	return due_ns;
+}
+
+/*!
+ * \brief Whether the application's socket takes an event or a frame without blocking
+ *
+ * An application that has read nothing for five seconds is given up: then this says yes,
+ * and the write will close the connection.
+ */
+static int can_write(struct playback_channel *playback, struct ast_websocket *websocket)
+{
+	struct pollfd socket = {
+		.fd = ast_websocket_fd(websocket),
+		.events = POLLOUT,
+	};
+
+	if (socket.fd < 0 || poll(&socket, 1, 0) != 0) {
+		playback->stuck_since_ns = 0;
+		return 1;
+	}
+	if (!playback->stuck_since_ns) {
+		playback->stuck_since_ns = now_ns();
+		ast_debug(1, "%s: The application does not read\n", playback->name);
+	}
+	return now_ns() - playback->stuck_since_ns > STUCK_NS;
+}
+
+/*! \brief Write an event, whatever that takes; frame queue not locked */
+static int write_event(struct playback_channel *playback, struct ast_websocket *websocket,
 	const char *text)
 {
-	if (!websocket) {
-		return;
+	if (!websocket || playback->closed) {
+		return -1;
 	}
 	if (ast_websocket_write_string(websocket, text)) {
-		ast_log(LOG_ERROR, "%s: Unable to send event %s\n",
-			ast_channel_name(playback->channel), text);
-	} else {
-		ast_debug(3, "%s: Sent %s\n", ast_channel_name(playback->channel), text);
+		/* The session is closed now: said once, not for each of a thousand answers */
+		ast_log(LOG_ERROR, "%s: Unable to send event %s\n", playback->name, text);
+		playback->closed = 1;
+		return -1;
+	}
+	ast_debug(3, "%s: Sent %s\n", playback->name, text);
+	return 0;
+}
+
+static int keep_event(struct playback_channel *playback, const char *text)
+{
+	struct playback_event *event = ast_calloc(1, sizeof(*event) + strlen(text) + 1);
+	SCOPED_MUTEX(lock, playback->driver.lock);
+
+	if (!event) {
+		return -1;
+	}
+	strcpy(event->text, text); /* Safe */
+	AST_LIST_INSERT_TAIL(&playback->outbox, event, list);
+	playback->outbox_length++;
+	return 0;
+}
+
+/*! \brief Write the events that were kept, as far as that goes without blocking */
+static void send_kept(struct playback_channel *playback, struct ast_websocket *websocket,
+	int force)
+{
+	struct playback_event *event;
+
+	while (playback->outbox_length && (force || can_write(playback, websocket))) {
+		ast_mutex_lock(playback->driver.lock);
+		event = AST_LIST_REMOVE_HEAD(&playback->outbox, list);
+		playback->outbox_length -= event ? 1 : 0;
+		ast_mutex_unlock(playback->driver.lock);
+		if (event) {
+			write_event(playback, websocket, event->text);
+			ast_free(event);
+		}
 	}
 }
 
-static void send_mark(struct playback_channel *playback, struct ast_websocket *websocket,
-	const char *id_text, int id_is_integer, const struct playback_mark *mark)
+int playback_send(struct playback_channel *playback,
+	struct ast_websocket *websocket, const char *text)
 {
-	char event[PLAYBACK_EVENT_MAX];
-	struct playback_id id = { .is_integer = id_is_integer, };
+	int reading = playback->reading && pthread_equal(playback->reader, pthread_self());
 
-	ast_copy_string(id.text, id_text, sizeof(id.text));
-	if (playback_event_mark(event, sizeof(event), &playback->format, &id, mark,
-		unix_us(mark->due_ns))) {
-		send_text(playback, websocket, event);
+	if (!websocket || playback->closed) {
+		return -1;
 	}
+	if (reading || playback->outbox_length || !can_write(playback, websocket)) {
+		return keep_event(playback, text);
+	}
+	return write_event(playback, websocket, text);
 }
 
-static void send_error(struct playback_channel *playback, struct ast_websocket *websocket,
-	const char *command, const char *text)
+static void send_error(struct playback_channel *playback, const char *command,
+	const char *text)
 {
 	char event[PLAYBACK_EVENT_MAX];
 
-	ast_debug(3, "%s: %s: %s\n", ast_channel_name(playback->channel), command, text);
+	ast_debug(3, "%s: %s: %s\n", playback->name, S_OR(command, ""), text);
 	if (playback_event_error(event, sizeof(event), &playback->format, command, NULL,
 		text)) {
-		send_text(playback, websocket, event);
+		keep_event(playback, event);
 	}
 }
 
-static void send_answer(struct playback_channel *playback,
+/*! \brief A mark's id, as it was given */
+static struct playback_id answer_id(const struct answer *answer)
+{
+	struct playback_id id = { .is_integer = answer->id_is_integer, };
+
+	ast_copy_string(id.text, answer->text, sizeof(id.text));
+	return id;
+}
+
+static void write_mark(struct playback_channel *playback,
+	struct ast_websocket *websocket, const struct playback_id *id,
+	const struct playback_mark *mark)
+{
+	char event[PLAYBACK_EVENT_MAX];
+
+	if (playback_event_mark(event, sizeof(event), &playback->format, id, mark,
+		unix_us(mark->due_ns))) {
+		write_event(playback, websocket, event);
+	}
+}
+
+static void write_answer(struct playback_channel *playback,
 	struct ast_websocket *websocket, const struct answer *answer)
 {
-	if (!answer->is_note) {
-		send_mark(playback, websocket, answer->text, answer->id_is_integer,
-			&answer->mark);
-	} else if (answer->mark.outcome == PLAYBACK_PLAYED) {
-		send_text(playback, websocket, answer->text);
+	struct playback_id id;
+
+	if (answer->is_event) {
+		/* A note that was flushed is forgotten, as it always was */
+		if (answer->mark.outcome == PLAYBACK_PLAYED) {
+			write_event(playback, websocket, answer->text);
+		}
+		return;
 	}
+	id = answer_id(answer);
+	if (answer->mark.outcome == PLAYBACK_PLAYED) {
+		playback->last_mark = id;
+		playback->last_mark_ns = answer->mark.media_ns;
+		playback->has_last_mark = 1;
+	}
+	write_mark(playback, websocket, &id, &answer->mark);
 }
 
 /*! \brief The next answer that is due, for the caller to free */
-static struct answer *next_answer(struct playback_channel *playback, int64_t *due_ns)
+static struct answer *next_answer(struct playback_channel *playback)
 {
-	struct playback_mark *mark;
-	SCOPED_MUTEX(lock, playback->lock);
+	SCOPED_MUTEX(lock, playback->driver.lock);
 
-	mark = playback_ledger_pop(&playback->ledger, now_ns());
-	*due_ns = playback_ledger_next_due(&playback->ledger);
-	return (struct answer *) mark;
+	return (struct answer *) playback_ledger_pop(&playback->ledger, now_ns());
 }
 
-/*! \brief Send at most \a most of the answers that are due, wake up for the next one */
-static void send_due(struct playback_channel *playback, struct ast_websocket *websocket,
-	int most)
+/*! \brief Write at most \a most answers that are due; the number written */
+static int send_answers(struct playback_channel *playback,
+	struct ast_websocket *websocket, int most, int force)
 {
 	struct answer *answer;
-	int64_t due_ns;
+	int count = 0;
 
-	while ((answer = next_answer(playback, &due_ns))) {
-		send_answer(playback, websocket, answer);
+	while (count < most && (force || can_write(playback, websocket))
+		&& (answer = next_answer(playback))) {
+		write_answer(playback, websocket, answer);
 		ast_free(answer);
-		if (!--most) {
-			due_ns = MAX(due_ns, now_ns() + ANSWERS_PAUSE_NS);
-			break;
+		count++;
+	}
+	return count;
+}
+
+static void send_losses(struct playback_channel *playback,
+	struct ast_websocket *websocket, int force)
+{
+	char event[PLAYBACK_EVENT_MAX];
+	struct playback_loss loss;
+	int64_t time_ns = force ? PLAYBACK_NEVER - PLAYBACK_LOSS_INTERVAL_NS : now_ns();
+	int lost;
+
+	do {
+		if (!force && !can_write(playback, websocket)) {
+			return;
 		}
+		ast_mutex_lock(playback->driver.lock);
+		lost = playback_ledger_pop_loss(&playback->ledger, time_ns, &loss);
+		ast_mutex_unlock(playback->driver.lock);
+		if (lost && playback_event_dropped(event, sizeof(event), &playback->format,
+			&loss)) {
+			write_event(playback, websocket, event);
+		}
+		time_ns++;
+	} while (lost && force);
+}
+
+static struct playback_snapshot take_snapshot(struct playback_channel *playback)
+{
+	SCOPED_MUTEX(lock, playback->driver.lock);
+
+	return playback_ledger_snapshot(&playback->ledger, now_ns());
+}
+
+/*! \brief The text of a PLAYBACK event of this moment */
+static size_t format_report(struct playback_channel *playback, char *event, size_t size,
+	int final)
+{
+	struct playback_snapshot snapshot = take_snapshot(playback);
+
+	return playback_event_playback(event, size, &playback->format, &snapshot,
+		*playback->driver.paused, final, unix_us(now_ns()));
+}
+
+/*! \brief Whether a periodic report has something new to say; remembers what it says */
+static int report_changed(struct playback_channel *playback)
+{
+	struct playback_snapshot snapshot = take_snapshot(playback);
+	struct playback_snapshot *last = &playback->reported;
+	int paused = *playback->driver.paused;
+	int changed = snapshot.received != last->received
+		|| snapshot.played.bytes != last->played.bytes
+		|| snapshot.flushed != last->flushed || snapshot.dropped != last->dropped
+		|| snapshot.marks != last->marks || snapshot.underruns != last->underruns
+		|| paused != playback->reported_paused;
+
+	*last = snapshot;
+	playback->reported_paused = paused;
+	return changed;
+}
+
+static void send_report(struct playback_channel *playback,
+	struct ast_websocket *websocket)
+{
+	char event[PLAYBACK_EVENT_MAX];
+	int64_t time_ns = now_ns();
+	int64_t missed;
+
+	if (!playback->report_interval_ns || playback->report_due_ns > time_ns) {
+		return;
+	}
+	missed = (time_ns - playback->report_due_ns) / playback->report_interval_ns;
+	playback->report_due_ns += (missed + 1) * playback->report_interval_ns;
+	/* An application that does not read is spared its reports */
+	if (can_write(playback, websocket) && report_changed(playback)
+		&& format_report(playback, event, sizeof(event), 0)) {
+		write_event(playback, websocket, event);
+	}
+}
+
+/*! \brief Send all that is due, wake up for what is due next; frame queue not locked */
+static void send_due(struct playback_channel *playback, struct ast_websocket *websocket)
+{
+	int64_t due_ns;
+	int64_t wait_ns = 0;
+
+	if (!websocket) {
+		return;
+	}
+	send_kept(playback, websocket, playback->outbox_length > OUTBOX_MAX);
+	if (!playback->outbox_length) {
+		if (send_answers(playback, websocket, ANSWERS_AT_ONCE, 0) == ANSWERS_AT_ONCE) {
+			wait_ns = ANSWERS_PAUSE_NS;
+		}
+		if (playback->asked) {
+			send_losses(playback, websocket, 0);
+		}
+		send_report(playback, websocket);
+	}
+	ast_mutex_lock(playback->driver.lock);
+	due_ns = playback->outbox_length ? 0 : next_due_ns(playback);
+	ast_mutex_unlock(playback->driver.lock);
+	if (playback->stuck_since_ns) {
+		wait_ns = RETRY_NS;
+	}
+	if (wait_ns) {
+		due_ns = MAX(due_ns, now_ns() + wait_ns);
 	}
 	arm_timer(playback, due_ns);
 }
 
-/*! \brief An answer with its text, NULL if there is no memory */
 static struct answer *new_answer(const char *text)
 {
 	struct answer *answer = ast_calloc(1, sizeof(*answer) + strlen(text) + 1);
@@ -267,33 +568,37 @@ static struct answer *new_answer(const char *text)
 	return answer;
 }
 
-int playback_channel_note_queued(struct playback_channel *playback)
+int playback_note_queued(struct playback_channel *playback,
+	struct ast_frame *note)
 {
-	SCOPED_MUTEX(lock, playback->lock);
+	SCOPED_MUTEX(lock, playback->driver.lock);
 
+	playback->marked = 1;
 	open_timer(playback);
-	if (playback->notes_queued >= PLAYBACK_MARKS_MAX) {
-		ast_log(LOG_WARNING, "%s: %d answers are pending, ignoring this command\n",
-			ast_channel_name(playback->channel), PLAYBACK_MARKS_MAX);
+	if (playback->notes_queued + playback->ledger.notes.count
+		>= playback->driver.marks_max) {
+		ast_log(LOG_WARNING, "%s: %u answers are pending, ignoring this command\n",
+			playback->name, playback->driver.marks_max);
 		return -1;
 	}
 	playback->notes_queued++;
+	/* So much of the next frame to be queued comes before it */
+	note->samples = *playback->driver.partial_bytes;
 	playback_ledger_note_queued(&playback->ledger);
 	return 0;
 }
 
-void playback_channel_note(struct playback_channel *playback, const char *text,
-	size_t bytes_ahead)
+void playback_note(struct playback_channel *playback,
+	const struct ast_frame *note)
 {
-	struct answer *note = new_answer(text);
-	SCOPED_MUTEX(lock, playback->lock);
+	struct answer *answer = new_answer(note->data.ptr);
+	SCOPED_MUTEX(lock, playback->driver.lock);
 
 	playback->notes_queued--;
-	if (!note) {
-		return;
+	if (answer) {
+		answer->is_event = 1;
+		playback_ledger_note(&playback->ledger, &answer->mark, note->samples, now_ns());
 	}
-	note->is_note = 1;
-	playback_ledger_note(&playback->ledger, &note->mark, bytes_ahead, now_ns());
 }
 
 /*!
@@ -305,10 +610,9 @@ static int add_mark(struct playback_channel *playback, const struct playback_id 
 	enum playback_outcome outcome)
 {
 	struct answer *answer;
-	SCOPED_MUTEX(lock, playback->lock);
+	SCOPED_MUTEX(lock, playback->driver.lock);
 
-	open_timer(playback);
-	if (playback->ledger.pending >= PLAYBACK_MARKS_MAX) {
+	if (playback->ledger.marks.count >= playback->driver.marks_max) {
 		return -1;
 	}
 	answer = new_answer(id->text);
@@ -329,10 +633,22 @@ static void refuse_mark(struct playback_channel *playback,
 		.due_ns = now_ns(),
 	};
 
-	ast_mutex_lock(playback->lock);
-	mark.offset = playback->ledger.received;
-	ast_mutex_unlock(playback->lock);
-	send_mark(playback, websocket, id->text, id->is_integer, &mark);
+	ast_mutex_lock(playback->driver.lock);
+	mark.offset = playback->ledger.received.bytes;
+	ast_mutex_unlock(playback->driver.lock);
+	write_mark(playback, websocket, id, &mark);
+}
+
+/*! \brief The first use of a command of ours: losses before it are not reported */
+static void asks(struct playback_channel *playback)
+{
+	if (!playback->asked) {
+		playback->asked = 1;
+		ast_mutex_lock(playback->driver.lock);
+		memset(playback->ledger.losses, 0, sizeof(playback->ledger.losses));
+		ast_mutex_unlock(playback->driver.lock);
+	}
+	open_timer(playback);
 }
 
 /*!
@@ -363,30 +679,160 @@ static int command_id(struct playback_id *id, const char *arguments,
 	}
 }
 
-int playback_channel_command(struct playback_channel *playback,
-	struct ast_websocket *websocket, const char *command, const char *arguments,
-	struct ast_json *json, int accepts_media)
+static void mark_command(struct playback_channel *playback,
+	struct ast_websocket *websocket, const char *arguments, struct ast_json *json,
+	int accepts_media)
 {
 	struct playback_id id;
 
-	if (!ast_strings_equal(command, MARK_COMMAND)) {
-		return 0;
-	}
-	playback->asked = 1;
 	if (command_id(&id, arguments, json)) {
-		send_error(playback, websocket, command, json
+		send_error(playback, MARK_COMMAND, json
 			? "MARK needs \"id\": a string of 1 to 64 bytes or an integer"
 			: "MARK needs id=<1 to 64 printable ASCII characters without space>");
-		return 1;
+		return;
 	}
+	playback->marked = 1;
 	if (add_mark(playback, &id, accepts_media ? PLAYBACK_WAITING : PLAYBACK_DIRECTION)) {
 		refuse_mark(playback, websocket, &id);
+	}
+}
+
+/*! \brief The interval of a REPORT_PLAYBACK, -1 if it has none, -2 if it is not valid */
+static int command_interval(const char *arguments, struct ast_json *json)
+{
+	struct ast_json *value;
+	int interval_ms;
+
+	if (!json) {
+		return playback_interval_from_plain(&interval_ms, arguments) ? -2 : interval_ms;
+	}
+	value = ast_json_object_get(json, "interval_ms");
+	if (!value) {
+		return -1;
+	}
+	return ast_json_typeof(value) == AST_JSON_INTEGER
+		&& playback_interval_valid(ast_json_integer_get(value))
+		? (int) ast_json_integer_get(value) : -2;
+}
+
+static void report_command(struct playback_channel *playback, const char *arguments,
+	struct ast_json *json)
+{
+	char event[PLAYBACK_EVENT_MAX];
+	int interval_ms = command_interval(arguments, json);
+
+	if (interval_ms == -2) {
+		send_error(playback, REPORT_COMMAND,
+			"REPORT_PLAYBACK takes interval_ms: 0 or 20 to 3600000");
+	} else if (interval_ms == -1) {
+		if (format_report(playback, event, sizeof(event), 0)) {
+			keep_event(playback, event);
+		}
+	} else {
+		playback->report_interval_ns = interval_ms * NS_PER_MS;
+		playback->report_due_ns = now_ns() + playback->report_interval_ns;
+		report_changed(playback);
+	}
+}
+
+int playback_command(struct playback_channel *playback,
+	struct ast_websocket *websocket, const char *command, const char *arguments,
+	struct ast_json *json, int accepts_media)
+{
+	if (ast_strings_equal(command, MARK_COMMAND)) {
+		asks(playback);
+		mark_command(playback, websocket, arguments, json, accepts_media);
+		return 1;
+	}
+	if (ast_strings_equal(command, REPORT_COMMAND)) {
+		asks(playback);
+		report_command(playback, arguments, json);
+		return 1;
+	}
+	return 0;
+}
+
+void playback_too_long(struct playback_channel *playback, uint64_t length,
+	size_t most)
+{
+	char text[128];
+
+	if (playback->asked) {
+		snprintf(text, sizeof(text), "Text message of %" PRIu64 " bytes ignored, "
+			"at most %zu are accepted", length, most);
+		send_error(playback, NULL, text);
+	}
+}
+
+int playback_flush(struct playback_channel *playback, const char *arguments,
+	struct ast_json *json)
+{
+	playback->flush_id.text[0] = '\0';
+	/* What is not our form is flushed as ever: today's clients may send anything there */
+	if (json ? !ast_json_object_get(json, "id")
+		: !arguments || !ast_begins_with(arguments, "id=")) {
+		return 0;
+	}
+	asks(playback);
+	if (command_id(&playback->flush_id, arguments, json)) {
+		send_error(playback, FLUSH_COMMAND, "FLUSH_MEDIA takes an id of 1 to 64 bytes; "
+			"nothing was flushed");
+		return -1;
 	}
 	return 1;
 }
 
+/*! \brief The text of MEDIA_FLUSHED; the ledger has been flushed, frame queue locked */
+static size_t format_flushed(struct playback_channel *playback, char *event, size_t size,
+	struct playback_media flushed)
+{
+	const struct playback_ledger *ledger = &playback->ledger;
+	const struct answer *last;
+	struct playback_id last_id = playback->last_mark;
+	struct playback_flush flush = {
+		.played.bytes = ledger->handed.bytes + ledger->held.bytes,
+		.played.ns = ledger->handed.ns + ledger->held.ns,
+		.flushed = flushed,
+	};
+
+	last = (const struct answer *) playback_ledger_last_taken(ledger);
+	if (last) {
+		last_id = answer_id(last);
+	}
+	if (last || playback->has_last_mark) {
+		flush.last_mark = &last_id;
+		flush.since_mark_ns = flush.played.ns
+			- (last ? last->mark.media_ns : playback->last_mark_ns);
+	}
+	return playback_event_flushed(event, size, &playback->format,
+		&playback->flush_id, &flush);
+}
+
+void playback_flushed(struct playback_channel *playback)
+{
+	char event[PLAYBACK_EVENT_MAX];
+	struct playback_media flushed;
+	struct answer *answer;
+
+	playback->notes_queued = 0;
+	flushed = playback_ledger_flush(&playback->ledger, PLAYBACK_FLUSHED, now_ns());
+	if (!playback->flush_id.text[0]
+		|| !format_flushed(playback, event, sizeof(event), flushed)) {
+		return;
+	}
+	answer = playback->ledger.marks.count < playback->driver.marks_max
+		? new_answer(event) : NULL;
+	if (!answer) {
+		/* No room to wait for its turn */
+		keep_event(playback, event);
+		return;
+	}
+	answer->is_event = 1;
+	playback_ledger_mark(&playback->ledger, &answer->mark, PLAYBACK_PLAYED, now_ns());
+}
+
 /*! \brief The byte that is silence in a format, -1 where no single byte is */
-static int silence_byte(const struct ast_format *format)
+static int silence_byte(struct ast_format *format)
 {
 	if (ast_format_cmp(format, ast_format_ulaw) == AST_FORMAT_CMP_EQUAL) {
 		return 0xff;
@@ -394,7 +840,7 @@ static int silence_byte(const struct ast_format *format)
 	if (ast_format_cmp(format, ast_format_alaw) == AST_FORMAT_CMP_EQUAL) {
 		return 0xd5;
 	}
-	return ast_format_cache_is_slinear((struct ast_format *) format) ? 0 : -1;
+	return ast_format_cache_is_slinear(format) ? 0 : -1;
 }
 
 /*!
@@ -409,7 +855,8 @@ static int silence_byte(const struct ast_format *format)
 static struct ast_frame *pad_frame(struct playback_channel *playback,
 	struct ast_frame *frame)
 {
-	int silence = silence_byte(playback->media_format);
+	size_t size = playback->driver.frame_size;
+	int silence = silence_byte(playback->driver.format);
 	struct ast_frame full = *frame;
 	struct ast_frame *padded;
 	char *data;
@@ -417,15 +864,15 @@ static struct ast_frame *pad_frame(struct playback_channel *playback,
 	if (silence < 0) {
 		return frame;
 	}
-	data = ast_alloca(AST_FRIENDLY_OFFSET + playback->frame_size);
-	memset(data, silence, AST_FRIENDLY_OFFSET + playback->frame_size);
+	data = ast_alloca(AST_FRIENDLY_OFFSET + size);
+	memset(data, silence, AST_FRIENDLY_OFFSET + size);
 	memcpy(data + AST_FRIENDLY_OFFSET, frame->data.ptr, frame->datalen); /* Safe */
 	full.mallocd = 0;
 	full.src = NULL;
 	full.offset = AST_FRIENDLY_OFFSET;
 	full.data.ptr = data + AST_FRIENDLY_OFFSET;
-	full.datalen = playback->frame_size;
-	full.samples = frame->samples * full.datalen / frame->datalen;
+	full.datalen = size;
+	full.samples = ast_codec_samples_count(&full);
 	padded = ast_frdup(&full);
 	if (!padded) {
 		return frame;
@@ -434,44 +881,190 @@ static struct ast_frame *pad_frame(struct playback_channel *playback,
 	return padded;
 }
 
-struct ast_frame *playback_channel_read(struct playback_channel *playback,
-	struct ast_websocket *websocket, struct ast_frame *frame)
+/*! \brief Whether the channel is in a bridge that mixes, which holds audio back */
+static int is_mixed(struct ast_channel *channel)
 {
-	int64_t media_ns;
-	int64_t due_ns;
-	size_t bytes;
+	struct ast_bridge *bridge = ast_channel_get_bridge(channel);
+	const struct ast_bridge_technology *technology = bridge ? bridge->technology : NULL;
+	int mixed = technology && technology->capabilities & AST_BRIDGE_CAPABILITY_MULTIMIX;
 
-	if (!frame || frame->frametype != AST_FRAME_VOICE) {
-		send_due(playback, websocket, ANSWERS_AT_ONCE);
-		return frame;
-	}
+	ao2_cleanup(bridge);
+	return mixed;
+}
 
-	bytes = frame->datalen;
-	media_ns = duration_ns(playback->media_format, frame->samples);
-	if (playback->marked && bytes && bytes < playback->frame_size) {
+/*! \brief Enter a frame into the ledger; the frame to be returned in its place */
+static struct ast_frame *take_frame(struct playback_channel *playback,
+	struct ast_frame *frame)
+{
+	struct playback_media media = frame_media(playback, frame);
+	int mixed = is_mixed(playback->driver.channel);
+	int64_t time_ns = now_ns();
+
+	if (playback->marked && media.bytes && media.bytes < playback->driver.frame_size) {
 		frame = pad_frame(playback, frame);
 	}
-	ast_mutex_lock(playback->lock);
-	playback_ledger_handed(&playback->ledger, bytes, media_ns,
-		duration_ns(playback->media_format, frame->samples), now_ns());
-	due_ns = playback_ledger_next_due(&playback->ledger);
-	ast_mutex_unlock(playback->lock);
-
-	if (playback->timer_fd < 0) {
-		send_due(playback, websocket, ANSWERS_AT_ONCE);
-	} else {
-		/* What is due already waits for the timer: nothing is written before the frame */
-		arm_timer(playback, due_ns);
-	}
+	ast_mutex_lock(playback->driver.lock);
+	playback_ledger_mixing(&playback->ledger, mixed, time_ns);
+	playback_ledger_taken(&playback->ledger, media, frame_media(playback, frame).ns,
+		time_ns);
+	ast_mutex_unlock(playback->driver.lock);
 	return frame;
 }
 
-void playback_channel_hangup(struct playback_channel *playback,
+void playback_read_begin(struct playback_channel *playback)
+{
+	playback->reader = pthread_self();
+	playback->reading = 1;
+}
+
+struct ast_frame *playback_read_end(struct playback_channel *playback,
+	struct ast_websocket *websocket, struct ast_frame *frame, int tick)
+{
+	int64_t due_ns;
+
+	playback->reading = 0;
+	if (frame && frame->frametype == AST_FRAME_VOICE) {
+		frame = take_frame(playback, frame);
+		check_balance(playback);
+		if (playback->timer_fd >= 0 && !playback->outbox_length) {
+			/* What is due waits for the timer: nothing is written before the frame */
+			ast_mutex_lock(playback->driver.lock);
+			due_ns = next_due_ns(playback);
+			ast_mutex_unlock(playback->driver.lock);
+			if (playback->stuck_since_ns) {
+				due_ns = MAX(due_ns, now_ns() + RETRY_NS);
+			}
+			arm_timer(playback, due_ns);
+			return frame;
+		}
+	} else if (tick && !*playback->driver.paused) {
+		ast_mutex_lock(playback->driver.lock);
+		playback_ledger_starved(&playback->ledger);
+		ast_mutex_unlock(playback->driver.lock);
+	}
+	check_balance(playback);
+	send_due(playback, websocket);
+	return frame;
+}
+
+int playback_write(struct playback_channel *playback,
+	struct ast_websocket *websocket, struct ast_frame *frame)
+{
+	int64_t due_ns;
+
+	if (frame->frametype != AST_FRAME_VOICE) {
+		return 1;
+	}
+	if (playback->ledger.mixing) {
+		ast_mutex_lock(playback->driver.lock);
+		playback_ledger_mixed(&playback->ledger,
+			duration_ns(frame->subclass.format, frame->samples), now_ns());
+		due_ns = next_due_ns(playback);
+		ast_mutex_unlock(playback->driver.lock);
+		if (!playback->stuck_since_ns && !playback->outbox_length) {
+			arm_timer(playback, due_ns);
+		}
+	}
+	return can_write(playback, websocket);
+}
+
+void playback_hangup(struct playback_channel *playback,
 	struct ast_websocket *websocket)
 {
-	send_due(playback, websocket, INT_MAX);
-	ast_mutex_lock(playback->lock);
+	char event[PLAYBACK_EVENT_MAX];
+
+	send_kept(playback, websocket, 1);
+	send_answers(playback, websocket, INT_MAX, 1);
+	ast_mutex_lock(playback->driver.lock);
 	playback_ledger_flush(&playback->ledger, PLAYBACK_HUNGUP, now_ns());
-	ast_mutex_unlock(playback->lock);
-	send_due(playback, websocket, INT_MAX);
+	ast_mutex_unlock(playback->driver.lock);
+	send_answers(playback, websocket, INT_MAX, 1);
+	if (playback->asked) {
+		send_losses(playback, websocket, 1);
+		if (format_report(playback, event, sizeof(event), 1)) {
+			write_event(playback, websocket, event);
+		}
+	}
+}
+
+static char *complete_name(const char *word, int n)
+{
+	struct playback_channel *playback;
+	char *found = NULL;
+	int which = 0;
+
+	AST_RWLIST_RDLOCK(&channels);
+	AST_RWLIST_TRAVERSE(&channels, playback, entry) {
+		if (!strncasecmp(word, playback->name, strlen(word)) && ++which > n) {
+			found = ast_strdup(playback->name);
+			break;
+		}
+	}
+	AST_RWLIST_UNLOCK(&channels);
+	return found;
+}
+
+#define ROW_FORMAT "%-40.40s %12s %12s %10s %10s %10s %6s %9s\n"
+#define ROW_VALUES "%-40.40s %12" PRIu64 " %12" PRIu64 " %10" PRIu64 " %10" PRIu64 \
+	" %10" PRIu64 " %6u %9" PRIu64 "\n"
+
+static char *handle_show_playback(struct ast_cli_entry *entry, int command,
+	struct ast_cli_args *a)
+{
+	struct playback_channel *playback;
+	struct playback_snapshot snapshot;
+	int count = 0;
+
+	switch (command) {
+	case CLI_INIT:
+		entry->command = "websocket show playback";
+		entry->usage =
+			"Usage: websocket show playback [<channel>]\n"
+			"       Shows for all WebSocket channels, or for one, how many bytes of\n"
+			"       media were received from the application and played, are queued,\n"
+			"       were flushed and were dropped, how many marks are pending, and\n"
+			"       how often there was nothing to play though more was to come.\n";
+		return NULL;
+	case CLI_GENERATE:
+		return a->pos == entry->args ? complete_name(a->word, a->n) : NULL;
+	}
+	if (a->argc > entry->args + 1) {
+		return CLI_SHOWUSAGE;
+	}
+	ast_cli(a->fd, ROW_FORMAT, "Channel", "Received", "Played", "Queued", "Flushed",
+		"Dropped", "Marks", "Underruns");
+	AST_RWLIST_RDLOCK(&channels);
+	AST_RWLIST_TRAVERSE(&channels, playback, entry) {
+		if (a->argc > entry->args && strcasecmp(a->argv[entry->args], playback->name)) {
+			continue;
+		}
+		snapshot = take_snapshot(playback);
+		ast_cli(a->fd, ROW_VALUES, playback->name, snapshot.received,
+			snapshot.played.bytes, snapshot.queued.bytes, snapshot.flushed,
+			snapshot.dropped, snapshot.marks, snapshot.underruns);
+		count++;
+	}
+	AST_RWLIST_UNLOCK(&channels);
+	if (a->argc > entry->args && !count) {
+		ast_cli(a->fd, "No WebSocket channel '%s'\n", a->argv[entry->args]);
+		return CLI_FAILURE;
+	}
+	ast_cli(a->fd, "%d WebSocket channel%s\n", count, ESS(count));
+	return CLI_SUCCESS;
+}
+
+static struct ast_cli_entry cli[] = {
+	AST_CLI_DEFINE(handle_show_playback, "Show the playback of WebSocket channels"),
+};
+
+void playback_load(void)
+{
+	ast_cli_register_multiple(cli, ARRAY_LEN(cli));
+	playback_test_register();
+}
+
+void playback_unload(void)
+{
+	playback_test_unregister();
+	ast_cli_unregister_multiple(cli, ARRAY_LEN(cli));
 }

@@ -106,6 +106,16 @@ static void put_word(struct text *text, const char *name, const char *word)
 	put(text, text->json ? "\"%s\"" : "%s", word);
 }
 
+static void put_flag(struct text *text, const char *name, int flag)
+{
+	put_name(text, name);
+	if (text->json) {
+		put(text, "%s", flag ? "true" : "false");
+	} else {
+		put(text, "%d", !!flag);
+	}
+}
+
 static void put_number(struct text *text, const char *name, uint64_t number)
 {
 	put_name(text, name);
@@ -152,6 +162,39 @@ void playback_id_from_integer(struct playback_id *id, intmax_t number)
 {
 	id->is_integer = 1;
 	snprintf(id->text, sizeof(id->text), "%" PRIdMAX, number);
+}
+
+int playback_interval_valid(intmax_t interval_ms)
+{
+	return !interval_ms || (interval_ms >= PLAYBACK_INTERVAL_MIN_MS
+		&& interval_ms <= PLAYBACK_INTERVAL_MAX_MS);
+}
+
+int playback_interval_from_plain(int *interval_ms, const char *arguments)
+{
+	static const char name[] = "interval_ms=";
+	const char *digit;
+	intmax_t value = 0;
+
+	if (!arguments || !*arguments) {
+		*interval_ms = -1;
+		return 0;
+	}
+	if (strncmp(arguments, name, sizeof(name) - 1)) {
+		return -1;
+	}
+	digit = arguments + sizeof(name) - 1;
+	do {
+		if (*digit < '0' || *digit > '9') {
+			return -1;
+		}
+		value = value * 10 + (*digit - '0');
+		if (value > PLAYBACK_INTERVAL_MAX_MS) {
+			return -1;
+		}
+	} while (*++digit);
+	*interval_ms = (int) value;
+	return playback_interval_valid(value) ? 0 : -1;
 }
 
 const char *playback_reason(enum playback_outcome outcome)
@@ -224,5 +267,68 @@ size_t playback_event_error(char *buffer, size_t size,
 		}
 		put(&text, " error_text:%s", error);
 	}
+	return end(&text);
+}
+
+size_t playback_event_flushed(char *buffer, size_t size,
+	const struct playback_format *format, const struct playback_id *id,
+	const struct playback_flush *flush)
+{
+	struct text text;
+
+	begin(&text, buffer, size, format, "MEDIA_FLUSHED");
+	put_id(&text, "id", id);
+	if (format->json) {
+		put_id(&text, "correlation_id", id);
+	}
+	put_number(&text, "played", flush->played.bytes);
+	put_number(&text, "flushed", flush->flushed.bytes);
+	put_ms(&text, "played_ms", flush->played.ns / 1000);
+	put_ms(&text, "flushed_ms", flush->flushed.ns / 1000);
+	if (flush->last_mark) {
+		put_id(&text, "last_mark", flush->last_mark);
+		put_ms(&text, "since_mark_ms", flush->since_mark_ns / 1000);
+	}
+	return end(&text);
+}
+
+size_t playback_event_playback(char *buffer, size_t size,
+	const struct playback_format *format, const struct playback_snapshot *snapshot,
+	int paused, int final, int64_t at_us)
+{
+	struct text text;
+
+	begin(&text, buffer, size, format, "PLAYBACK");
+	put_number(&text, "received", snapshot->received);
+	put_number(&text, "played", snapshot->played.bytes);
+	put_number(&text, "queued", snapshot->queued.bytes);
+	put_number(&text, "flushed", snapshot->flushed);
+	put_number(&text, "dropped", snapshot->dropped);
+	put_ms(&text, "played_ms", snapshot->played.ns / 1000);
+	put_ms(&text, "queued_ms", snapshot->queued.ns / 1000);
+	put_number(&text, "marks", snapshot->marks);
+	put_number(&text, "underruns", snapshot->underruns);
+	put_flag(&text, "paused", paused);
+	put_ms(&text, "at", at_us);
+	if (final) {
+		put_flag(&text, "final", 1);
+	}
+	return end(&text);
+}
+
+size_t playback_event_dropped(char *buffer, size_t size,
+	const struct playback_format *format, const struct playback_loss *loss)
+{
+	static const char *const reasons[PLAYBACK_LOSS_REASONS] = {
+		[PLAYBACK_OVERFLOW] = "overflow",
+		[PLAYBACK_PARTIAL] = "partial",
+		[PLAYBACK_DIRECTION_IN] = "direction",
+	};
+	struct text text;
+
+	begin(&text, buffer, size, format, "MEDIA_DROPPED");
+	put_number(&text, "bytes", loss->bytes);
+	put_word(&text, "reason", reasons[loss->reason]);
+	put_number(&text, "offset", loss->offset);
 	return end(&text);
 }

@@ -19,181 +19,332 @@
 
 #include "playback_ledger.h"
 
-/*!
- * \brief What part of a late frame's lateness the media clock follows, as a divisor
- *
- * One late tick does not move the end of the audio it carries, every receiver plays by
- * the RTP timestamp; ticks that stay late do.  A quarter each frame follows within 100
- * ms.
- */
-#define CLOCK_FOLLOWS 4
+/*! \brief What part of its rounds' lateness the mixer's clock follows, as a divisor */
+#define MIXER_FOLLOWS 16
 
 void playback_ledger_init(struct playback_ledger *ledger, int64_t tick_ns)
 {
 	memset(ledger, 0, sizeof(*ledger));
 	ledger->tick_ns = tick_ns;
+	ledger->mixer_interval_ns = tick_ns;
 }
 
-/*!
- * \brief Bytes that left the queue, by playing or by a flush: where the next frame begins
- */
+static void add(struct playback_media *sum, struct playback_media media)
+{
+	sum->bytes += media.bytes;
+	sum->ns += media.ns;
+}
+
+static void subtract(struct playback_media *sum, struct playback_media media)
+{
+	sum->bytes -= media.bytes;
+	sum->ns -= media.ns;
+}
+
+/*! \brief Position at which the frame queue begins: bytes that have left it */
 static uint64_t queue_begin(const struct playback_ledger *ledger)
 {
-	return ledger->handed + ledger->flushed;
+	return ledger->handed.bytes + ledger->held.bytes + ledger->flushed.bytes;
 }
 
-/*! \brief Bytes accepted for playing: where the queue ends */
+/*! \brief Position at which the frame queue ends: bytes accepted for playing */
 static uint64_t queue_end(const struct playback_ledger *ledger)
 {
-	return ledger->received - ledger->dropped;
+	return ledger->received.bytes - ledger->dropped.bytes;
 }
 
-uint64_t playback_ledger_queued(const struct playback_ledger *ledger)
+struct playback_media playback_ledger_queued(const struct playback_ledger *ledger)
 {
-	return queue_end(ledger) - queue_begin(ledger);
+	struct playback_media queued = ledger->received;
+
+	subtract(&queued, ledger->dropped);
+	subtract(&queued, ledger->flushed);
+	subtract(&queued, ledger->held);
+	subtract(&queued, ledger->handed);
+	return queued;
 }
 
 /*!
- * \brief \a part of \a whole bytes that last \a whole_ns, in ns, rounded up: never early
+ * \brief How long the first \a bytes of some media last, in ns, rounded up: never early
  */
-static int64_t part_ns(int64_t whole_ns, uint64_t part, uint64_t whole)
+static int64_t part_ns(struct playback_media media, uint64_t bytes)
 {
-	return (int64_t) ((whole_ns * part + whole - 1) / whole);
+	if (bytes >= media.bytes) {
+		return media.ns;
+	}
+	return (int64_t) ((media.ns * bytes + media.bytes - 1) / media.bytes);
 }
 
-void playback_ledger_received(struct playback_ledger *ledger, uint64_t bytes)
+void playback_ledger_received(struct playback_ledger *ledger, struct playback_media media)
 {
-	ledger->received += bytes;
+	add(&ledger->received, media);
 }
 
-void playback_ledger_dropped(struct playback_ledger *ledger, uint64_t bytes)
+void playback_ledger_dropped(struct playback_ledger *ledger, struct playback_media media,
+	enum playback_loss_reason reason)
 {
-	ledger->dropped += bytes;
+	struct playback_loss *loss = &ledger->losses[reason];
+
+	add(&ledger->dropped, media);
+	if (!loss->bytes) {
+		loss->offset = ledger->received.bytes - media.bytes;
+		loss->reason = reason;
+	}
+	loss->bytes += media.bytes;
 }
 
 /*!
- * \brief When a frame handed over now starts on the media clock
+ * \brief When media that leaves now starts on the media clock
  *
- * The media clock is the lower envelope of the handovers: a frame follows the one before
- * it unless there was a gap, and the clock is pulled forward by each tick that comes
- * sooner.
+ * The media clock is the lower envelope of the latest few handovers: a tick that came
+ * late does not move the end of the audio it carries, every receiver plays by the RTP
+ * timestamp; ticks that stay late do.
  */
-static int64_t frame_start(const struct playback_ledger *ledger, int64_t now_ns)
+static int64_t playing_start(struct playback_ledger *ledger, int64_t now_ns)
 {
-	int64_t arrival_ns = now_ns + PLAYBACK_HANDOVER_NS;
-	int64_t late_ns = arrival_ns - ledger->frame_end_ns;
-	int64_t previous_ns = ledger->frame_end_ns - ledger->frame_start_ns;
+	int64_t handover_ns = ledger->mixing ? PLAYBACK_MIXED_HANDOVER_NS : PLAYBACK_HANDOVER_NS;
+	int64_t arrival_ns = now_ns + handover_ns;
+	int64_t delay_ns;
+	unsigned int i;
 
-	if (!ledger->handed || late_ns >= ledger->tick_ns) {
-		return arrival_ns;
-	}
-	if (late_ns >= 0) {
-		return ledger->frame_end_ns + late_ns / CLOCK_FOLLOWS;
-	}
-	if (previous_ns > ledger->tick_ns) {
+	if (arrival_ns < ledger->playing_end_ns
+		&& ledger->playing_end_ns - ledger->playing_start_ns > ledger->tick_ns) {
 		/* Frames longer than a tick, handed over each tick, pile up at the receiver */
-		return ledger->frame_end_ns;
+		return ledger->playing_end_ns;
 	}
-	return arrival_ns;
+	if (!ledger->handed.bytes || arrival_ns - ledger->playing_end_ns >= ledger->tick_ns) {
+		/* A gap: what was before it says nothing of what comes now */
+		ledger->clock_count = 0;
+	}
+	delay_ns = arrival_ns - ledger->clock_media_ns;
+	ledger->clock_delays_ns[ledger->clock_count++ % PLAYBACK_CLOCK_FRAMES] = delay_ns;
+	for (i = 0; i < ledger->clock_count && i < PLAYBACK_CLOCK_FRAMES; i++) {
+		if (ledger->clock_delays_ns[i] < delay_ns) {
+			delay_ns = ledger->clock_delays_ns[i];
+		}
+	}
+	return ledger->clock_media_ns + delay_ns;
 }
 
-/*! \brief A frame that is handed over */
-struct frame {
-	/*! Position of its first byte */
-	uint64_t begin;
-	uint64_t bytes;
-	int64_t start_ns;
-	/*! How long its media lasts */
-	int64_t media_ns;
-	/*! Media time before it */
-	int64_t before_ns;
-};
-
-/*! \brief Set the time of all that lies in a frame */
-static void play_marks(struct playback_queue *queue, const struct frame *frame)
+/*! \brief Set the time of all marks before \a limit, which lies in or behind \a frame */
+static void play_marks(struct playback_queue *queue, const struct playback_frame *frame,
+	uint64_t limit, int64_t start_ns)
 {
 	struct playback_mark *mark;
-	int64_t into_ns;
 
 	for (mark = queue->unplayed; mark; mark = mark->next) {
 		if (mark->outcome != PLAYBACK_WAITING) {
 			continue;
 		}
-		if (mark->position > frame->begin + frame->bytes) {
+		if (mark->position > limit) {
 			break;
 		}
-		into_ns = part_ns(frame->media_ns, mark->position - frame->begin, frame->bytes);
-		mark->media_ns = frame->before_ns + into_ns;
-		mark->due_ns = frame->start_ns + into_ns;
+		mark->due_ns = start_ns + part_ns(frame->media, mark->position - frame->position);
 	}
 	queue->unplayed = mark;
 }
 
-void playback_ledger_handed(struct playback_ledger *ledger, uint64_t bytes,
-	int64_t media_ns, int64_t frame_ns, int64_t now_ns)
+/*! \brief A frame leaves towards the listener */
+static void play(struct playback_ledger *ledger, const struct playback_frame *frame,
+	int64_t now_ns)
 {
-	int64_t start_ns = frame_start(ledger, now_ns);
-	const struct frame frame = {
-		.begin = queue_begin(ledger),
-		.bytes = bytes,
-		.start_ns = start_ns,
-		.media_ns = media_ns,
-		.before_ns = ledger->handed_ns,
-	};
+	int64_t start_ns = playing_start(ledger, now_ns);
+	uint64_t limit = frame->position + frame->media.bytes;
 
-	play_marks(&ledger->marks, &frame);
-	play_marks(&ledger->notes, &frame);
-	ledger->handed += bytes;
-	ledger->handed_ns += media_ns;
-	ledger->frame_bytes = bytes;
-	ledger->frame_start_ns = start_ns;
-	ledger->frame_media_ns = media_ns;
-	ledger->frame_end_ns = start_ns + frame_ns;
+	add(&ledger->handed, frame->media);
+	if (!ledger->held_count) {
+		/* What was flushed behind the last frame is not waited for */
+		limit = queue_begin(ledger);
+	}
+	play_marks(&ledger->marks, frame, limit, start_ns);
+	play_marks(&ledger->notes, frame, limit, start_ns);
+	ledger->playing = frame->media;
+	ledger->playing_start_ns = start_ns;
+	ledger->playing_end_ns = start_ns + frame->frame_ns;
+	ledger->clock_media_ns += frame->frame_ns;
 }
 
-/*! \brief Settle what waits in a queue, beginning with \a mark */
-static void settle(struct playback_queue *queue, struct playback_mark *mark,
+/*! \brief Take up to \a most_ns off the front of what the mixer holds */
+static struct playback_frame take_held(struct playback_ledger *ledger, int64_t most_ns)
+{
+	struct playback_frame *held = &ledger->held_frames[0];
+	struct playback_frame part = *held;
+
+	if (held->frame_ns > most_ns) {
+		part.frame_ns = most_ns;
+		if (held->media.ns > most_ns) {
+			part.media.bytes = held->media.bytes * most_ns / held->media.ns;
+			part.media.ns = most_ns;
+		}
+		held->position += part.media.bytes;
+		held->frame_ns -= part.frame_ns;
+		subtract(&held->media, part.media);
+	} else {
+		ledger->held_count--;
+		memmove(held, held + 1, ledger->held_count * sizeof(*held));
+	}
+	subtract(&ledger->held, part.media);
+	ledger->held_frames_ns -= part.frame_ns;
+	return part;
+}
+
+/*! \brief Play \a most_ns of what the mixer holds */
+static void play_held(struct playback_ledger *ledger, int64_t most_ns, int64_t now_ns)
+{
+	struct playback_frame part;
+
+	while (ledger->held_count && most_ns > 0) {
+		part = take_held(ledger, most_ns);
+		play(ledger, &part, now_ns);
+		most_ns -= part.frame_ns;
+		now_ns += part.frame_ns;
+	}
+}
+
+/*! \brief What the mixer holds goes nowhere any more */
+static void release_held(struct playback_ledger *ledger, int64_t now_ns)
+{
+	struct playback_frame part;
+
+	while (ledger->held_count) {
+		part = take_held(ledger, PLAYBACK_NEVER);
+		play(ledger, &part, now_ns);
+	}
+}
+
+void playback_ledger_taken(struct playback_ledger *ledger, struct playback_media media,
+	int64_t frame_ns, int64_t now_ns)
+{
+	const struct playback_frame frame = {
+		.position = queue_begin(ledger),
+		.media = media,
+		.frame_ns = frame_ns,
+		.taken_ns = now_ns,
+	};
+	int64_t most_ns = PLAYBACK_MIXER_INTERVALS * ledger->mixer_interval_ns;
+
+	if (!ledger->mixing) {
+		play(ledger, &frame, now_ns);
+		return;
+	}
+	if (ledger->held_frames_ns > most_ns || ledger->held_count == PLAYBACK_HELD_MAX) {
+		release_held(ledger, now_ns);
+	}
+	ledger->held_frames[ledger->held_count++] = frame;
+	ledger->held_frames_ns += frame_ns;
+	add(&ledger->held, media);
+}
+
+void playback_ledger_starved(struct playback_ledger *ledger)
+{
+	if (ledger->handed.bytes + ledger->held.bytes && ledger->wanted < queue_end(ledger)) {
+		ledger->underruns++;
+	}
+}
+
+void playback_ledger_mixing(struct playback_ledger *ledger, int mixing, int64_t now_ns)
+{
+	if (!mixing) {
+		release_held(ledger, now_ns);
+	}
+	ledger->mixing = mixing;
+}
+
+/*! \brief When the mixer took what it mixed in the round whose result arrives now */
+static int64_t mixer_round(const struct playback_ledger *ledger, int64_t now_ns)
+{
+	int64_t expected_ns = ledger->mixer_round_ns + ledger->mixer_interval_ns;
+	int64_t late_ns = now_ns - expected_ns;
+
+	if (late_ns < 0 || late_ns >= ledger->mixer_interval_ns) {
+		return now_ns;
+	}
+	return expected_ns + late_ns / MIXER_FOLLOWS;
+}
+
+void playback_ledger_mixed(struct playback_ledger *ledger, int64_t interval_ns,
+	int64_t now_ns)
+{
+	int64_t ready_ns = 0;
+	unsigned int i;
+
+	if (!ledger->mixing || now_ns - ledger->mixer_round_ns < interval_ns / 2) {
+		/* Too soon for another round: something else was written to the channel */
+		return;
+	}
+	ledger->mixer_interval_ns = interval_ns;
+	ledger->mixer_round_ns = mixer_round(ledger, now_ns);
+	for (i = 0; i < ledger->held_count; i++) {
+		if (ledger->held_frames[i].taken_ns + PLAYBACK_MIXER_GUARD_NS
+			> ledger->mixer_round_ns) {
+			break;
+		}
+		ready_ns += ledger->held_frames[i].frame_ns;
+	}
+	/* A mixer takes a whole interval or nothing */
+	if (ready_ns >= interval_ns) {
+		play_held(ledger, interval_ns, now_ns);
+	}
+}
+
+/*! \brief Settle the marks of a queue that wait for more than \a position */
+static void settle(struct playback_queue *queue, uint64_t position,
 	enum playback_outcome outcome, int64_t now_ns)
 {
+	struct playback_mark *unplayed = NULL;
+	struct playback_mark *mark;
+
+	mark = outcome == PLAYBACK_HUNGUP ? queue->head : queue->unplayed;
 	for (; mark; mark = mark->next) {
-		if (mark->outcome == PLAYBACK_WAITING) {
+		if (mark->outcome != PLAYBACK_WAITING) {
+			continue;
+		}
+		if (outcome == PLAYBACK_HUNGUP || mark->position > position) {
 			mark->outcome = outcome;
 			mark->due_ns = now_ns;
+		} else if (!unplayed) {
+			unplayed = mark;
 		}
 	}
-	queue->unplayed = NULL;
+	queue->unplayed = unplayed;
 }
 
-uint64_t playback_ledger_flush(struct playback_ledger *ledger,
+struct playback_media playback_ledger_flush(struct playback_ledger *ledger,
 	enum playback_outcome outcome, int64_t now_ns)
 {
-	uint64_t bytes = playback_ledger_queued(ledger);
-	int hangup = outcome == PLAYBACK_HUNGUP;
+	struct playback_media flushed = playback_ledger_queued(ledger);
+	uint64_t position = queue_begin(ledger);
 
-	settle(&ledger->marks, hangup ? ledger->marks.head : ledger->marks.unplayed,
-		outcome, now_ns);
-	settle(&ledger->notes, hangup ? ledger->notes.head : ledger->notes.unplayed,
-		outcome, now_ns);
-	ledger->flushed += bytes;
-	return bytes;
+	settle(&ledger->marks, position, outcome, now_ns);
+	settle(&ledger->notes, position, outcome, now_ns);
+	if (outcome == PLAYBACK_HUNGUP) {
+		add(&flushed, ledger->held);
+		subtract(&ledger->held, ledger->held);
+		ledger->held_count = 0;
+		ledger->held_frames_ns = 0;
+		/* What is in play leaves Asterisk all the same: it counts as played */
+		subtract(&ledger->playing, ledger->playing);
+	}
+	add(&ledger->flushed, flushed);
+	ledger->wanted = queue_end(ledger);
+	return flushed;
 }
 
 /*! \brief Put a mark whose fields are set at the end of a queue */
 static void append(struct playback_ledger *ledger, struct playback_queue *queue,
 	struct playback_mark *mark, int64_t now_ns)
 {
-	int64_t played_ns = ledger->frame_start_ns + ledger->frame_media_ns;
+	int64_t played_ns = ledger->playing_start_ns + ledger->playing.ns;
 
 	mark->next = NULL;
-	mark->media_ns = ledger->handed_ns;
 	mark->due_ns = now_ns;
 	if (mark->outcome == PLAYBACK_WAITING) {
-		if (mark->position > queue_begin(ledger)) {
+		if (mark->position > queue_begin(ledger) || ledger->held_count) {
 			mark->due_ns = PLAYBACK_NEVER;
 			if (!queue->unplayed) {
 				queue->unplayed = mark;
 			}
-		} else if (ledger->handed && played_ns > now_ns) {
+		} else if (ledger->handed.bytes && played_ns > now_ns) {
 			mark->due_ns = played_ns;
 		}
 		if (mark->position > ledger->wanted) {
@@ -207,17 +358,18 @@ static void append(struct playback_ledger *ledger, struct playback_queue *queue,
 		queue->head = mark;
 	}
 	queue->tail = mark;
-	ledger->pending++;
+	queue->count++;
 }
 
 void playback_ledger_mark(struct playback_ledger *ledger, struct playback_mark *mark,
 	enum playback_outcome outcome, int64_t now_ns)
 {
-	mark->offset = ledger->received;
+	mark->offset = ledger->received.bytes;
 	mark->position = queue_end(ledger);
-	mark->dropped = ledger->dropped - ledger->dropped_at_mark;
+	mark->dropped = ledger->dropped.bytes - ledger->dropped_at_mark;
+	mark->media_ns = ledger->received.ns - ledger->dropped.ns - ledger->flushed.ns;
 	mark->outcome = outcome;
-	ledger->dropped_at_mark = ledger->dropped;
+	ledger->dropped_at_mark = ledger->dropped.bytes;
 	append(ledger, &ledger->marks, mark, now_ns);
 }
 
@@ -230,29 +382,34 @@ void playback_ledger_note(struct playback_ledger *ledger, struct playback_mark *
 	uint64_t bytes_ahead, int64_t now_ns)
 {
 	note->position = queue_begin(ledger) + bytes_ahead;
-	note->offset = note->position + ledger->dropped;
+	note->offset = note->position + ledger->dropped.bytes;
 	note->dropped = 0;
+	note->media_ns = ledger->handed.ns + ledger->held.ns;
 	note->outcome = PLAYBACK_WAITING;
 	append(ledger, &ledger->notes, note, now_ns);
 }
 
-/*! \brief The queue whose oldest mark is due first, NULL if none is known to be due */
-static struct playback_queue *next_queue(const struct playback_ledger *ledger)
+/*! \brief The queue whose oldest mark is due first, NULL if both are empty */
+static struct playback_queue *next_queue(struct playback_ledger *ledger)
 {
 	const struct playback_mark *mark = ledger->marks.head;
 	const struct playback_mark *note = ledger->notes.head;
-	const struct playback_queue *queue;
 
-	queue = !note || (mark && mark->due_ns <= note->due_ns)
+	if (!mark && !note) {
+		return NULL;
+	}
+	return !note || (mark && mark->due_ns <= note->due_ns)
 		? &ledger->marks : &ledger->notes;
-	return queue->head ? (struct playback_queue *) queue : NULL;
 }
 
 int64_t playback_ledger_next_due(const struct playback_ledger *ledger)
 {
-	struct playback_queue *queue = next_queue(ledger);
+	const struct playback_mark *mark = ledger->marks.head;
+	const struct playback_mark *note = ledger->notes.head;
+	int64_t mark_ns = mark ? mark->due_ns : PLAYBACK_NEVER;
+	int64_t note_ns = note ? note->due_ns : PLAYBACK_NEVER;
 
-	return queue ? queue->head->due_ns : PLAYBACK_NEVER;
+	return mark_ns < note_ns ? mark_ns : note_ns;
 }
 
 struct playback_mark *playback_ledger_pop(struct playback_ledger *ledger, int64_t now_ns)
@@ -268,7 +425,7 @@ struct playback_mark *playback_ledger_pop(struct playback_ledger *ledger, int64_
 	if (!queue->head) {
 		queue->tail = NULL;
 	}
-	ledger->pending--;
+	queue->count--;
 	mark->next = NULL;
 	if (mark->outcome == PLAYBACK_WAITING) {
 		mark->outcome = PLAYBACK_PLAYED;
@@ -276,18 +433,88 @@ struct playback_mark *playback_ledger_pop(struct playback_ledger *ledger, int64_
 	return mark;
 }
 
-uint64_t playback_ledger_played(const struct playback_ledger *ledger, int64_t now_ns)
+/*! \brief What has been played by the media clock */
+static struct playback_media played(const struct playback_ledger *ledger, int64_t now_ns)
 {
-	int64_t into_ns = now_ns - ledger->frame_start_ns;
-	uint64_t before = ledger->handed - ledger->frame_bytes;
+	int64_t into_ns = now_ns - ledger->playing_start_ns;
+	struct playback_media played = ledger->handed;
+	struct playback_media rest = ledger->playing;
 
-	if (!ledger->handed || into_ns >= ledger->frame_media_ns) {
-		return ledger->handed;
+	if (into_ns < rest.ns) {
+		if (into_ns > 0) {
+			rest.bytes -= rest.bytes * into_ns / rest.ns;
+			rest.ns -= into_ns;
+		}
+		subtract(&played, rest);
 	}
-	if (into_ns <= 0) {
-		return before;
+	return played;
+}
+
+struct playback_snapshot playback_ledger_snapshot(const struct playback_ledger *ledger,
+	int64_t now_ns)
+{
+	struct playback_snapshot snapshot = {
+		.received = ledger->received.bytes,
+		.played = played(ledger, now_ns),
+		.queued = ledger->received,
+		.flushed = ledger->flushed.bytes,
+		.dropped = ledger->dropped.bytes,
+		.marks = ledger->marks.count,
+		.underruns = ledger->underruns,
+	};
+
+	subtract(&snapshot.queued, snapshot.played);
+	subtract(&snapshot.queued, ledger->flushed);
+	subtract(&snapshot.queued, ledger->dropped);
+	return snapshot;
+}
+
+const struct playback_mark *playback_ledger_last_taken(
+	const struct playback_ledger *ledger)
+{
+	const struct playback_mark *last = NULL;
+	const struct playback_mark *mark;
+
+	for (mark = ledger->marks.head; mark; mark = mark->next) {
+		if (mark->outcome == PLAYBACK_WAITING) {
+			if (mark->position > queue_begin(ledger)) {
+				break;
+			}
+			last = mark;
+		}
 	}
-	return before + ledger->frame_bytes * into_ns / ledger->frame_media_ns;
+	return last;
+}
+
+int64_t playback_ledger_loss_due(const struct playback_ledger *ledger)
+{
+	int i;
+
+	for (i = 0; i < PLAYBACK_LOSS_REASONS; i++) {
+		if (ledger->losses[i].bytes) {
+			return ledger->next_loss_ns;
+		}
+	}
+	return PLAYBACK_NEVER;
+}
+
+int playback_ledger_pop_loss(struct playback_ledger *ledger, int64_t now_ns,
+	struct playback_loss *loss)
+{
+	int i;
+
+	if (now_ns < ledger->next_loss_ns) {
+		return 0;
+	}
+	for (i = 0; i < PLAYBACK_LOSS_REASONS; i++) {
+		if (ledger->losses[i].bytes) {
+			*loss = ledger->losses[i];
+			ledger->losses[i].bytes = 0;
+			ledger->next_loss_ns = now_ns + PLAYBACK_LOSS_INTERVAL_NS;
+			return 1;
+		}
+	}
+	return 0;
 }
 
 int playback_ledger_wants_partial(const struct playback_ledger *ledger,

@@ -23,9 +23,11 @@
  * Times are nanoseconds of any monotonic clock, the same in every call.  Byte counts are
  * 64 bit and never go back.
  *
- * Every received byte is queued, played, flushed or dropped, so at every moment
- * received = handed + flushed + dropped + queued, where "handed" splits by the clock into
- * what has been played and what is still in play.
+ * Every received byte is in exactly one state.  It begins as queued and becomes dropped,
+ * flushed or handed over for playing; of what was handed over, so much has been played as
+ * the media clock says.  In a bridge that mixes, what the core has been given is held by
+ * the mixer before that.  At every moment
+ * received = dropped + flushed + handed + held + what is in the frame queue.
  */
 
 #ifndef PLAYBACK_LEDGER_H
@@ -47,6 +49,39 @@
  */
 #define PLAYBACK_HANDOVER_NS 150000
 
+/*!
+ * \brief The same for a frame that a mixer wrote: the peer's may come that much later, in
+ * ns
+ *
+ * The round is seen when this channel's thread writes its frame; the caller's frame of
+ * the same round is encoded and sent by another thread.
+ */
+#define PLAYBACK_MIXED_HANDOVER_NS 400000
+
+/*!
+ * \brief Over how many frames the media clock is the lower envelope of the handovers
+ *
+ * Few enough to follow within 100 ms when ticks stay late.
+ */
+#define PLAYBACK_CLOCK_FRAMES 5
+
+/*!
+ * \brief A frame is sure to be in a mixer's next round only this long before it, in ns
+ *
+ * The mixer's rounds are known by the frames it writes to the channel.  These arrive some
+ * 0.1 ms after the mixer took what it mixes, and a frame takes as long to reach it.
+ */
+#define PLAYBACK_MIXER_GUARD_NS 500000
+
+/*! \brief How many of its intervals a mixer holds before it throws all away (softmix) */
+#define PLAYBACK_MIXER_INTERVALS 4
+
+/*! \brief Frames of 20 ms that a mixer with the longest interval, 80 ms, may hold */
+#define PLAYBACK_HELD_MAX 18
+
+/*! \brief At most one report of losses in this time, in ns: ten a second */
+#define PLAYBACK_LOSS_INTERVAL_NS 100000000
+
 /*! \brief What became of a mark */
 enum playback_outcome {
 	/*! Media before it is still queued or in play */
@@ -63,6 +98,27 @@ enum playback_outcome {
 	PLAYBACK_DIRECTION,
 };
 
+/*! \brief Why media is never played */
+enum playback_loss_reason {
+	/*! The frame queue was full */
+	PLAYBACK_OVERFLOW,
+	/*! A tail shorter than a frame was sent outside buffering */
+	PLAYBACK_PARTIAL,
+	/*! The application's media direction was 'in' */
+	PLAYBACK_DIRECTION_IN,
+	/*! Number of reasons */
+	PLAYBACK_LOSS_REASONS,
+};
+
+/*! \brief Media that was lost for one reason since that was last reported */
+struct playback_loss {
+	/*! Number of bytes, 0 for none */
+	uint64_t bytes;
+	/*! Bytes received before the first of them */
+	uint64_t offset;
+	enum playback_loss_reason reason;
+};
+
 /*!
  * \brief A named point in the stream; embedded by the caller in whatever it wants to
  * answer
@@ -76,7 +132,7 @@ struct playback_mark {
 	uint64_t position;
 	/*! Bytes dropped between the previous mark and this one */
 	uint64_t dropped;
-	/*! Media time from the channel's start to the mark, in ns; valid once due_ns is */
+	/*! Media time played from the channel's start to the mark, in ns */
 	int64_t media_ns;
 	/*! When its outcome is reached, PLAYBACK_NEVER while that is not known */
 	int64_t due_ns;
@@ -92,42 +148,88 @@ struct playback_mark {
 struct playback_queue {
 	struct playback_mark *head;
 	struct playback_mark *tail;
-	/*! The oldest mark whose media was not all handed to the core yet */
+	/*! The oldest mark that waits for media to be handed over */
 	struct playback_mark *unplayed;
+	unsigned int count;
+};
+
+/*! \brief Media in bytes and in time */
+struct playback_media {
+	uint64_t bytes;
+	int64_t ns;
+};
+
+/*! \brief A frame on its way through a mixer */
+struct playback_frame {
+	/*! Bytes accepted for playing before its first one */
+	uint64_t position;
+	struct playback_media media;
+	/*! How long the frame lasts: longer than its media if silence pads it */
+	int64_t frame_ns;
+	/*! When the core was given it */
+	int64_t taken_ns;
 };
 
 /*! \brief The ledger of one channel; only \c playback_ledger_* functions write to it */
 struct playback_ledger {
-	/*! Media bytes the application sent */
-	uint64_t received;
-	/*! Bytes that will never be played because of overflow or a tail outside buffering */
-	uint64_t dropped;
-	/*! Bytes of the frames handed to the core */
-	uint64_t handed;
-	/*! Bytes thrown away by a flush or at hang-up */
-	uint64_t flushed;
-	/*! \c dropped when the latest mark was made */
+	/*! What the application sent */
+	struct playback_media received;
+	/*! What will never be played because there was no place for it */
+	struct playback_media dropped;
+	/*! What was thrown away by a flush or at hang-up */
+	struct playback_media flushed;
+	/*! What a mixer holds */
+	struct playback_media held;
+	/*! What left towards the listener */
+	struct playback_media handed;
+	/*! Bytes dropped when the latest mark was made */
 	uint64_t dropped_at_mark;
 	/*! The furthest position a mark or a note waits, or has waited, for */
 	uint64_t wanted;
-	/*! Media time of all bytes handed to the core, in ns */
-	int64_t handed_ns;
+	/*! Ticks with nothing to play though the application had not said it was done */
+	uint64_t underruns;
 	/*! How often the core asks for a frame, in ns */
 	int64_t tick_ns;
-	/*! Media bytes in the latest frame handed over */
-	uint64_t frame_bytes;
-	/*! When the latest frame starts on the media clock */
-	int64_t frame_start_ns;
-	/*! How long the media in the latest frame lasts */
-	int64_t frame_media_ns;
-	/*! When the latest frame ends: after its media and the silence that pads it */
-	int64_t frame_end_ns;
+	/*! The latest media handed over */
+	struct playback_media playing;
+	/*! When it starts on the media clock */
+	int64_t playing_start_ns;
+	/*! When it ends: after its media and the silence that pads it */
+	int64_t playing_end_ns;
+	/*! How late the latest few handovers were, against the time of their media */
+	int64_t clock_delays_ns[PLAYBACK_CLOCK_FRAMES];
+	unsigned int clock_count;
+	int64_t clock_media_ns;
+	/*! Whether the bridge mixes */
+	int mixing;
+	/*! How much the mixer takes in a round, in ns, and when its latest one was */
+	int64_t mixer_interval_ns;
+	int64_t mixer_round_ns;
+	/*! The frames the mixer holds, oldest first, and how long they last together */
+	struct playback_frame held_frames[PLAYBACK_HELD_MAX];
+	unsigned int held_count;
+	int64_t held_frames_ns;
+	/*! Losses not yet reported, and when the next report may be made */
+	struct playback_loss losses[PLAYBACK_LOSS_REASONS];
+	int64_t next_loss_ns;
 	/*! The application's marks, in the order they were received */
 	struct playback_queue marks;
 	/*! Notes, in the order in which they left the frame queue */
 	struct playback_queue notes;
-	/*! Number of pending marks and notes */
-	unsigned int pending;
+};
+
+/*! \brief An account of a moment; received = played + queued + flushed + dropped */
+struct playback_snapshot {
+	uint64_t received;
+	/*! By the media clock */
+	struct playback_media played;
+	/*! In the frame queue, the partial frame, the mixer, and the rest of what plays */
+	struct playback_media queued;
+	uint64_t flushed;
+	uint64_t dropped;
+	/*! Pending marks, notes not counted */
+	unsigned int marks;
+	uint64_t underruns;
 };
 
 /*!
@@ -138,36 +240,58 @@ struct playback_ledger {
  */
 void playback_ledger_init(struct playback_ledger *ledger, int64_t tick_ns);
 
-/*! \brief \a bytes arrived from the application and are queued until told otherwise */
-void playback_ledger_received(struct playback_ledger *ledger, uint64_t bytes);
+/*! \brief Media arrived from the application and is queued until told otherwise */
+void playback_ledger_received(struct playback_ledger *ledger,
+	struct playback_media media);
 
-/*! \brief The newest \a bytes received will not be played: overflow, or a tail cut off */
-void playback_ledger_dropped(struct playback_ledger *ledger, uint64_t bytes);
+/*! \brief The newest media received will not be played */
+void playback_ledger_dropped(struct playback_ledger *ledger, struct playback_media media,
+	enum playback_loss_reason reason);
 
 /*!
- * \brief The oldest \a bytes queued were handed to the core
+ * \brief The oldest media queued was given to the core
  *
  * \param ledger
- * \param bytes media bytes in the frame, at most what is queued
- * \param media_ns how long these bytes last
- * \param frame_ns how long the frame lasts: more than media_ns if silence pads it
- * \param now_ns when it was handed over
+ * \param media the media in the frame, at most what is queued
+ * \param frame_ns how long the frame lasts: more than its media if silence pads it
+ * \param now_ns when
  */
-void playback_ledger_handed(struct playback_ledger *ledger, uint64_t bytes,
-	int64_t media_ns, int64_t frame_ns, int64_t now_ns);
+void playback_ledger_taken(struct playback_ledger *ledger, struct playback_media media,
+	int64_t frame_ns, int64_t now_ns);
+
+/*! \brief The core asked for a frame in vain: an underrun if more was to be expected */
+void playback_ledger_starved(struct playback_ledger *ledger);
+
+/*!
+ * \brief Whether the channel is in a bridge that mixes; may be told again and again
+ *
+ * What a mixer holds when the channel leaves it counts as handed over then: nobody will
+ * hear it, and nobody should wait for it.
+ */
+void playback_ledger_mixing(struct playback_ledger *ledger, int mixing, int64_t now_ns);
+
+/*!
+ * \brief The mixer wrote a frame to the channel: it has finished a round
+ *
+ * \param ledger
+ * \param interval_ns how long that frame lasts: what the mixer takes of each party
+ * \param now_ns when
+ */
+void playback_ledger_mixed(struct playback_ledger *ledger, int64_t interval_ns,
+	int64_t now_ns);
 
 /*!
  * \brief All that is queued was thrown away, and with it the marks that waited for it
  *
- * A mark whose media had all been handed over stays, and is played at its time.  At hang-
- * up that time does not come any more: pop what is due first, the rest is settled.
+ * A mark whose media the core had all been given stays, and is played at its time.  At
+ * hang-up that time does not come any more: pop what is due first, the rest is settled.
  *
  * \param ledger
  * \param outcome PLAYBACK_FLUSHED or PLAYBACK_HUNGUP
  * \param now_ns when
- * \return number of bytes thrown away
+ * \return what was thrown away
  */
-uint64_t playback_ledger_flush(struct playback_ledger *ledger,
+struct playback_media playback_ledger_flush(struct playback_ledger *ledger,
 	enum playback_outcome outcome, int64_t now_ns);
 
 /*!
@@ -192,7 +316,7 @@ void playback_ledger_mark(struct playback_ledger *ledger, struct playback_mark *
 void playback_ledger_note_queued(struct playback_ledger *ledger);
 
 /*!
- * \brief Put a note behind what was handed over and the next \a bytes_ahead bytes
+ * \brief Put a note behind what the core was given and the next \a bytes_ahead bytes
  *
  * A note is a mark that travels in the frame queue and is entered here when it leaves it.
  *
@@ -216,11 +340,31 @@ struct playback_mark *playback_ledger_pop(struct playback_ledger *ledger, int64_
 /*! \brief When playback_ledger_pop() has the next one, PLAYBACK_NEVER if not yet known */
 int64_t playback_ledger_next_due(const struct playback_ledger *ledger);
 
-/*! \brief Bytes received that were neither handed to the core nor lost */
-uint64_t playback_ledger_queued(const struct playback_ledger *ledger);
+/*! \brief What is queued: received, neither given to the core nor lost */
+struct playback_media playback_ledger_queued(const struct playback_ledger *ledger);
 
-/*! \brief Bytes whose time has passed on the media clock at \a now_ns */
-uint64_t playback_ledger_played(const struct playback_ledger *ledger, int64_t now_ns);
+/*! \brief All counts at one moment */
+struct playback_snapshot playback_ledger_snapshot(const struct playback_ledger *ledger,
+	int64_t now_ns);
+
+/*!
+ * \brief The newest pending mark whose media the core has all been given
+ * \return NULL if no pending mark is that far
+ */
+const struct playback_mark *playback_ledger_last_taken(
+	const struct playback_ledger *ledger);
+
+/*!
+ * \brief Take the next loss to be reported
+ *
+ * \retval 1 \a loss is set
+ * \retval 0 nothing was lost, or the latest report is too recent
+ */
+int playback_ledger_pop_loss(struct playback_ledger *ledger, int64_t now_ns,
+	struct playback_loss *loss);
+
+/*! \brief When playback_ledger_pop_loss() has one, PLAYBACK_NEVER if nothing is lost */
+int64_t playback_ledger_loss_due(const struct playback_ledger *ledger);
 
 /*!
  * \brief Whether a mark waits for bytes in a partial frame of \a partial_bytes

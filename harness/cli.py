@@ -22,7 +22,13 @@ from harness.errors import Fault, InputFault
 from harness.judge.judge import CallVerdict, Verdict, judge
 from harness.measure import Plan, measure
 from harness.report.picture import PicturedCall, draw_picture
-from harness.report.table import marks_table, summary_line, verdict_style
+from harness.report.table import (
+    LEGEND,
+    compact_table,
+    marks_table,
+    summary_line,
+    verdict_style,
+)
 from harness.run_folder import new_run_folder
 from harness.websocket.protocol import Format
 
@@ -51,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _end_like_ctrl_c(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    # Not KeyboardInterrupt raised here: asyncio makes an orderly cancellation of a Ctrl-C.
+    signal.raise_signal(signal.SIGINT)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -94,6 +101,8 @@ def _demo(options: argparse.Namespace, console: Console) -> int:
     console.print(f"Asterisk {build.version}, speech on a SIP call, a mark after each phrase")
     with _progress(console, "marks answered, patched then stock", 2 * len(PHRASES)) as advance:
         patched, stock = speak(build, folder, advance)
+    console.print()
+    console.print(LEGEND)
     for call, title in (
         (patched, "Patched: MARK, answered by MARK_PLAYED"),
         (stock, "Stock: MARK_MEDIA, answered by MEDIA_MARK_PROCESSED"),
@@ -148,11 +157,13 @@ def _measure(options: argparse.Namespace, console: Console) -> int:
 
 def _judge(options: argparse.Namespace, console: Console) -> int:
     verdicts = []
+    console.print(LEGEND)
     for folder in options.folders:
         if not folder.is_dir():
             raise InputFault(f"{folder} is no folder", "Give the folder of a call, below out/.")
         verdict = judge(load_timeline(folder))
         verdicts.append(verdict)
+        console.print()
         console.print(marks_table(verdict, str(folder)))
         console.print(summary_line([verdict]), soft_wrap=True)
         for note in verdict.notes:
@@ -170,7 +181,7 @@ def overall(verdicts: Sequence[CallVerdict]) -> str:
 
 
 def _calls_table(calls: Sequence[LiveCall]) -> Table:
-    table = Table(title="Calls", title_justify="left")
+    table = compact_table("Calls")
     for heading in ("call", "marks", "packets", "lost", "median ms", "p99 ms", "max ms", "verdict"):
         table.add_column(heading, justify="left" if heading in ("call", "verdict") else "right")
     for call in calls:

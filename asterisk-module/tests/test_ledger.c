@@ -12,6 +12,9 @@
 /* When the audio of a frame handed over at T0 starts */
 #define START (T0 + PLAYBACK_HANDOVER_NS)
 
+/* And of one that a mixer wrote */
+#define MIXED_START (T0 + PLAYBACK_MIXED_HANDOVER_NS)
+
 static struct playback_ledger ledger;
 static struct playback_mark marks[8];
 
@@ -21,10 +24,39 @@ static void begin(void)
 	memset(marks, 0, sizeof(marks));
 }
 
-/* A full ulaw frame: 160 bytes, 20 ms */
+/* Media of ulaw: 8 bytes a millisecond */
+static struct playback_media ulaw(uint64_t bytes)
+{
+	struct playback_media media = { .bytes = bytes, .ns = (int64_t) bytes * 125000, };
+
+	return media;
+}
+
+static void receive(uint64_t bytes)
+{
+	playback_ledger_received(&ledger, ulaw(bytes));
+}
+
+/* The newest bytes are lost */
+static void drop(uint64_t bytes)
+{
+	playback_ledger_dropped(&ledger, ulaw(bytes), PLAYBACK_PARTIAL);
+}
+
+/* A full frame: 160 bytes, 20 ms */
 static void hand_over(int64_t now)
 {
-	playback_ledger_handed(&ledger, 160, TICK, TICK, now);
+	playback_ledger_taken(&ledger, ulaw(160), TICK, now);
+}
+
+static uint64_t flush(enum playback_outcome outcome, int64_t now)
+{
+	return playback_ledger_flush(&ledger, outcome, now).bytes;
+}
+
+static uint64_t played(int64_t now)
+{
+	return playback_ledger_snapshot(&ledger, now).played.bytes;
 }
 
 static void mark(int i, int64_t now)
@@ -58,7 +90,7 @@ static void mark_before_any_media_is_due_at_once(void)
 static void mark_on_a_frame_boundary_is_due_when_the_frame_has_played(void)
 {
 	begin();
-	playback_ledger_received(&ledger, 160);
+	receive(160);
 	mark(0, T0);
 	EXPECT(playback_ledger_next_due(&ledger), PLAYBACK_NEVER);
 	hand_over(T0);
@@ -72,11 +104,11 @@ static void mark_on_a_frame_boundary_is_due_when_the_frame_has_played(void)
 static void marks_inside_a_frame_are_due_that_far_into_it(void)
 {
 	begin();
-	playback_ledger_received(&ledger, 40);
+	receive(40);
 	mark(0, T0);
-	playback_ledger_received(&ledger, 1);
+	receive(1);
 	mark(1, T0);
-	playback_ledger_received(&ledger, 119);
+	receive(119);
 	hand_over(T0);
 	expect_none(START + 5 * MS - 1);
 	expect_pop(0, PLAYBACK_PLAYED, START + 5 * MS);
@@ -87,10 +119,10 @@ static void marks_inside_a_frame_are_due_that_far_into_it(void)
 static void time_inside_a_frame_is_rounded_up(void)
 {
 	begin();
-	playback_ledger_received(&ledger, 1);
+	receive(1);
 	mark(0, T0);
-	playback_ledger_received(&ledger, 2);
-	playback_ledger_handed(&ledger, 3, 10, 10, T0);
+	receive(2);
+	playback_ledger_taken(&ledger, (struct playback_media) { 3, 10 }, 10, T0);
 	EXPECT(marks[0].due_ns, START + 4);
 }
 
@@ -99,22 +131,22 @@ static void marks_at_one_offset_are_answered_in_order(void)
 	int i;
 
 	begin();
-	playback_ledger_received(&ledger, 160);
+	receive(160);
 	for (i = 0; i < 5; i++) {
 		mark(i, T0);
 	}
-	EXPECT(ledger.pending, 5);
+	EXPECT(ledger.marks.count, 5);
 	hand_over(T0);
 	for (i = 0; i < 5; i++) {
 		expect_pop(i, PLAYBACK_PLAYED, START + TICK);
 	}
-	EXPECT(ledger.pending, 0);
+	EXPECT(ledger.marks.count, 0);
 }
 
 static void mark_after_the_last_frame_waits_for_the_frame_in_play(void)
 {
 	begin();
-	playback_ledger_received(&ledger, 160);
+	receive(160);
 	hand_over(T0);
 	mark(0, T0 + 3 * MS);
 	EXPECT(playback_ledger_next_due(&ledger), START + TICK);
@@ -128,7 +160,7 @@ static void mark_after_the_last_frame_waits_for_the_frame_in_play(void)
 static void partial_frame_is_wanted_only_by_a_mark_inside_it(void)
 {
 	begin();
-	playback_ledger_received(&ledger, 210);
+	receive(210);
 	EXPECT(playback_ledger_wants_partial(&ledger, 50), 0);
 	mark(0, T0);
 	EXPECT(playback_ledger_wants_partial(&ledger, 50), 1);
@@ -137,35 +169,35 @@ static void partial_frame_is_wanted_only_by_a_mark_inside_it(void)
 	expect_none(PLAYBACK_NEVER - 1);
 	EXPECT(playback_ledger_wants_partial(&ledger, 50), 1);
 	/* 50 bytes, padded to a full frame */
-	playback_ledger_handed(&ledger, 50, 6250000, TICK, T0 + TICK);
+	playback_ledger_taken(&ledger, ulaw(50), TICK, T0 + TICK);
 	EXPECT(playback_ledger_wants_partial(&ledger, 0), 0);
 	expect_pop(0, PLAYBACK_PLAYED, START + TICK + 6250000);
 	/* The pad takes its time on the clock */
-	EXPECT(ledger.frame_end_ns, START + 2 * TICK);
+	EXPECT(ledger.playing_end_ns, START + 2 * TICK);
 }
 
 static void mark_at_the_queue_end_does_not_want_the_partial_frame(void)
 {
 	begin();
-	playback_ledger_received(&ledger, 160);
+	receive(160);
 	mark(0, T0);
-	playback_ledger_received(&ledger, 50);
+	receive(50);
 	EXPECT(playback_ledger_wants_partial(&ledger, 50), 0);
 }
 
 static void dropped_bytes_are_not_waited_for(void)
 {
 	begin();
-	playback_ledger_received(&ledger, 200);
-	playback_ledger_dropped(&ledger, 40);
+	receive(200);
+	drop(40);
 	mark(0, T0);
 	mark(1, T0);
 	EXPECT(marks[0].offset, 200);
 	EXPECT(marks[0].dropped, 40);
 	EXPECT(marks[1].dropped, 0);
-	EXPECT(playback_ledger_queued(&ledger), 160);
+	EXPECT(playback_ledger_queued(&ledger).bytes, 160);
 	hand_over(T0);
-	EXPECT(playback_ledger_queued(&ledger), 0);
+	EXPECT(playback_ledger_queued(&ledger).bytes, 0);
 	expect_pop(0, PLAYBACK_PLAYED, START + TICK);
 	expect_pop(1, PLAYBACK_PLAYED, START + TICK);
 }
@@ -173,16 +205,16 @@ static void dropped_bytes_are_not_waited_for(void)
 static void flush_settles_what_was_not_handed_over(void)
 {
 	begin();
-	playback_ledger_received(&ledger, 160);
+	receive(160);
 	mark(0, T0);
 	hand_over(T0);
-	playback_ledger_received(&ledger, 400);
+	receive(400);
 	mark(1, T0);
-	EXPECT(playback_ledger_flush(&ledger, PLAYBACK_FLUSHED, T0 + MS), 400);
+	EXPECT(flush(PLAYBACK_FLUSHED, T0 + MS), 400);
 	/* A fence after the flush waits for what is in play */
 	mark(2, T0 + MS);
-	EXPECT(ledger.flushed, 400);
-	EXPECT(playback_ledger_queued(&ledger), 0);
+	EXPECT(ledger.flushed.bytes, 400);
+	EXPECT(playback_ledger_queued(&ledger).bytes, 0);
 	expect_none(T0 + MS);
 	expect_pop(0, PLAYBACK_PLAYED, START + TICK);
 	expect_pop(1, PLAYBACK_FLUSHED, START + TICK);
@@ -194,24 +226,24 @@ static void flush_settles_what_was_not_handed_over(void)
 static void media_after_a_flush_is_counted_on(void)
 {
 	begin();
-	playback_ledger_received(&ledger, 1000);
-	playback_ledger_flush(&ledger, PLAYBACK_FLUSHED, T0);
-	playback_ledger_received(&ledger, 160);
+	receive(1000);
+	flush(PLAYBACK_FLUSHED, T0);
+	receive(160);
 	mark(0, T0);
 	hand_over(T0);
 	expect_pop(0, PLAYBACK_PLAYED, START + TICK);
 	EXPECT(marks[0].offset, 1160);
 	EXPECT(marks[0].media_ns, TICK);
-	EXPECT(playback_ledger_played(&ledger, PLAYBACK_NEVER), 160);
+	EXPECT(played(PLAYBACK_NEVER), 160);
 }
 
 static void hangup_settles_the_frame_in_play_too(void)
 {
 	begin();
-	playback_ledger_received(&ledger, 160);
+	receive(160);
 	mark(0, T0);
 	hand_over(T0);
-	playback_ledger_flush(&ledger, PLAYBACK_HUNGUP, T0 + MS);
+	flush(PLAYBACK_HUNGUP, T0 + MS);
 	expect_pop(0, PLAYBACK_HUNGUP, T0 + MS);
 	expect_none(PLAYBACK_NEVER);
 }
@@ -219,7 +251,7 @@ static void hangup_settles_the_frame_in_play_too(void)
 static void settled_mark_waits_for_its_turn(void)
 {
 	begin();
-	playback_ledger_received(&ledger, 160);
+	receive(160);
 	mark(0, T0);
 	playback_ledger_mark(&ledger, &marks[1], PLAYBACK_DIRECTION, T0);
 	mark(2, T0);
@@ -233,10 +265,10 @@ static void settled_mark_waits_for_its_turn(void)
 static void note_comes_before_the_rest_of_its_frame(void)
 {
 	begin();
-	playback_ledger_received(&ledger, 40);
+	receive(40);
 	playback_ledger_note_queued(&ledger);
 	EXPECT(playback_ledger_wants_partial(&ledger, 40), 1);
-	playback_ledger_received(&ledger, 120);
+	receive(120);
 	playback_ledger_note(&ledger, &marks[0], 40, T0);
 	hand_over(T0);
 	playback_ledger_note(&ledger, &marks[1], 0, T0 + TICK);
@@ -249,8 +281,8 @@ static void note_comes_before_the_rest_of_its_frame(void)
 static void note_does_not_wait_for_a_mark_behind_it(void)
 {
 	begin();
-	playback_ledger_received(&ledger, 160);
-	playback_ledger_received(&ledger, 160);
+	receive(160);
+	receive(160);
 	mark(0, T0);
 	hand_over(T0);
 	playback_ledger_note(&ledger, &marks[1], 0, T0 + TICK);
@@ -260,35 +292,52 @@ static void note_does_not_wait_for_a_mark_behind_it(void)
 	expect_pop(0, PLAYBACK_PLAYED, START + 2 * TICK);
 }
 
-static void one_late_tick_moves_the_clock_by_a_quarter(void)
+static void one_late_tick_does_not_move_the_clock(void)
 {
 	begin();
-	playback_ledger_received(&ledger, 160 * 3);
+	receive(160 * 3);
 	hand_over(T0);
 	hand_over(T0 + TICK + 4 * MS);
-	EXPECT(ledger.frame_start_ns, START + TICK + MS);
-	/* The next one on time pulls it back */
-	hand_over(T0 + 2 * TICK);
-	EXPECT(ledger.frame_start_ns, START + 2 * TICK);
+	EXPECT(ledger.playing_start_ns, START + TICK);
+	/* One that comes sooner pulls it forward */
+	hand_over(T0 + 2 * TICK - MS);
+	EXPECT(ledger.playing_start_ns, START + 2 * TICK - MS);
+}
+
+static void ticks_that_stay_late_move_the_clock(void)
+{
+	int i;
+
+	begin();
+	receive(160 * 6);
+	hand_over(T0);
+	for (i = 1; i < PLAYBACK_CLOCK_FRAMES; i++) {
+		hand_over(T0 + i * TICK + 4 * MS);
+		EXPECT(ledger.playing_start_ns, START + i * TICK);
+	}
+	hand_over(T0 + i * TICK + 4 * MS);
+	EXPECT(ledger.playing_start_ns, START + i * TICK + 4 * MS);
 }
 
 static void missed_tick_starts_the_clock_anew(void)
 {
 	begin();
-	playback_ledger_received(&ledger, 160 * 2);
+	receive(160 * 2);
 	hand_over(T0);
 	hand_over(T0 + 2 * TICK + MS);
-	EXPECT(ledger.frame_start_ns, START + 2 * TICK + MS);
+	EXPECT(ledger.playing_start_ns, START + 2 * TICK + MS);
 }
 
 static void long_frames_each_tick_pile_up(void)
 {
+	const struct playback_media long_frame = { .bytes = 30, .ns = 3 * TICK, };
+
 	begin();
-	playback_ledger_received(&ledger, 90);
+	receive(90);
 	mark(0, T0);
-	playback_ledger_handed(&ledger, 30, 3 * TICK, 3 * TICK, T0);
-	playback_ledger_handed(&ledger, 30, 3 * TICK, 3 * TICK, T0 + TICK);
-	playback_ledger_handed(&ledger, 30, 3 * TICK, 3 * TICK, T0 + 2 * TICK);
+	playback_ledger_taken(&ledger, long_frame, 3 * TICK, T0);
+	playback_ledger_taken(&ledger, long_frame, 3 * TICK, T0 + TICK);
+	playback_ledger_taken(&ledger, long_frame, 3 * TICK, T0 + 2 * TICK);
 	EXPECT(marks[0].due_ns, START + 9 * TICK);
 }
 
@@ -299,15 +348,15 @@ static void played_follows_the_clock_and_never_goes_back(void)
 	uint64_t now;
 
 	begin();
-	EXPECT(playback_ledger_played(&ledger, T0), 0);
-	playback_ledger_received(&ledger, 320);
+	EXPECT(played(T0), 0);
+	receive(320);
 	hand_over(T0);
-	EXPECT(playback_ledger_played(&ledger, T0), 0);
-	EXPECT(playback_ledger_played(&ledger, START + 5 * MS), 40);
-	EXPECT(playback_ledger_played(&ledger, START + 25 * MS), 160);
+	EXPECT(played(T0), 0);
+	EXPECT(played(START + 5 * MS), 40);
+	EXPECT(played(START + 25 * MS), 160);
 	hand_over(T0 + TICK + 2 * MS);
 	for (at = T0 + TICK; at < T0 + 3 * TICK; at += 100000) {
-		now = playback_ledger_played(&ledger, at);
+		now = played(at);
 		EXPECT(now >= last && now >= 160, 1);
 		last = now;
 	}
@@ -319,14 +368,240 @@ static void counters_pass_32_bits(void)
 	const uint64_t big = 3ULL << 32;
 
 	begin();
-	playback_ledger_received(&ledger, big);
-	playback_ledger_flush(&ledger, PLAYBACK_FLUSHED, T0);
-	playback_ledger_received(&ledger, 160);
+	receive(big);
+	flush(PLAYBACK_FLUSHED, T0);
+	receive(160);
 	mark(0, T0);
 	EXPECT(marks[0].offset == big + 160, 1);
 	hand_over(T0);
 	expect_pop(0, PLAYBACK_PLAYED, START + TICK);
-	EXPECT(ledger.received == ledger.handed + ledger.flushed, 1);
+	EXPECT(ledger.received.bytes == ledger.handed.bytes + ledger.flushed.bytes, 1);
+}
+
+/* A round of a mixer with an interval of 20 ms, written to the channel */
+static void mix(int64_t now)
+{
+	playback_ledger_mixed(&ledger, TICK, now);
+}
+
+static void mixer_holds_a_frame_until_its_next_round(void)
+{
+	begin();
+	playback_ledger_mixing(&ledger, 1, T0);
+	receive(160);
+	mark(0, T0);
+	hand_over(T0);
+	EXPECT(ledger.held.bytes, 160);
+	EXPECT(playback_ledger_next_due(&ledger), PLAYBACK_NEVER);
+	EXPECT(playback_ledger_snapshot(&ledger, T0 + MS).queued.bytes, 160);
+	mix(T0 + 7 * MS);
+	EXPECT(ledger.held.bytes, 0);
+	expect_pop(0, PLAYBACK_PLAYED, MIXED_START + 7 * MS + TICK);
+	EXPECT(marks[0].due_ns, MIXED_START + 7 * MS + TICK);
+}
+
+static void frame_just_before_a_round_is_taken_to_miss_it(void)
+{
+	begin();
+	playback_ledger_mixing(&ledger, 1, T0);
+	receive(160);
+	mark(0, T0);
+	hand_over(T0);
+	mix(T0 + PLAYBACK_MIXER_GUARD_NS - 1);
+	EXPECT(playback_ledger_next_due(&ledger), PLAYBACK_NEVER);
+	mix(T0 + PLAYBACK_MIXER_GUARD_NS - 1 + TICK);
+	EXPECT(marks[0].due_ns, MIXED_START + PLAYBACK_MIXER_GUARD_NS - 1 + 2 * TICK);
+}
+
+static void late_round_does_not_take_a_frame_that_came_after_its_time(void)
+{
+	begin();
+	playback_ledger_mixing(&ledger, 1, T0);
+	mix(T0);
+	mix(T0 + TICK);
+	receive(160);
+	mark(0, T0);
+	hand_over(T0 + 2 * TICK + MS);
+	/* This round was due before that frame came, but arrives late */
+	mix(T0 + 2 * TICK + 5 * MS);
+	EXPECT(playback_ledger_next_due(&ledger), PLAYBACK_NEVER);
+	mix(T0 + 3 * TICK);
+	EXPECT(playback_ledger_next_due(&ledger) < PLAYBACK_NEVER, 1);
+}
+
+static void what_is_no_round_of_the_mixer_is_ignored(void)
+{
+	begin();
+	playback_ledger_mixing(&ledger, 1, T0);
+	mix(T0);
+	receive(160);
+	hand_over(T0 + 4 * MS);
+	mix(T0 + 5 * MS);
+	EXPECT(ledger.held.bytes, 160);
+}
+
+static void short_mixing_interval_takes_a_frame_in_parts(void)
+{
+	begin();
+	playback_ledger_mixing(&ledger, 1, T0);
+	receive(160);
+	mark(0, T0);
+	hand_over(T0);
+	playback_ledger_mixed(&ledger, TICK / 2, T0 + MS);
+	EXPECT(ledger.held.bytes, 80);
+	EXPECT(playback_ledger_next_due(&ledger), PLAYBACK_NEVER);
+	playback_ledger_mixed(&ledger, TICK / 2, T0 + MS + TICK / 2);
+	EXPECT(ledger.held.bytes, 0);
+	EXPECT(marks[0].due_ns, MIXED_START + MS + TICK);
+}
+
+static void long_mixing_interval_waits_for_enough_frames(void)
+{
+	begin();
+	playback_ledger_mixing(&ledger, 1, T0);
+	receive(320);
+	mark(0, T0);
+	hand_over(T0);
+	playback_ledger_mixed(&ledger, 2 * TICK, T0 + MS);
+	EXPECT(ledger.held.bytes, 160);
+	hand_over(T0 + TICK);
+	playback_ledger_mixed(&ledger, 2 * TICK, T0 + MS + 2 * TICK);
+	EXPECT(ledger.held.bytes, 0);
+	EXPECT(marks[0].due_ns, MIXED_START + MS + 4 * TICK);
+}
+
+static void flush_leaves_what_the_mixer_holds(void)
+{
+	begin();
+	playback_ledger_mixing(&ledger, 1, T0);
+	receive(160);
+	mark(0, T0);
+	hand_over(T0);
+	receive(160);
+	mark(1, T0);
+	EXPECT(flush(PLAYBACK_FLUSHED, T0 + MS), 160);
+	mark(2, T0 + MS);
+	EXPECT(ledger.held.bytes, 160);
+	expect_none(T0 + MS);
+	mix(T0 + 5 * MS);
+	expect_pop(0, PLAYBACK_PLAYED, MIXED_START + 5 * MS + TICK);
+	expect_pop(1, PLAYBACK_FLUSHED, MIXED_START + 5 * MS + TICK);
+	expect_pop(2, PLAYBACK_PLAYED, MIXED_START + 5 * MS + TICK);
+	EXPECT(marks[2].media_ns, TICK);
+}
+
+static void leaving_the_mixer_releases_what_it_held(void)
+{
+	begin();
+	playback_ledger_mixing(&ledger, 1, T0);
+	receive(160);
+	mark(0, T0);
+	hand_over(T0);
+	playback_ledger_mixing(&ledger, 0, T0 + MS);
+	EXPECT(ledger.held.bytes, 0);
+	expect_pop(0, PLAYBACK_PLAYED, MIXED_START + MS + TICK);
+}
+
+static void mixer_that_does_not_mix_holds_no_more_than_it_can(void)
+{
+	int i;
+
+	begin();
+	playback_ledger_mixing(&ledger, 1, T0);
+	for (i = 0; i < 100; i++) {
+		receive(160);
+		hand_over(T0 + i * TICK);
+		EXPECT(ledger.held_count <= PLAYBACK_HELD_MAX, 1);
+		EXPECT(ledger.held.bytes <= 5 * 160, 1);
+	}
+	EXPECT(ledger.received.bytes, ledger.handed.bytes + ledger.held.bytes);
+}
+
+static void hangup_counts_what_the_mixer_held_as_flushed(void)
+{
+	struct playback_snapshot last;
+
+	begin();
+	playback_ledger_mixing(&ledger, 1, T0);
+	receive(160);
+	hand_over(T0);
+	mix(T0 + 5 * MS);
+	receive(200);
+	hand_over(T0 + TICK);
+	EXPECT(flush(PLAYBACK_HUNGUP, T0 + TICK), 200);
+	last = playback_ledger_snapshot(&ledger, T0 + TICK);
+	EXPECT(last.played.bytes, 160);
+	EXPECT(last.queued.bytes, 0);
+	EXPECT(last.queued.ns, 0);
+}
+
+static void underrun_is_silence_where_more_was_to_come(void)
+{
+	begin();
+	playback_ledger_starved(&ledger);
+	receive(160);
+	hand_over(T0);
+	EXPECT(ledger.underruns, 0);
+	playback_ledger_starved(&ledger);
+	EXPECT(ledger.underruns, 1);
+	/* A mark with nothing after it says that this was all */
+	mark(0, T0);
+	playback_ledger_starved(&ledger);
+	EXPECT(ledger.underruns, 1);
+	receive(160);
+	hand_over(T0 + TICK);
+	playback_ledger_starved(&ledger);
+	EXPECT(ledger.underruns, 2);
+	/* So does STOP_MEDIA_BUFFERING, whose answer is a note */
+	playback_ledger_note_queued(&ledger);
+	playback_ledger_starved(&ledger);
+	EXPECT(ledger.underruns, 2);
+	/* And a flush */
+	receive(160);
+	flush(PLAYBACK_FLUSHED, T0);
+	playback_ledger_starved(&ledger);
+	EXPECT(ledger.underruns, 2);
+}
+
+static void losses_are_reported_ten_times_a_second(void)
+{
+	struct playback_loss loss;
+
+	begin();
+	EXPECT(playback_ledger_loss_due(&ledger), PLAYBACK_NEVER);
+	receive(100);
+	receive(40);
+	drop(40);
+	EXPECT(playback_ledger_pop_loss(&ledger, T0, &loss), 1);
+	EXPECT(loss.bytes, 40);
+	EXPECT(loss.offset, 100);
+	receive(7);
+	drop(7);
+	receive(100);
+	receive(8);
+	drop(8);
+	EXPECT(playback_ledger_loss_due(&ledger), T0 + PLAYBACK_LOSS_INTERVAL_NS);
+	EXPECT(playback_ledger_pop_loss(&ledger, T0 + PLAYBACK_LOSS_INTERVAL_NS - 1, &loss), 0);
+	EXPECT(playback_ledger_pop_loss(&ledger, T0 + PLAYBACK_LOSS_INTERVAL_NS, &loss), 1);
+	EXPECT(loss.bytes, 15);
+	EXPECT(loss.offset, 140);
+	EXPECT(playback_ledger_loss_due(&ledger), PLAYBACK_NEVER);
+}
+
+static void last_taken_mark_is_the_newest_whose_media_left(void)
+{
+	begin();
+	EXPECT(playback_ledger_last_taken(&ledger) == NULL, 1);
+	receive(40);
+	mark(0, T0);
+	receive(120);
+	mark(1, T0);
+	receive(1);
+	mark(2, T0);
+	hand_over(T0);
+	EXPECT(playback_ledger_last_taken(&ledger) == &marks[1], 1);
+	flush(PLAYBACK_FLUSHED, T0);
+	EXPECT(playback_ledger_last_taken(&ledger) == &marks[1], 1);
 }
 
 int main(void)
@@ -346,10 +621,24 @@ int main(void)
 	RUN(settled_mark_waits_for_its_turn);
 	RUN(note_comes_before_the_rest_of_its_frame);
 	RUN(note_does_not_wait_for_a_mark_behind_it);
-	RUN(one_late_tick_moves_the_clock_by_a_quarter);
+	RUN(one_late_tick_does_not_move_the_clock);
+	RUN(ticks_that_stay_late_move_the_clock);
 	RUN(missed_tick_starts_the_clock_anew);
 	RUN(long_frames_each_tick_pile_up);
 	RUN(played_follows_the_clock_and_never_goes_back);
 	RUN(counters_pass_32_bits);
+	RUN(mixer_holds_a_frame_until_its_next_round);
+	RUN(frame_just_before_a_round_is_taken_to_miss_it);
+	RUN(late_round_does_not_take_a_frame_that_came_after_its_time);
+	RUN(what_is_no_round_of_the_mixer_is_ignored);
+	RUN(short_mixing_interval_takes_a_frame_in_parts);
+	RUN(long_mixing_interval_waits_for_enough_frames);
+	RUN(flush_leaves_what_the_mixer_holds);
+	RUN(leaving_the_mixer_releases_what_it_held);
+	RUN(mixer_that_does_not_mix_holds_no_more_than_it_can);
+	RUN(hangup_counts_what_the_mixer_held_as_flushed);
+	RUN(underrun_is_silence_where_more_was_to_come);
+	RUN(losses_are_reported_ten_times_a_second);
+	RUN(last_taken_mark_is_the_newest_whose_media_left);
 	return failures ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -66,7 +66,7 @@ def load_timeline(folder: Path) -> Timeline:
     try:
         if (folder / CALL_FILE).exists():
             call = json.loads((folder / CALL_FILE).read_text())
-            codec = Codec(**call.pop("codec"))
+            codec = _codec(call.pop("codec"))
             return CapturedCall(codec=codec, **call).timeline(folder / CAPTURE_FILE)
         return _timeline(json.loads((folder / TIMELINE_FILE).read_text()))
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -78,7 +78,7 @@ def load_timeline(folder: Path) -> Timeline:
 
 def _timeline(saved: dict[str, Any]) -> Timeline:
     return Timeline(
-        codec=Codec(**saved["codec"]),
+        codec=_codec(saved["codec"]),
         rtp=tuple(
             RtpPacket(**{**packet, "payload": base64.b64decode(packet["payload"])})
             for packet in saved["rtp"]
@@ -95,6 +95,10 @@ def _timeline(saved: dict[str, Any]) -> Timeline:
         ),
         end_ns=saved["end_ns"],
     )
+
+
+def _codec(saved: dict[str, Any]) -> Codec:
+    return Codec(**{**saved, "same": tuple((one, other) for one, other in saved["same"])})
 
 
 def _encode(value: object) -> str:

@@ -79,9 +79,24 @@ class Codec:
     ptime_ms: int
     silence: int
     """the byte that pads a partial frame"""
+    same: tuple[tuple[int, int], ...] = ()
+    """pairs of bytes that are the same sample: decoding and encoding turns one into the other"""
+
+    def canonical(self, data: bytes) -> bytes:
+        """``data`` with only the second byte of each pair that is the same."""
+        first = bytes(pair[0] for pair in self.same)
+        second = bytes(pair[1] for pair in self.same)
+        return data.translate(bytes.maketrans(first, second))
 
 
-ULAW = Codec("ulaw", bytes_per_second=8000, rtp_clock_hz=8000, ptime_ms=20, silence=0xFF)
+ULAW = Codec(
+    "ulaw",
+    bytes_per_second=8000,
+    rtp_clock_hz=8000,
+    ptime_ms=20,
+    silence=0xFF,
+    same=((0x7F, 0xFF),),  # mu-law has two zeros (G.711)
+)
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,8 @@ class Bounds:
     """a packet sent later than this against the media clock is no ruler"""
     around_slip_ns: int = 2_000_000
     """nor are packets of which half are sent later than this"""
+    ruler_ns: int = 5_000_000
+    """nor is one whose times can be wrong by more: with both ends' error, half a frame of 20 ms"""
 
 
 @dataclass(frozen=True)
@@ -378,7 +380,11 @@ class _Wire:
         self._codec = timeline.codec
         self.sequence: PacketSequence = in_order(timeline.rtp)
         payloads = [one.packet.payload for one in self.sequence.packets]
-        locations = locate(payloads, talk.stream, timeline.codec.silence)
+        locations = locate(
+            [timeline.codec.canonical(payload) for payload in payloads],
+            timeline.codec.canonical(talk.stream),
+            timeline.codec.silence,
+        )
         ready = [
             _ready_ns(one.packet, where, talk, timeline.codec)
             for one, where in zip(self.sequence.packets, locations, strict=True)
@@ -606,6 +612,11 @@ class _Judge:
             )
         difference_ns = answer.time_ns - due_ns
         if -self._early_ns <= difference_ns <= self._late_ns:
+            error_ns = self._timeline.ruler.error_ns
+            if error_ns > self._bounds.ruler_ns:
+                return Verdict.INCONCLUSIVE, (
+                    f"it seems in time, but by a ruler that can be wrong by {error_ns / 1e6:.1f} ms"
+                )
             return Verdict.PASS, ""
         cause = (
             "it was sent, with nothing left to play,"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -13,13 +14,37 @@ _STYLES = {Verdict.PASS: "green", Verdict.INCONCLUSIVE: "yellow"}
 _FAILURE_STYLE = "bold red"
 
 
+LEGEND = (
+    "audio end: when the last byte before the mark had been played, on the media clock of the RTP "
+    "packets that left. answer: when Asterisk's acknowledgement came. Both in seconds since the "
+    "media connection was made. diff: answer minus audio end; negative is too early."
+)
+"""What the columns of `marks_table` mean"""
+
+
+def compact_table(title: str) -> Table:
+    """A table with nothing between its columns but space, so that more fits into 80 columns."""
+    return Table(
+        title=title,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+
+
 def marks_table(verdict: CallVerdict, title: str, labels: Sequence[str] = ()) -> Table:
-    """One row a mark; ``labels`` (what was said before it) fill a column of their own."""
-    table = Table(title=title, title_justify="left")
-    table.add_column("mark", no_wrap=True)
+    """One row a mark; ``labels`` (what was said before it) fill a column of their own.
+
+    Fits into 80 columns: where there is not room enough, ids and labels are cut, never numbers.
+    """
+    table = compact_table(title)
+    # rich narrows columns that may wrap; the texts in them are cut at the end instead.
+    table.add_column("mark", max_width=12 if labels else None)
     if labels:
-        table.add_column("said before it", overflow="ellipsis", no_wrap=True, max_width=32)
-    for heading in ("offset\nbytes", "audio ended\ns", "acknowledged\ns", "difference\nms"):
+        table.add_column("after", max_width=60)
+    for heading in ("offset", "audio end s", "answer s", "diff ms"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for index, mark in enumerate(verdict.marks):
@@ -28,12 +53,11 @@ def marks_table(verdict: CallVerdict, title: str, labels: Sequence[str] = ()) ->
         late_or_early = style if mark.verdict is not Verdict.PASS else ""
         table.add_row(
             # As Text, because an id with brackets would be taken for rich's markup.
-            Text(str(mark.id)),
-            *(Text(text) for text in label),
+            *(Text(text, no_wrap=True, overflow="ellipsis") for text in (str(mark.id), *label)),
             "-" if mark.offset is None else str(mark.offset),
             _seconds(verdict, mark.due_ns),
-            _answered(verdict, mark),
-            Text(_milliseconds(mark.difference_ns), style=late_or_early),
+            _seconds(verdict, mark.answered_ns),
+            Text(_difference(mark), style=late_or_early),
             Text(mark.verdict.value, style=style),
         )
     return table
@@ -66,13 +90,10 @@ def verdict_style(verdict: Verdict) -> str:
 
 
 def _seconds(verdict: CallVerdict, time_ns: int | None) -> str:
-    return "-" if time_ns is None else f"{verdict.relative_s(time_ns):+.6f}"
+    return "-" if time_ns is None else f"{verdict.relative_s(time_ns):.4f}"
 
 
-def _answered(verdict: CallVerdict, mark: MarkVerdict) -> str:
-    text = _seconds(verdict, mark.answered_ns)
-    return f"{text} discarded" if mark.outcome == "discarded" else text
-
-
-def _milliseconds(time_ns: int | None) -> str:
-    return "-" if time_ns is None else f"{time_ns / 1e6:+.3f}"
+def _difference(mark: MarkVerdict) -> str:
+    if mark.outcome == "discarded":
+        return "discarded"
+    return "-" if mark.difference_ns is None else f"{mark.difference_ns / 1e6:+.3f}"

@@ -76,10 +76,18 @@ class Call:
         self._sequence += 1
         self._timestamp += len(payload)
 
-    def timeline(self, end_ms: float = 5000, *, error_ns: int = 0, dropped: int = 0) -> Timeline:
+    def timeline(
+        self,
+        end_ms: float = 5000,
+        *,
+        error_ns: int = 0,
+        dropped: int = 0,
+        stalls_ms: Sequence[tuple[float, float]] = (),
+    ) -> Timeline:
         # Sorting is stable: messages added at the same moment keep their order.
         messages = sorted(self._messages, key=lambda message: message.time_ns)
-        ruler = Ruler("capture", error_ns, dropped)
+        stalls = tuple((_ns(begin), _ns(end)) for begin, end in stalls_ms)
+        ruler = Ruler("capture", error_ns, dropped, stalls)
         return Timeline(ULAW, tuple(self.packets), tuple(messages), ruler, _ns(end_ms))
 
     def _add(self, at_ms: float, sender: Sender, kind: MessageKind, data: bytes) -> None:

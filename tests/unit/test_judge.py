@@ -71,6 +71,24 @@ def test_the_rulers_error_widens_the_late_side(answered_ms: float, verdict: str)
     assert verdicts(one_mark(answered_ms).timeline(error_ns=400_000)) == [verdict]
 
 
+@pytest.mark.parametrize(
+    ("error_ns", "answered_ms", "verdict"),
+    [
+        (5_000_000, 145.0, "PASS"),
+        (5_000_001, 145.0, "INCONCLUSIVE"),
+        (6_000_000, 134.0, "INCONCLUSIVE"),
+        # Too early or late even for such a ruler
+        (6_000_000, 132.9, "EARLY"),
+        (6_000_000, 159.1, "LATE"),
+        (6_000_000, None, "NEVER"),
+    ],
+)
+def test_a_ruler_too_coarse_passes_nothing(
+    error_ns: int, answered_ms: float | None, verdict: str
+) -> None:
+    assert verdicts(one_mark(answered_ms).timeline(error_ns=error_ns)) == [verdict]
+
+
 def test_many_marks_and_their_statistics() -> None:
     call = speech_call([333 * (number + 1) for number in range(20)], [0.1 * n for n in range(20)])
     verdict = judge(call.timeline())

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hand_made import speech_call
+from hand_made import Call, speech_call
 from rich.console import Console
 
 from harness.capture.saved import load_timeline, save_timeline
@@ -70,8 +70,36 @@ def test_the_table_has_a_row_a_mark_with_its_numbers() -> None:
         marks_table(judge(speech_call([1000], [0.5]).timeline()), "patched", ["hello [b]"]),
     )
     row = next(line for line in shown if "m0" in line)
-    for text in ("hello [b]", "1000", "+0.145000", "+0.145500", "+0.500", "PASS"):
-        assert text in row
+    assert row.split() == ["m0", "hello", "[b]", "1000", "0.1450", "0.1455", "+0.500", "PASS"]
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("mark_id", ["m9", "x" * 64])
+def test_the_table_fits_the_terminal_and_only_words_are_cut(width: int, mark_id: str) -> None:
+    said = "what was said before this mark, at some length, until its end"
+    call = Call()
+    call.event(0, "MEDIA_START channel:x")
+    call.send(123_400, 100_000)
+    call.command(123_400, f"MARK id={mark_id}")
+    # Listening ends at once: INCONCLUSIVE is the longest verdict.
+    table = marks_table(judge(call.timeline(123_400)), "nothing played", [said])
+    shown = lines_of(Console(width=width), table)
+    assert all(len(line) <= width for line in shown)
+    heading = ["offset", "audio end s", "answer s", "diff ms", "verdict"]
+    assert shown[1].split() == ["mark", "after", *" ".join(heading).split()]
+    (row,) = shown[3:]
+    *words, offset, due, answer, difference, verdict = row.split()
+    assert (offset, due, answer, difference) == ("100000", "123.4000", "-", "-")
+    assert verdict == "INCONCLUSIVE"
+    assert "what was" in " ".join(words)
+
+
+def test_a_discarded_mark_has_no_difference() -> None:
+    call = speech_call([1000], [0.5])
+    call.command(300, "MARK id=never")
+    call.event(300, "MARK_DISCARDED id=never reason=direction")
+    shown = lines_of(Console(width=80), marks_table(judge(call.timeline()), "call"))
+    assert next(line for line in shown if "never" in line).split()[-2:] == ["discarded", "PASS"]
 
 
 def test_the_summary_counts_several_calls_together() -> None:

@@ -1,0 +1,292 @@
+/*
+ * Asterisk -- An open source telephony toolkit.
+ *
+ * Playback acknowledgements for chan_websocket.
+ *
+ * This program is free software, distributed under the terms of
+ * the GNU General Public License Version 2. See the LICENSE file
+ * at the top of the source tree.
+ */
+
+/*!
+ * \file
+ * \brief Unit tests of a channel's playback inside Asterisk
+ *
+ * They need a channel and a format, but no WebSocket: what would be written is not.
+ */
+
+#include "asterisk.h"
+
+#include "asterisk/codec.h"
+#include "asterisk/format_cache.h"
+#include "asterisk/frame.h"
+#include "asterisk/logger.h"
+#include "asterisk/test.h"
+
+#include "playback_channel.h"
+
+#ifdef TEST_FRAMEWORK
+
+#define CATEGORY "/channels/chan_websocket/playback/"
+#define FRAME_BYTES 160
+
+/*! \brief A channel with its playback and an empty frame queue */
+struct fixture {
+	struct ast_channel *channel;
+	ast_mutex_t lock;
+	struct ast_frame *frames;
+	size_t partial_bytes;
+	int paused;
+	struct playback_channel playback;
+};
+
+static struct fixture *fixture_new(struct ast_format *format, size_t frame_size,
+	unsigned int marks_max)
+{
+	struct fixture *fixture = ast_calloc(1, sizeof(*fixture));
+	struct playback_driver driver = {
+		.format = format,
+		.frame_size = frame_size,
+		.marks_max = marks_max,
+		.json = 1,
+	};
+
+	if (!fixture) {
+		return NULL;
+	}
+	fixture->channel = ast_channel_alloc(0, AST_STATE_DOWN, "", "", "", "", "", NULL,
+		NULL, 0, "WebSocket/unit-test");
+	if (!fixture->channel) {
+		ast_free(fixture);
+		return NULL;
+	}
+	ast_mutex_init(&fixture->lock);
+	driver.channel = fixture->channel;
+	driver.lock = &fixture->lock;
+	driver.frames = &fixture->frames;
+	driver.partial_bytes = &fixture->partial_bytes;
+	driver.paused = &fixture->paused;
+	playback_init(&fixture->playback, &driver);
+	return fixture;
+}
+
+static void fixture_free(struct fixture *fixture)
+{
+	playback_destroy(&fixture->playback);
+	ast_mutex_destroy(&fixture->lock);
+	ast_channel_unlock(fixture->channel);
+	ast_channel_release(fixture->channel);
+	ast_free(fixture);
+}
+
+/*! \brief A JSON command, as the driver passes it on */
+static int command(struct fixture *fixture, const char *text)
+{
+	struct ast_json *json = ast_json_load_string(text, NULL);
+	int ours = playback_command(&fixture->playback, NULL,
+		ast_json_object_string_get(json, "command"), NULL, json, 1);
+
+	ast_json_unref(json);
+	return ours;
+}
+
+/*! \brief The driver's timer fires, and the driver has a frame of \a bytes */
+static struct ast_frame *tick(struct fixture *fixture, char *data, size_t bytes)
+{
+	struct ast_frame frame = {
+		.frametype = AST_FRAME_VOICE,
+		.subclass.format = fixture->playback.driver.format,
+	};
+
+	AST_FRAME_SET_BUFFER(&frame, data, 0, bytes);
+	frame.samples = ast_codec_samples_count(&frame);
+	playback_read_begin(&fixture->playback);
+	return playback_read_end(&fixture->playback, NULL, ast_frisolate(&frame), 1);
+}
+
+AST_TEST_DEFINE(ids)
+{
+	static const char *const malformed[] = {
+		"{\"command\":\"MARK\"}",
+		"{\"command\":\"MARK\",\"id\":\"\"}",
+		"{\"command\":\"MARK\",\"id\":1.5}",
+		"{\"command\":\"MARK\",\"id\":null}",
+		"{\"command\":\"MARK\",\"id\":[1]}",
+	};
+	struct fixture *fixture;
+	enum ast_test_result_state result = AST_TEST_PASS;
+	int i;
+
+	switch (cmd) {
+	case TEST_INIT:
+		info->name = "ids";
+		info->category = CATEGORY;
+		info->summary = "Ids of JSON commands";
+		info->description = "Strings and integers make a mark, anything else an ERROR";
+		return AST_TEST_NOT_RUN;
+	case TEST_EXECUTE:
+		break;
+	}
+	fixture = fixture_new(ast_format_ulaw, FRAME_BYTES, PLAYBACK_MARKS_MAX);
+	ast_test_validate(test, fixture != NULL);
+	playback_received(&fixture->playback, NULL, 1);
+	ast_test_validate_cleanup(test,
+		command(fixture, "{\"command\":\"MARK\",\"id\":\"a\"}"), result, done);
+	ast_test_validate_cleanup(test, command(fixture, "{\"command\":\"MARK\",\"id\":-7}"),
+		result, done);
+	ast_test_validate_cleanup(test, fixture->playback.ledger.marks.count == 2, result,
+		done);
+	for (i = 0; i < ARRAY_LEN(malformed); i++) {
+		ast_test_validate_cleanup(test, command(fixture, malformed[i]), result, done);
+	}
+	ast_test_validate_cleanup(test, fixture->playback.ledger.marks.count == 2, result,
+		done);
+	ast_test_validate_cleanup(test,
+		fixture->playback.outbox_length == ARRAY_LEN(malformed), result, done);
+	ast_test_validate_cleanup(test, !command(fixture, "{\"command\":\"MARK_MEDIA\"}"),
+		result, done);
+done:
+	fixture_free(fixture);
+	return result;
+}
+
+AST_TEST_DEFINE(limit)
+{
+	struct fixture *fixture;
+	struct ast_frame note = { .frametype = AST_FRAME_CONTROL, };
+	enum ast_test_result_state result = AST_TEST_PASS;
+	int i;
+
+	switch (cmd) {
+	case TEST_INIT:
+		info->name = "limit";
+		info->category = CATEGORY;
+		info->summary = "Pending marks are bounded";
+		info->description = "So are the notes of the older commands";
+		return AST_TEST_NOT_RUN;
+	case TEST_EXECUTE:
+		break;
+	}
+	fixture = fixture_new(ast_format_ulaw, FRAME_BYTES, 3);
+	ast_test_validate(test, fixture != NULL);
+	playback_received(&fixture->playback, NULL, FRAME_BYTES);
+	for (i = 0; i < 5; i++) {
+		command(fixture, "{\"command\":\"MARK\",\"id\":\"a\"}");
+		ast_test_validate_cleanup(test,
+			playback_note_queued(&fixture->playback, &note) == (i < 3 ? 0 : -1),
+			result, done);
+	}
+	ast_test_validate_cleanup(test, fixture->playback.ledger.marks.count == 3, result,
+		done);
+done:
+	fixture_free(fixture);
+	return result;
+}
+
+AST_TEST_DEFINE(padding)
+{
+	static char data[FRAME_BYTES] = { 1, 2, 3, };
+	struct fixture *fixture;
+	struct ast_frame *frame = NULL;
+	enum ast_test_result_state result = AST_TEST_PASS;
+
+	switch (cmd) {
+	case TEST_INIT:
+		info->name = "padding";
+		info->category = CATEGORY;
+		info->summary = "Short frames are filled up with silence";
+		info->description = "On a channel that has used marks, and only there";
+		return AST_TEST_NOT_RUN;
+	case TEST_EXECUTE:
+		break;
+	}
+	fixture = fixture_new(ast_format_ulaw, FRAME_BYTES, PLAYBACK_MARKS_MAX);
+	ast_test_validate(test, fixture != NULL);
+	playback_received(&fixture->playback, NULL, 6);
+	frame = tick(fixture, data, 3);
+	ast_test_validate_cleanup(test, frame->datalen == 3, result, done);
+	ast_frfree(frame);
+	command(fixture, "{\"command\":\"MARK\",\"id\":\"a\"}");
+	frame = tick(fixture, data, 3);
+	ast_test_validate_cleanup(test, frame->datalen == FRAME_BYTES, result, done);
+	ast_test_validate_cleanup(test, frame->samples == FRAME_BYTES, result, done);
+	ast_test_validate_cleanup(test, !memcmp(frame->data.ptr, data, 3), result, done);
+	ast_test_validate_cleanup(test, ((unsigned char *) frame->data.ptr)[3] == 0xff
+		&& ((unsigned char *) frame->data.ptr)[FRAME_BYTES - 1] == 0xff, result, done);
+	ast_test_validate_cleanup(test, fixture->playback.ledger.handed.bytes == 6, result,
+		done);
+	ast_test_validate_cleanup(test, fixture->playback.ledger.handed.ns == 750000, result,
+		done);
+done:
+	ast_frfree(frame);
+	fixture_free(fixture);
+	return result;
+}
+
+AST_TEST_DEFINE(flush)
+{
+	struct fixture *fixture;
+	struct ast_json *json = NULL;
+	enum ast_test_result_state result = AST_TEST_PASS;
+
+	switch (cmd) {
+	case TEST_INIT:
+		info->name = "flush";
+		info->category = CATEGORY;
+		info->summary = "FLUSH_MEDIA with and without id";
+		info->description = "With an id it is answered, in its turn";
+		return AST_TEST_NOT_RUN;
+	case TEST_EXECUTE:
+		break;
+	}
+	fixture = fixture_new(ast_format_ulaw, FRAME_BYTES, PLAYBACK_MARKS_MAX);
+	ast_test_validate(test, fixture != NULL);
+	json = ast_json_load_string("{\"command\":\"FLUSH_MEDIA\",\"id\":5}", NULL);
+	ast_test_validate_cleanup(test,
+		playback_flush(&fixture->playback, NULL, NULL) == 0, result, done);
+	ast_test_validate_cleanup(test,
+		playback_flush(&fixture->playback, "now", NULL) == 0, result, done);
+	ast_test_validate_cleanup(test, !fixture->playback.asked, result, done);
+	ast_test_validate_cleanup(test,
+		playback_flush(&fixture->playback, "id=", NULL) == -1, result, done);
+	ast_test_validate_cleanup(test,
+		playback_flush(&fixture->playback, NULL, json) == 1, result, done);
+	playback_received(&fixture->playback, NULL, FRAME_BYTES);
+	playback_flushed(&fixture->playback);
+	ast_test_validate_cleanup(test, fixture->playback.ledger.marks.count == 1, result,
+		done);
+	ast_test_validate_cleanup(test,
+		fixture->playback.ledger.flushed.bytes == FRAME_BYTES, result, done);
+done:
+	ast_json_unref(json);
+	fixture_free(fixture);
+	return result;
+}
+
+void playback_test_register(void)
+{
+	AST_TEST_REGISTER(ids);
+	AST_TEST_REGISTER(limit);
+	AST_TEST_REGISTER(padding);
+	AST_TEST_REGISTER(flush);
+}
+
+void playback_test_unregister(void)
+{
+	AST_TEST_UNREGISTER(ids);
+	AST_TEST_UNREGISTER(limit);
+	AST_TEST_UNREGISTER(padding);
+	AST_TEST_UNREGISTER(flush);
+}
+
+#else
+
+void playback_test_register(void)
+{
+}
+
+void playback_test_unregister(void)
+{
+}
+
+#endif /* TEST_FRAMEWORK */

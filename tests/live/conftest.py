@@ -1,0 +1,52 @@
+"""One Asterisk with the patched module and one with stock, for all live tests of a session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.asterisk.build import Build, load_build
+from harness.bench import Bench
+from harness.bench import bench as start_bench
+from harness.run_folder import new_run_folder
+
+ROOT = Path(__file__).parents[2]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is in this folder is live."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.live)
+
+
+@pytest.fixture(scope="session")
+def build() -> Build:
+    """What `make build` has built."""
+    return load_build(ROOT)
+
+
+@pytest.fixture(scope="session")
+def run_folder() -> Path:
+    """Where all that these tests leave behind is: out/latest."""
+    return new_run_folder(ROOT / "out")
+
+
+def _bench(build: Build, folder: Path, module: Path) -> Iterator[Bench]:
+    folder.mkdir()
+    with start_bench(build, folder, module) as bench:
+        yield bench
+
+
+@pytest.fixture(scope="session")
+def patched(build: Build, run_folder: Path) -> Iterator[Bench]:
+    """An Asterisk with the patched module."""
+    yield from _bench(build, run_folder / "patched", build.patched_module)
+
+
+@pytest.fixture(scope="session")
+def stock(build: Build, run_folder: Path) -> Iterator[Bench]:
+    """An Asterisk with the stock module."""
+    yield from _bench(build, run_folder / "stock", build.stock_module)

@@ -1,0 +1,100 @@
+"""The command line: what it refuses, and with which exit code it says what it found."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hand_made import speech_call
+
+from harness import cli
+from harness.capture.saved import save_timeline
+from harness.errors import EnvironmentFault
+
+
+@pytest.fixture(autouse=True)
+def sigterm() -> Iterator[None]:
+    """The command line handles SIGTERM; pytest is to have its own handling back."""
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, handler)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ([], "COMMAND"),
+        (["dance"], "dance"),
+        (["measure", "--marks", "0"], "0 is less than 1"),
+        (["measure", "--calls", "-3"], "-3 is less than 1"),
+        (["measure", "--marks", "many"], "many"),
+        (["measure", "--module", "mine"], "mine"),
+        (["judge"], "FOLDER"),
+    ],
+)
+def test_arguments_that_cannot_be_used(
+    arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        cli.main(arguments)
+    assert end.value.code == 2
+    assert complaint in capsys.readouterr().err
+
+
+def test_a_folder_that_does_not_exist(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["judge", str(tmp_path / "nowhere")]) == cli.EXIT_FAULT
+    errors = " ".join(capsys.readouterr().err.split())
+    assert "input fault" in errors
+    assert "Give the folder of a call" in errors
+
+
+@pytest.mark.parametrize(
+    ("after_ms", "code", "said"),
+    [(0.5, cli.EXIT_PASS, "PASS"), (-5.0, cli.EXIT_FAIL, "FAIL")],
+)
+def test_a_saved_call_is_judged_again(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    after_ms: float,
+    code: int,
+    said: str,
+) -> None:
+    save_timeline(tmp_path, speech_call([1000], [after_ms]).timeline())
+    assert cli.main(["judge", str(tmp_path)]) == code
+    assert capsys.readouterr().out.splitlines()[-1] == said
+
+
+def test_a_call_without_marks_says_nothing(tmp_path: Path) -> None:
+    call = speech_call([1000], [0.5]).timeline()
+    silent = type(call)(call.codec, call.rtp, (), call.ruler, call.end_ns)
+    save_timeline(tmp_path, silent)
+    assert cli.main(["judge", str(tmp_path)]) == cli.EXIT_INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (EnvironmentFault("no such thing", "install it"), cli.EXIT_FAULT, "install it"),
+        (KeyboardInterrupt(), cli.EXIT_INTERRUPTED, "everything that was started is stopped"),
+    ],
+)
+def test_what_ends_a_command(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException,
+    code: int,
+    said: str,
+) -> None:
+    def raise_it(root: Path) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "load_build", raise_it)
+    assert cli.main(["demo"]) == code
+    assert said in capsys.readouterr().err
+
+
+def test_sigterm_ends_a_command_as_ctrl_c_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "load_build", lambda root: signal.raise_signal(signal.SIGTERM))
+    assert cli.main(["demo"]) == cli.EXIT_INTERRUPTED

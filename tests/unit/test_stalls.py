@@ -1,0 +1,73 @@
+"""The notes of stalled moments, and what the judge makes of them."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from hand_made import Call
+from test_judge import one_mark
+
+from harness.capture.stalls import StallWatch, watch_stalls
+from harness.judge.judge import judge
+
+
+def verdict_of(call: Call, stalls_ms: list[tuple[float, float]]) -> tuple[str, str]:
+    (mark,) = judge(call.timeline(stalls_ms=stalls_ms)).marks
+    return mark.verdict.value, mark.explanation
+
+
+@pytest.mark.parametrize(
+    ("stalls_ms", "verdict"),
+    [
+        ([(145.5, 149.0)], "INCONCLUSIVE"),
+        # 5 ms late: 3 must be explained, for 2 are allowed.
+        ([(140.0, 148.1)], "INCONCLUSIVE"),
+        ([(140.0, 147.9)], "LATE"),
+        ([(145.1, 146.7), (147.0, 148.5)], "INCONCLUSIVE"),
+        # Both processors at the same time: it is the same time only once.
+        ([(145.1, 147.0), (145.2, 147.1)], "LATE"),
+        ([(130.0, 145.0), (150.0, 160.0)], "LATE"),
+        ([], "LATE"),
+    ],
+)
+def test_a_late_answer_is_excused_by_stalls_in_that_time_alone(
+    stalls_ms: list[tuple[float, float]], verdict: str
+) -> None:
+    found, explanation = verdict_of(one_mark(150.0), stalls_ms)
+    assert found == verdict
+    assert ("the host stalled" in explanation) == (verdict == "INCONCLUSIVE")
+
+
+def test_a_stall_never_excuses_an_early_answer() -> None:
+    assert verdict_of(one_mark(140.0), [(0.0, 400.0)])[0] == "EARLY"
+
+
+def test_an_answer_in_time_passes_whatever_stalled() -> None:
+    assert verdict_of(one_mark(145.2), [(0.0, 400.0)])[0] == "PASS"
+
+
+def test_the_stalls_of_a_span_are_those_that_overlap_it(tmp_path: Path) -> None:
+    first, second = tmp_path / "stalls-0.txt", tmp_path / "stalls-1.txt"
+    first.write_text("100 200\n300 400\n900 950\n10")  # the last line is being written
+    second.write_text("150 250\n500 600\n700 800\n")
+    watch = StallWatch([first, second])
+    assert watch.between(200, 700) == [(150, 250), (300, 400), (500, 600)]
+    assert watch.between(0, 100) == []
+    assert watch.between(0, 10**9) == [
+        (100, 200),
+        (150, 250),
+        (300, 400),
+        (500, 600),
+        (700, 800),
+        (900, 950),
+    ]
+
+
+def test_the_watch_notes_in_its_folder_and_ends(tmp_path: Path) -> None:
+    begin_ns = time.time_ns()
+    with watch_stalls(tmp_path) as watch:
+        stalls = watch.between(begin_ns, time.time_ns())
+    assert stalls == sorted(stalls)
+    assert list(tmp_path.glob("stalls-*.txt"))
