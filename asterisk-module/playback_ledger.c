@@ -112,8 +112,9 @@ static int64_t playing_start(struct playback_ledger *ledger, int64_t now_ns)
 		/* Frames longer than a tick, handed over each tick, pile up at the receiver */
 		return ledger->playing_end_ns;
 	}
-	if (!ledger->handed.bytes || arrival_ns - ledger->playing_end_ns >= ledger->tick_ns) {
-		/* A gap: what was before it says nothing of what comes now */
+	if (!ledger->handed.bytes
+		|| arrival_ns - ledger->playing_end_ns >= ledger->tick_ns / 2) {
+		/* A tick was missed; ticks being off a little, it need not be a whole one */
 		ledger->clock_count = 0;
 	}
 	delay_ns = arrival_ns - ledger->clock_media_ns;

@@ -324,8 +324,8 @@ static void missed_tick_starts_the_clock_anew(void)
 	begin();
 	receive(160 * 2);
 	hand_over(T0);
-	hand_over(T0 + 2 * TICK + MS);
-	EXPECT(ledger.playing_start_ns, START + 2 * TICK + MS);
+	hand_over(T0 + 2 * TICK - MS);
+	EXPECT(ledger.playing_start_ns, START + 2 * TICK - MS);
 }
 
 static void long_frames_each_tick_pile_up(void)

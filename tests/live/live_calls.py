@@ -87,8 +87,10 @@ def _late_on_a_busy_host(call: LiveCall) -> bool:
 
 
 def names(events: list[Event]) -> list[str]:
-    """The names of the events behind MEDIA_START."""
-    return [event.name for event in events if event.name != "MEDIA_START"]
+    """The names of the events between MEDIA_START and, if there is one, the final PLAYBACK."""
+    begin = 1 if events[:1] and events[0].name == "MEDIA_START" else 0
+    end = len(events) - (1 if events and "final" in events[-1].fields else 0)
+    return [event.name for event in events[begin:end]]
 
 
 def of(call: LiveCall, name: str) -> list[Event]:
