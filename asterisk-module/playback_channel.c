@@ -22,12 +22,14 @@
 #endif
 
 #include "asterisk/bridge.h"
+#include "asterisk/bridge_channel.h"
 #include "asterisk/cli.h"
 #include "asterisk/codec.h"
 #include "asterisk/format.h"
 #include "asterisk/format_cache.h"
 #include "asterisk/frame.h"
 #include "asterisk/logger.h"
+#include "asterisk/slinfactory.h"
 #include "asterisk/strings.h"
 #include "asterisk/utils.h"
 
@@ -881,14 +883,63 @@ static struct ast_frame *pad_frame(struct playback_channel *playback,
 	return padded;
 }
 
-/*! \brief Whether the channel is in a bridge that mixes, which holds audio back */
-static int is_mixed(struct ast_channel *channel)
+/*!
+ * \brief How bridge_softmix's struct softmix_channel begins, a channel's tech_pvt there
+ */
+struct softmix_begin {
+	ast_mutex_t lock;
+	/*! The channel's audio that has not been mixed yet */
+	struct ast_slinfactory factory;
+};
+
+/*! \brief How long the audio lasts that softmix holds of a channel, -1 if that is busy */
+static int64_t softmix_holds_ns(struct ast_bridge_channel *bridge_channel)
+{
+	struct softmix_begin *softmix = bridge_channel->tech_pvt;
+	int64_t held_ns;
+
+	if (!softmix || ast_mutex_trylock(&softmix->lock)) {
+		return -1;
+	}
+	held_ns = duration_ns(softmix->factory.output_format,
+		ast_slinfactory_available(&softmix->factory));
+	ast_mutex_unlock(&softmix->lock);
+	return held_ns;
+}
+
+/*!
+ * \brief Whether the channel is in a bridge that mixes, which holds audio back
+ *
+ * \param channel
+ * \param[out] held_ns how long the audio lasts that is held, -1 if that cannot be seen now
+ */
+static int is_mixed(struct ast_channel *channel, int64_t *held_ns)
 {
 	struct ast_bridge *bridge = ast_channel_get_bridge(channel);
-	const struct ast_bridge_technology *technology = bridge ? bridge->technology : NULL;
-	int mixed = technology && technology->capabilities & AST_BRIDGE_CAPABILITY_MULTIMIX;
+	struct ast_bridge_channel *bridge_channel;
+	const struct ast_bridge_technology *technology;
+	int mixed = 0;
 
-	ao2_cleanup(bridge);
+	*held_ns = -1;
+	if (!bridge) {
+		return 0;
+	}
+	technology = bridge->technology;
+	mixed = technology && technology->capabilities & AST_BRIDGE_CAPABILITY_MULTIMIX;
+	/*
+	 * Only tried: with a channel locked, its bridge must not be waited for.  While it is
+	 * locked the channel stays in it and the bridge keeps its technology.
+	 */
+	if (mixed && !ao2_trylock(bridge)) {
+		bridge_channel = ast_channel_get_bridge_channel(channel);
+		if (bridge_channel && bridge_channel->bridge == bridge
+			&& bridge->technology && !strcmp(bridge->technology->name, "softmix")) {
+			*held_ns = softmix_holds_ns(bridge_channel);
+		}
+		ao2_unlock(bridge);
+		ao2_cleanup(bridge_channel);
+	}
+	ao2_ref(bridge, -1);
 	return mixed;
 }
 
@@ -897,7 +948,8 @@ static struct ast_frame *take_frame(struct playback_channel *playback,
 	struct ast_frame *frame)
 {
 	struct playback_media media = frame_media(playback, frame);
-	int mixed = is_mixed(playback->driver.channel);
+	int64_t held_ns;
+	int mixed = is_mixed(playback->driver.channel, &held_ns);
 	int64_t time_ns = now_ns();
 
 	if (playback->marked && media.bytes && media.bytes < playback->driver.frame_size) {
@@ -905,6 +957,9 @@ static struct ast_frame *take_frame(struct playback_channel *playback,
 	}
 	ast_mutex_lock(playback->driver.lock);
 	playback_ledger_mixing(&playback->ledger, mixed, time_ns);
+	if (held_ns >= 0) {
+		playback_ledger_mixer_holds(&playback->ledger, held_ns);
+	}
 	playback_ledger_taken(&playback->ledger, media, frame_media(playback, frame).ns,
 		time_ns);
 	ast_mutex_unlock(playback->driver.lock);
@@ -950,15 +1005,20 @@ struct ast_frame *playback_read_end(struct playback_channel *playback,
 int playback_write(struct playback_channel *playback,
 	struct ast_websocket *websocket, struct ast_frame *frame)
 {
+	int64_t held_ns;
 	int64_t due_ns;
 
 	if (frame->frametype != AST_FRAME_VOICE) {
 		return 1;
 	}
 	if (playback->ledger.mixing) {
+		is_mixed(playback->driver.channel, &held_ns);
 		ast_mutex_lock(playback->driver.lock);
 		playback_ledger_mixed(&playback->ledger,
 			duration_ns(frame->subclass.format, frame->samples), now_ns());
+		if (held_ns >= 0) {
+			playback_ledger_mixer_holds(&playback->ledger, held_ns);
+		}
 		due_ns = next_due_ns(playback);
 		ast_mutex_unlock(playback->driver.lock);
 		if (!playback->stuck_since_ns && !playback->outbox_length) {

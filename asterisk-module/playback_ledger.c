@@ -288,6 +288,29 @@ void playback_ledger_mixed(struct playback_ledger *ledger, int64_t interval_ns,
 	}
 }
 
+void playback_ledger_mixer_holds(struct playback_ledger *ledger, int64_t held_ns)
+{
+	int64_t surplus_ns = ledger->held_frames_ns - held_ns;
+	struct playback_frame *first = &ledger->held_frames[0];
+
+	if (!ledger->mixing) {
+		return;
+	}
+	if (surplus_ns > PLAYBACK_MIXER_TOLERANCE_NS) {
+		/* The latest round took it after all */
+		play_held(ledger, surplus_ns, ledger->mixer_round_ns);
+	} else if (surplus_ns < -PLAYBACK_MIXER_TOLERANCE_NS
+		&& ledger->held_count < PLAYBACK_HELD_MAX) {
+		/* Other audio is ahead of ours */
+		memmove(first + 1, first, ledger->held_count * sizeof(*first));
+		memset(first, 0, sizeof(*first));
+		first->position = ledger->held_count ? first[1].position : queue_begin(ledger);
+		first->frame_ns = -surplus_ns;
+		ledger->held_count++;
+		ledger->held_frames_ns = held_ns;
+	}
+}
+
 /*! \brief Settle the marks of a queue that wait for more than \a position */
 static void settle(struct playback_queue *queue, uint64_t position,
 	enum playback_outcome outcome, int64_t now_ns)

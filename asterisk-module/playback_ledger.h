@@ -73,6 +73,9 @@
  */
 #define PLAYBACK_MIXER_GUARD_NS 500000
 
+/*! \brief Less than this is not a difference in what a mixer holds, in ns: resampling */
+#define PLAYBACK_MIXER_TOLERANCE_NS 2000000
+
 /*! \brief How many of its intervals a mixer holds before it throws all away (softmix) */
 #define PLAYBACK_MIXER_INTERVALS 4
 
@@ -279,6 +282,17 @@ void playback_ledger_mixing(struct playback_ledger *ledger, int mixing, int64_t 
  */
 void playback_ledger_mixed(struct playback_ledger *ledger, int64_t interval_ns,
 	int64_t now_ns);
+
+/*!
+ * \brief What the mixer really holds, if that can be seen
+ *
+ * Without it, playback_ledger_mixed() takes a frame that came shortly before a round to
+ * have missed it.  To be called between rounds and before the next frame is taken.
+ *
+ * \param ledger
+ * \param held_ns how long the audio lasts that the mixer holds of this channel
+ */
+void playback_ledger_mixer_holds(struct playback_ledger *ledger, int64_t held_ns);
 
 /*!
  * \brief All that is queued was thrown away, and with it the marks that waited for it

@@ -440,6 +440,32 @@ static void what_is_no_round_of_the_mixer_is_ignored(void)
 	EXPECT(ledger.held.bytes, 160);
 }
 
+static void what_the_mixer_really_holds_counts(void)
+{
+	begin();
+	playback_ledger_mixing(&ledger, 1, T0);
+	receive(320);
+	mark(0, T0);
+	hand_over(T0);
+	/* Too close to tell, but the mixer no longer has it */
+	mix(T0 + PLAYBACK_MIXER_GUARD_NS - 1);
+	playback_ledger_mixer_holds(&ledger, 0);
+	EXPECT(ledger.held.bytes, 0);
+	hand_over(T0 + TICK);
+	EXPECT(ledger.held.bytes, 160);
+	/* Or has more than we know of, which goes first */
+	playback_ledger_mixer_holds(&ledger, 2 * TICK);
+	EXPECT(ledger.held.bytes, 160);
+	mix(T0 + TICK + 5 * MS);
+	EXPECT(ledger.held.bytes, 160);
+	mix(T0 + 2 * TICK + 5 * MS);
+	EXPECT(ledger.held.bytes, 0);
+	EXPECT(marks[0].due_ns, MIXED_START + PLAYBACK_MIXER_GUARD_NS - 1 + 3 * TICK);
+	/* A few samples are no difference */
+	playback_ledger_mixer_holds(&ledger, MS);
+	EXPECT(ledger.held_count, 0);
+}
+
 static void short_mixing_interval_takes_a_frame_in_parts(void)
 {
 	begin();
@@ -631,6 +657,7 @@ int main(void)
 	RUN(frame_just_before_a_round_is_taken_to_miss_it);
 	RUN(late_round_does_not_take_a_frame_that_came_after_its_time);
 	RUN(what_is_no_round_of_the_mixer_is_ignored);
+	RUN(what_the_mixer_really_holds_counts);
 	RUN(short_mixing_interval_takes_a_frame_in_parts);
 	RUN(long_mixing_interval_waits_for_enough_frames);
 	RUN(flush_leaves_what_the_mixer_holds);

@@ -1,0 +1,191 @@
+/*
+ * The ledger behind functions of plain numbers, for the model in tests/unit/ledger.py.
+ *
+ * What has several fields is written into an array, in the order of the names that
+ * shim_*_fields give: no layout of a C struct is repeated in Python.
+ */
+
+#include <stdlib.h>
+
+#include "../playback_ledger.h"
+
+/* A mark or a note and the number it was given */
+struct numbered {
+	struct playback_mark mark;
+	uint64_t number;
+};
+
+extern const char shim_mark_fields[];
+extern const char shim_state_fields[];
+struct playback_ledger *shim_new(int64_t tick_ns);
+void shim_free(struct playback_ledger *ledger);
+void shim_received(struct playback_ledger *ledger, uint64_t bytes, int64_t ns);
+void shim_dropped(struct playback_ledger *ledger, uint64_t bytes, int64_t ns, int reason);
+void shim_taken(struct playback_ledger *ledger, uint64_t bytes, int64_t ns,
+	int64_t frame_ns, int64_t now_ns);
+uint64_t shim_flush(struct playback_ledger *ledger, int outcome, int64_t now_ns);
+void shim_mark(struct playback_ledger *ledger, uint64_t number, int outcome,
+	int64_t now_ns);
+void shim_note(struct playback_ledger *ledger, uint64_t number, uint64_t bytes_ahead,
+	int64_t now_ns);
+int shim_pop(struct playback_ledger *ledger, int64_t now_ns, uint64_t *fields);
+int shim_pending(const struct playback_ledger *ledger, int notes, unsigned int index,
+	uint64_t *fields);
+int64_t shim_last_taken(const struct playback_ledger *ledger);
+int shim_pop_loss(struct playback_ledger *ledger, int64_t now_ns, uint64_t *fields);
+void shim_state(const struct playback_ledger *ledger, int64_t now_ns, uint64_t *fields);
+
+const char shim_mark_fields[] = "number outcome offset dropped media_ns due_ns";
+
+static void write_mark(const struct playback_mark *mark, uint64_t *fields)
+{
+	*fields++ = ((const struct numbered *) mark)->number;
+	*fields++ = mark->outcome;
+	*fields++ = mark->offset;
+	*fields++ = mark->dropped;
+	*fields++ = (uint64_t) mark->media_ns;
+	*fields++ = (uint64_t) mark->due_ns;
+}
+
+const char shim_state_fields[] = "received dropped flushed held handed queued"
+	" played played_ns snapshot_queued snapshot_queued_ns marks notes underruns"
+	" next_due_ns loss_due_ns mixer_interval_ns mixer_round_ns";
+
+void shim_state(const struct playback_ledger *ledger, int64_t now_ns, uint64_t *fields)
+{
+	struct playback_snapshot snapshot = playback_ledger_snapshot(ledger, now_ns);
+
+	*fields++ = snapshot.received;
+	*fields++ = snapshot.dropped;
+	*fields++ = snapshot.flushed;
+	*fields++ = ledger->held.bytes;
+	*fields++ = ledger->handed.bytes;
+	*fields++ = playback_ledger_queued(ledger).bytes;
+	*fields++ = snapshot.played.bytes;
+	*fields++ = (uint64_t) snapshot.played.ns;
+	*fields++ = snapshot.queued.bytes;
+	*fields++ = (uint64_t) snapshot.queued.ns;
+	*fields++ = snapshot.marks;
+	*fields++ = ledger->notes.count;
+	*fields++ = snapshot.underruns;
+	*fields++ = (uint64_t) playback_ledger_next_due(ledger);
+	*fields++ = (uint64_t) playback_ledger_loss_due(ledger);
+	*fields++ = (uint64_t) ledger->mixer_interval_ns;
+	*fields++ = (uint64_t) ledger->mixer_round_ns;
+}
+
+struct playback_ledger *shim_new(int64_t tick_ns)
+{
+	struct playback_ledger *ledger = malloc(sizeof(*ledger));
+
+	if (ledger) {
+		playback_ledger_init(ledger, tick_ns);
+	}
+	return ledger;
+}
+
+void shim_free(struct playback_ledger *ledger)
+{
+	struct playback_mark *mark;
+
+	playback_ledger_flush(ledger, PLAYBACK_HUNGUP, 0);
+	while ((mark = playback_ledger_pop(ledger, PLAYBACK_NEVER))) {
+		free(mark);
+	}
+	free(ledger);
+}
+
+void shim_received(struct playback_ledger *ledger, uint64_t bytes, int64_t ns)
+{
+	playback_ledger_received(ledger, (struct playback_media) { bytes, ns });
+}
+
+void shim_dropped(struct playback_ledger *ledger, uint64_t bytes, int64_t ns, int reason)
+{
+	playback_ledger_dropped(ledger, (struct playback_media) { bytes, ns },
+		(enum playback_loss_reason) reason);
+}
+
+void shim_taken(struct playback_ledger *ledger, uint64_t bytes, int64_t ns,
+	int64_t frame_ns, int64_t now_ns)
+{
+	playback_ledger_taken(ledger, (struct playback_media) { bytes, ns }, frame_ns, now_ns);
+}
+
+uint64_t shim_flush(struct playback_ledger *ledger, int outcome, int64_t now_ns)
+{
+	return playback_ledger_flush(ledger, (enum playback_outcome) outcome, now_ns).bytes;
+}
+
+static struct playback_mark *new_mark(uint64_t number)
+{
+	struct numbered *numbered = calloc(1, sizeof(*numbered));
+
+	if (!numbered) {
+		abort();
+	}
+	numbered->number = number;
+	return &numbered->mark;
+}
+
+void shim_mark(struct playback_ledger *ledger, uint64_t number, int outcome,
+	int64_t now_ns)
+{
+	playback_ledger_mark(ledger, new_mark(number), (enum playback_outcome) outcome,
+		now_ns);
+}
+
+void shim_note(struct playback_ledger *ledger, uint64_t number, uint64_t bytes_ahead,
+	int64_t now_ns)
+{
+	playback_ledger_note(ledger, new_mark(number), bytes_ahead, now_ns);
+}
+
+int shim_pop(struct playback_ledger *ledger, int64_t now_ns, uint64_t *fields)
+{
+	struct playback_mark *mark = playback_ledger_pop(ledger, now_ns);
+
+	if (!mark) {
+		return 0;
+	}
+	write_mark(mark, fields);
+	free(mark);
+	return 1;
+}
+
+/* The pending mark or note number index, oldest first; 0 if there are not so many */
+int shim_pending(const struct playback_ledger *ledger, int notes, unsigned int index,
+	uint64_t *fields)
+{
+	const struct playback_mark *mark = (notes ? &ledger->notes : &ledger->marks)->head;
+
+	while (mark && index--) {
+		mark = mark->next;
+	}
+	if (mark) {
+		write_mark(mark, fields);
+	}
+	return !!mark;
+}
+
+/* Its number, -1 if there is none */
+int64_t shim_last_taken(const struct playback_ledger *ledger)
+{
+	const struct playback_mark *mark = playback_ledger_last_taken(ledger);
+
+	return mark ? (int64_t) ((const struct numbered *) mark)->number : -1;
+}
+
+/* Reason, bytes, offset */
+int shim_pop_loss(struct playback_ledger *ledger, int64_t now_ns, uint64_t *fields)
+{
+	struct playback_loss loss;
+
+	if (!playback_ledger_pop_loss(ledger, now_ns, &loss)) {
+		return 0;
+	}
+	fields[0] = loss.reason;
+	fields[1] = loss.bytes;
+	fields[2] = loss.offset;
+	return 1;
+}
