@@ -429,6 +429,14 @@ static void write_answer(struct playback_channel *playback,
 	write_mark(playback, websocket, &id, &answer->mark);
 }
 
+/*! \brief Whether an answer is due */
+static int answer_due(struct playback_channel *playback)
+{
+	SCOPED_MUTEX(lock, playback->driver.lock);
+
+	return playback_ledger_next_due(&playback->ledger) <= now_ns();
+}
+
 /*! \brief The next answer that is due, for the caller to free */
 static struct answer *next_answer(struct playback_channel *playback)
 {
@@ -444,7 +452,8 @@ static int send_answers(struct playback_channel *playback,
 	struct answer *answer;
 	int count = 0;
 
-	while (count < most && (force || can_write(playback, websocket))
+	while (count < most && answer_due(playback)
+		&& (force || can_write(playback, websocket))
 		&& (answer = next_answer(playback))) {
 		write_answer(playback, websocket, answer);
 		ast_free(answer);
@@ -462,7 +471,8 @@ static void send_losses(struct playback_channel *playback,
 	int lost;
 
 	do {
-		if (!force && !can_write(playback, websocket)) {
+		if (playback_ledger_loss_due(&playback->ledger) > time_ns
+			|| (!force && !can_write(playback, websocket))) {
 			return;
 		}
 		ast_mutex_lock(playback->driver.lock);
@@ -911,7 +921,7 @@ static int64_t softmix_holds_ns(struct ast_bridge_channel *bridge_channel)
  * \brief Whether the channel is in a bridge that mixes, which holds audio back
  *
  * \param channel
- * \param[out] held_ns how long the audio lasts that is held, -1 if that cannot be seen now
+ * \param[out] held_ns how long the audio lasts that is held, -1 if that cannot be seen
  */
 static int is_mixed(struct ast_channel *channel, int64_t *held_ns)
 {
@@ -966,6 +976,20 @@ static struct ast_frame *take_frame(struct playback_channel *playback,
 	return frame;
 }
 
+/*! \brief The driver had no frame for the core */
+static void miss_frame(struct playback_channel *playback)
+{
+	int64_t held_ns;
+	/* Only a channel that was in a mixing bridge may have left audio held there */
+	int mixed = playback->ledger.mixing && is_mixed(playback->driver.channel, &held_ns);
+	SCOPED_MUTEX(lock, playback->driver.lock);
+
+	playback_ledger_mixing(&playback->ledger, mixed, now_ns());
+	if (!*playback->driver.paused) {
+		playback_ledger_starved(&playback->ledger);
+	}
+}
+
 void playback_read_begin(struct playback_channel *playback)
 {
 	playback->reader = pthread_self();
@@ -992,10 +1016,8 @@ struct ast_frame *playback_read_end(struct playback_channel *playback,
 			arm_timer(playback, due_ns);
 			return frame;
 		}
-	} else if (tick && !*playback->driver.paused) {
-		ast_mutex_lock(playback->driver.lock);
-		playback_ledger_starved(&playback->ledger);
-		ast_mutex_unlock(playback->driver.lock);
+	} else if (tick) {
+		miss_frame(playback);
 	}
 	check_balance(playback);
 	send_due(playback, websocket);

@@ -94,17 +94,17 @@ struct playback_channel {
 	struct playback_media message;
 	/*! Since when the application's socket takes nothing more, 0 if it does */
 	int64_t stuck_since_ns;
-	/*! The thread in the driver's read callback */
+	/*! The thread in the driver's read callback, while \c reading */
 	pthread_t reader;
-	unsigned int reading:1;
+	int reading;
 	/*! There has been a mark that was played */
-	unsigned int has_last_mark:1;
+	int has_last_mark;
 	/*! The application has used one of our commands, so it may hear our events */
-	unsigned int asked:1;
-	/*! It has sent marks, ours or MARK_MEDIA: short frames are padded */
-	unsigned int marked:1;
+	int asked;
+	/*! It has used marks or buffering: short frames are padded */
+	int marked;
 	/*! A write failed, there will be no other */
-	unsigned int closed:1;
+	int closed;
 	/*! The channel's name for the console */
 	char name[AST_CHANNEL_NAME];
 	AST_RWLIST_ENTRY(playback_channel) entry;

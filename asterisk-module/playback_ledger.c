@@ -102,8 +102,8 @@ void playback_ledger_dropped(struct playback_ledger *ledger, struct playback_med
  */
 static int64_t playing_start(struct playback_ledger *ledger, int64_t now_ns)
 {
-	int64_t handover_ns = ledger->mixing ? PLAYBACK_MIXED_HANDOVER_NS : PLAYBACK_HANDOVER_NS;
-	int64_t arrival_ns = now_ns + handover_ns;
+	int64_t arrival_ns = now_ns
+		+ (ledger->mixing ? PLAYBACK_MIXED_HANDOVER_NS : PLAYBACK_HANDOVER_NS);
 	int64_t delay_ns;
 	unsigned int i;
 
