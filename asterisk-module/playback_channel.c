@@ -29,6 +29,7 @@
 #include "asterisk/format_cache.h"
 #include "asterisk/frame.h"
 #include "asterisk/logger.h"
+#include "asterisk/module.h"
 #include "asterisk/slinfactory.h"
 #include "asterisk/strings.h"
 #include "asterisk/utils.h"
@@ -163,6 +164,8 @@ void playback_init(struct playback_channel *playback,
 	AST_RWLIST_WRLOCK(&channels);
 	AST_RWLIST_INSERT_TAIL(&channels, playback, entry);
 	AST_RWLIST_UNLOCK(&channels);
+	/* The core does not count the channels of a driver: unloading it under a call crashes */
+	ast_module_ref(AST_MODULE_SELF);
 }
 
 void playback_destroy(struct playback_channel *playback)
@@ -187,6 +190,7 @@ void playback_destroy(struct playback_channel *playback)
 	if (playback->timer_fd >= 0) {
 		close(playback->timer_fd);
 	}
+	ast_module_unref(AST_MODULE_SELF);
 }
 
 /*! \brief In developer mode, compare the ledger with what is really queued */
