@@ -9,7 +9,7 @@ VENV := .venv
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help deps ensure-deps build demo test lint patches clean distclean
+.PHONY: help deps ensure-deps build demo test fuzz lint patches clean distclean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | \
@@ -42,6 +42,9 @@ test: build ## all tests: C natively, Python, and real calls
 	@$(MAKE) --no-print-directory -C asterisk-module test
 	@mkdir -p out
 	@$(VENV)/bin/pytest --junitxml=out/junit.xml $(ARGS)
+
+fuzz: ## fuzz the module's ledger and its text; SECONDS=300 for each
+	@$(MAKE) --no-print-directory -C asterisk-module fuzz
 
 lint: $(INSTALLED) ## ruff and mypy
 	@$(VENV)/bin/ruff check .

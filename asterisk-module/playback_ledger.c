@@ -263,27 +263,35 @@ static int64_t mixer_round(const struct playback_ledger *ledger, int64_t now_ns)
 	return expected_ns + late_ns / MIXER_FOLLOWS;
 }
 
+/*!
+ * \brief How long the frames last together that the mixer had \a guard_ns before its
+ * latest round
+ */
+static int64_t held_before_round(const struct playback_ledger *ledger, int64_t guard_ns)
+{
+	int64_t before_ns = 0;
+	unsigned int i;
+
+	for (i = 0; i < ledger->held_count; i++) {
+		if (ledger->held_frames[i].taken_ns + guard_ns > ledger->mixer_round_ns) {
+			break;
+		}
+		before_ns += ledger->held_frames[i].frame_ns;
+	}
+	return before_ns;
+}
+
 void playback_ledger_mixed(struct playback_ledger *ledger, int64_t interval_ns,
 	int64_t now_ns)
 {
-	int64_t ready_ns = 0;
-	unsigned int i;
-
 	if (!ledger->mixing || now_ns - ledger->mixer_round_ns < interval_ns / 2) {
 		/* Too soon for another round: something else was written to the channel */
 		return;
 	}
 	ledger->mixer_interval_ns = interval_ns;
 	ledger->mixer_round_ns = mixer_round(ledger, now_ns);
-	for (i = 0; i < ledger->held_count; i++) {
-		if (ledger->held_frames[i].taken_ns + PLAYBACK_MIXER_GUARD_NS
-			> ledger->mixer_round_ns) {
-			break;
-		}
-		ready_ns += ledger->held_frames[i].frame_ns;
-	}
 	/* A mixer takes a whole interval or nothing */
-	if (ready_ns >= interval_ns) {
+	if (held_before_round(ledger, PLAYBACK_MIXER_GUARD_NS) >= interval_ns) {
 		play_held(ledger, interval_ns, now_ns);
 	}
 }
@@ -292,13 +300,16 @@ void playback_ledger_mixer_holds(struct playback_ledger *ledger, int64_t held_ns
 {
 	int64_t surplus_ns = ledger->held_frames_ns - held_ns;
 	struct playback_frame *first = &ledger->held_frames[0];
+	int64_t before_ns;
 
 	if (!ledger->mixing) {
 		return;
 	}
 	if (surplus_ns > PLAYBACK_MIXER_TOLERANCE_NS) {
-		/* The latest round took it after all */
-		play_held(ledger, surplus_ns, ledger->mixer_round_ns);
+		/* The latest round took it after all; what came later, one not yet heard of */
+		before_ns = held_before_round(ledger, 0);
+		play_held(ledger, surplus_ns < before_ns ? surplus_ns : before_ns,
+			ledger->mixer_round_ns);
 	} else if (surplus_ns < -PLAYBACK_MIXER_TOLERANCE_NS
 		&& ledger->held_count < PLAYBACK_HELD_MAX) {
 		/* Other audio is ahead of ours */
@@ -306,6 +317,8 @@ void playback_ledger_mixer_holds(struct playback_ledger *ledger, int64_t held_ns
 		memset(first, 0, sizeof(*first));
 		first->position = ledger->held_count ? first[1].position : queue_begin(ledger);
 		first->frame_ns = -surplus_ns;
+		/* The latest round did not have it, or it would be gone */
+		first->taken_ns = ledger->mixer_round_ns + 1;
 		ledger->held_count++;
 		ledger->held_frames_ns = held_ns;
 	}

@@ -203,9 +203,12 @@ AST_TEST_DEFINE(padding)
 	fixture = fixture_new(ast_format_ulaw, FRAME_BYTES, PLAYBACK_MARKS_MAX);
 	ast_test_validate(test, fixture != NULL);
 	playback_received(&fixture->playback, NULL, 6);
+	/* What the driver still has after the tick: in developer mode that is compared */
+	fixture->partial_bytes = 3;
 	frame = tick(fixture, data, 3);
 	ast_test_validate_cleanup(test, frame->datalen == 3, result, done);
 	ast_frfree(frame);
+	fixture->partial_bytes = 0;
 	command(fixture, "{\"command\":\"MARK\",\"id\":\"a\"}");
 	frame = tick(fixture, data, 3);
 	ast_test_validate_cleanup(test, frame->datalen == FRAME_BYTES, result, done);

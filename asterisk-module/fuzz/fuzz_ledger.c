@@ -35,6 +35,10 @@ struct run {
 	/* What the ledger was told, counted once more */
 	struct playback_media received, dropped, flushed, taken;
 	uint64_t reported, played;
+	/* What was received behind the latest mark or note: a loss is known before these */
+	uint64_t fresh;
+	/* Where the latest note is; the next one is not before it */
+	uint64_t note_position;
 	/* Each message is a frame with a duration of its own; else each byte lasts the same */
 	int passthrough;
 	struct playback_media messages[MESSAGES_MAX];
@@ -76,7 +80,7 @@ static void receive(struct run *run, unsigned int size)
 
 	if (run->passthrough) {
 		/* 0 to 80 ms, whatever its size */
-		message.ns = size % 5 * TICK;
+		message.ns = size / 20 % 5 * TICK;
 		if (!size || run->message_count == MESSAGES_MAX) {
 			return;
 		}
@@ -84,20 +88,23 @@ static void receive(struct run *run, unsigned int size)
 	}
 	playback_ledger_received(&run->ledger, message);
 	count(&run->received, message);
+	run->fresh += size;
 }
 
 static void drop(struct run *run, unsigned int size)
 {
-	struct playback_media lost = media(least(size, queued(run)));
+	struct playback_media lost = media(least(size, least(run->fresh, queued(run))));
 
 	if (run->passthrough) {
-		if (!run->message_count) {
+		if (!run->message_count || !run->fresh) {
 			return;
 		}
 		lost = run->messages[--run->message_count];
 	}
 	playback_ledger_dropped(&run->ledger, lost, size % PLAYBACK_LOSS_REASONS);
 	count(&run->dropped, lost);
+	/* Once a message */
+	run->fresh = 0;
 }
 
 static void take(struct run *run, unsigned int size, int padded)
@@ -117,23 +124,38 @@ static void take(struct run *run, unsigned int size, int padded)
 	count(&run->taken, frame);
 }
 
-static void make(struct run *run, int is_note, uint64_t bytes_ahead,
-	enum playback_outcome outcome)
+static struct playback_mark *new_answer(struct run *run, int is_note, int settled)
 {
 	struct answer *answer = calloc(1, sizeof(*answer));
 
 	CHECK(answer);
 	answer->is_note = is_note;
-	answer->settled = outcome != PLAYBACK_WAITING;
+	answer->settled = settled;
 	answer->number = run->made[is_note]++;
-	if (is_note) {
-		playback_ledger_note(&run->ledger, &answer->mark, bytes_ahead, run->now);
-	} else {
-		playback_ledger_mark(&run->ledger, &answer->mark, outcome, run->now);
-	}
+	return &answer->mark;
 }
 
-/* At most \a most answers */
+static void mark(struct run *run, enum playback_outcome outcome)
+{
+	playback_ledger_mark(&run->ledger, new_answer(run, 0, outcome != PLAYBACK_WAITING),
+		outcome, run->now);
+	run->fresh = 0;
+}
+
+static void note(struct run *run, unsigned int size)
+{
+	uint64_t begin = run->taken.bytes + run->flushed.bytes;
+	uint64_t ahead = least(size, queued(run));
+
+	if (begin + ahead < run->note_position) {
+		ahead = run->note_position - begin;
+	}
+	run->note_position = begin + ahead;
+	playback_ledger_note(&run->ledger, new_answer(run, 1, 0), ahead, run->now);
+	run->fresh = least(run->fresh, queued(run) - ahead);
+}
+
+/* At most so many answers */
 static void pop(struct run *run, unsigned int most, int64_t now)
 {
 	const struct playback_ledger *ledger = &run->ledger;
@@ -172,6 +194,7 @@ static void flush(struct run *run, enum playback_outcome outcome)
 	}
 	count(&run->flushed, flushed);
 	run->message_count = 0;
+	run->fresh = 0;
 }
 
 static void pop_loss(struct run *run)
@@ -270,16 +293,16 @@ static void operate(struct run *run, uint8_t operation, uint8_t amount)
 		take(run, size, 1);
 		break;
 	case 'e':
-		make(run, 0, 0, outcomes[amount % 3]);
+		mark(run, outcomes[amount % 3]);
 		break;
 	case 'f':
-		make(run, 0, 0, PLAYBACK_WAITING);
+		mark(run, PLAYBACK_WAITING);
 		break;
 	case 'g':
 		playback_ledger_note_queued(&run->ledger);
 		break;
 	case 'h':
-		make(run, 1, least(size, queued(run)), PLAYBACK_WAITING);
+		note(run, size);
 		break;
 	case 'i':
 		run->now += size * BYTE_NS / 2;
@@ -291,7 +314,11 @@ static void operate(struct run *run, uint8_t operation, uint8_t amount)
 		playback_ledger_mixing(&run->ledger, amount & 1, run->now);
 		break;
 	case 'l':
-		playback_ledger_mixed(&run->ledger, (1 + amount % 8) * 10 * MS, run->now);
+		if (amount & 128) {
+			playback_ledger_mixer_holds(&run->ledger, (amount & 127) * MS);
+		} else {
+			playback_ledger_mixed(&run->ledger, (1 + amount % 8) * 10 * MS, run->now);
+		}
 		break;
 	case 'm':
 		pop(run, amount, run->now);

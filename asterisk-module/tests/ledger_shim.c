@@ -49,7 +49,7 @@ static void write_mark(const struct playback_mark *mark, uint64_t *fields)
 
 const char shim_state_fields[] = "received dropped flushed held handed queued"
 	" played played_ns snapshot_queued snapshot_queued_ns marks notes underruns"
-	" next_due_ns loss_due_ns mixer_interval_ns mixer_round_ns";
+	" next_due_ns loss_due_ns mixer_round_ns";
 
 void shim_state(const struct playback_ledger *ledger, int64_t now_ns, uint64_t *fields)
 {
@@ -70,7 +70,6 @@ void shim_state(const struct playback_ledger *ledger, int64_t now_ns, uint64_t *
 	*fields++ = snapshot.underruns;
 	*fields++ = (uint64_t) playback_ledger_next_due(ledger);
 	*fields++ = (uint64_t) playback_ledger_loss_due(ledger);
-	*fields++ = (uint64_t) ledger->mixer_interval_ns;
 	*fields++ = (uint64_t) ledger->mixer_round_ns;
 }
 

@@ -18,6 +18,7 @@ the kernel kills it if the harness ends without having been able to.
 
 from __future__ import annotations
 
+import os
 import random
 import secrets
 import shutil
@@ -26,7 +27,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -96,17 +97,19 @@ class Instance:
         extensions: Sequence[Extension] = (),
         module: Path | None = None,
         arguments: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         """``module`` is the chan_websocket.so to begin with, by default the build's patched one.
 
         ``arguments`` go to Asterisk: ``-ddd`` for debug messages, which cost time, so that a
-        measurement should do without.
+        measurement should do without. ``environment`` is added to this process's own for it.
         """
         self._build = build
         self.folder = folder.resolve()
         self._extensions = extensions
         self._module = module or build.patched_module
         self._arguments = arguments
+        self._environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
         self._resources = ExitStack()
         self.ari_password = secrets.token_hex(16)
@@ -294,6 +297,7 @@ class Instance:
                     *self._arguments,
                 ],
                 cwd=self.folder,
+                env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

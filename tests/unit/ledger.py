@@ -1,0 +1,150 @@
+"""The module's ledger, compiled from asterisk-module/playback_ledger.c, callable from Python."""
+
+from __future__ import annotations
+
+import ctypes
+import subprocess
+from enum import IntEnum
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+NEVER = 2**63 - 1
+"""a time that never comes"""
+
+
+class Outcome(IntEnum):
+    """enum playback_outcome"""
+
+    WAITING = 0
+    PLAYED = 1
+    FLUSHED = 2
+    HUNGUP = 3
+    LIMIT = 4
+    DIRECTION = 5
+
+
+@cache
+def _library() -> ctypes.CDLL:
+    module = ROOT / "asterisk-module"
+    subprocess.run(["make", "--silent", "-C", str(module), "lib"], check=True)
+    library = ctypes.CDLL(str(ROOT / "build/asterisk-module/libledger.so"))
+    library.shim_new.restype = ctypes.c_void_p
+    library.shim_flush.restype = ctypes.c_uint64
+    library.shim_last_taken.restype = ctypes.c_int64
+    return library
+
+
+@cache
+def _names(variable: str) -> tuple[str, ...]:
+    """The names of what the shim writes into an array."""
+    # The size does not matter: the text ends with a NUL.
+    text = ctypes.c_char.in_dll(_library(), variable)
+    return tuple(ctypes.string_at(ctypes.addressof(text)).decode().split())
+
+
+def _named(names: tuple[str, ...], values: ctypes.Array[ctypes.c_uint64]) -> dict[str, int]:
+    """Times are signed, counts are not."""
+    return {
+        name: value - 2**64 if name.endswith("_ns") and value >= 2**63 else value
+        for name, value in zip(names, values, strict=True)
+    }
+
+
+class Ledger:
+    """One struct playback_ledger; the methods are the functions of playback_ledger.h.
+
+    Marks and notes are known by their numbers. Their memory is the shim's: the ledger allocates
+    nothing.
+    """
+
+    def __init__(self, tick_ns: int) -> None:
+        self._handle = ctypes.c_void_p(_library().shim_new(_time(tick_ns)))
+
+    def close(self) -> None:
+        """Free it."""
+        _library().shim_free(self._handle)
+
+    def received(self, count: int, ns: int) -> None:
+        _library().shim_received(self._handle, _count(count), _time(ns))
+
+    def dropped(self, count: int, ns: int, reason: int) -> None:
+        _library().shim_dropped(self._handle, _count(count), _time(ns), reason)
+
+    def taken(self, count: int, ns: int, frame_ns: int, now: int) -> None:
+        _library().shim_taken(self._handle, _count(count), _time(ns), _time(frame_ns), _time(now))
+
+    def starved(self) -> None:
+        _library().playback_ledger_starved(self._handle)
+
+    def mixing(self, mixing: bool, now: int) -> None:
+        _library().playback_ledger_mixing(self._handle, int(mixing), _time(now))
+
+    def mixed(self, interval_ns: int, now: int) -> None:
+        _library().playback_ledger_mixed(self._handle, _time(interval_ns), _time(now))
+
+    def mixer_holds(self, held_ns: int) -> None:
+        _library().playback_ledger_mixer_holds(self._handle, _time(held_ns))
+
+    def flush(self, outcome: Outcome, now: int) -> int:
+        """The number of bytes flushed."""
+        return int(_library().shim_flush(self._handle, int(outcome), _time(now)))
+
+    def mark(self, number: int, outcome: Outcome, now: int) -> None:
+        _library().shim_mark(self._handle, _count(number), int(outcome), _time(now))
+
+    def note_queued(self) -> None:
+        _library().playback_ledger_note_queued(self._handle)
+
+    def note(self, number: int, ahead: int, now: int) -> None:
+        _library().shim_note(self._handle, _count(number), _count(ahead), _time(now))
+
+    def pop(self, now: int) -> dict[str, int] | None:
+        """The fields of the mark or note that is due."""
+        names = _names("shim_mark_fields")
+        values = (ctypes.c_uint64 * len(names))()
+        if not _library().shim_pop(self._handle, _time(now), values):
+            return None
+        return _named(names, values)
+
+    def pending(self, *, notes: bool) -> list[dict[str, int]]:
+        """The fields of all pending marks or notes, oldest first."""
+        names = _names("shim_mark_fields")
+        values = (ctypes.c_uint64 * len(names))()
+        found: list[dict[str, int]] = []
+        while _library().shim_pending(self._handle, int(notes), len(found), values):
+            found.append(_named(names, values))
+        return found
+
+    def last_taken(self) -> int | None:
+        """The number of the mark."""
+        number = int(_library().shim_last_taken(self._handle))
+        return None if number < 0 else number
+
+    def pop_loss(self, now: int) -> tuple[int, int, int] | None:
+        """Reason, bytes and offset."""
+        values = (ctypes.c_uint64 * 3)()
+        if not _library().shim_pop_loss(self._handle, _time(now), values):
+            return None
+        reason, count, offset = values
+        return int(reason), int(count), int(offset)
+
+    def wants_partial(self, partial: int) -> bool:
+        return bool(
+            _library().playback_ledger_wants_partial(self._handle, ctypes.c_size_t(partial))
+        )
+
+    def state(self, now: int) -> dict[str, int]:
+        """All counts and times there are, by name: see shim_state_fields."""
+        names = _names("shim_state_fields")
+        values = (ctypes.c_uint64 * len(names))()
+        _library().shim_state(self._handle, _time(now), values)
+        return _named(names, values)
+
+
+def _count(value: int) -> ctypes.c_uint64:
+    return ctypes.c_uint64(value)
+
+
+def _time(value: int) -> ctypes.c_int64:
+    return ctypes.c_int64(value)
