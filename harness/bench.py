@@ -16,9 +16,10 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from harness.asterisk.build import Build
@@ -30,19 +31,26 @@ from harness.capture.rtp_socket import RtpSocket
 from harness.capture.saved import (
     CAPTURE_FILE,
     CapturedCall,
+    load_timeline,
     save_captured_call,
     save_timeline,
 )
 from harness.capture.stalls import StallWatch, watch_stalls
 from harness.capture.tcpdump import Tcpdump, capture_possible
-from harness.capture.timeline import ULAW, Codec
+from harness.capture.timeline import ULAW, Codec, Timeline
 from harness.errors import HarnessFault, InputFault
+from harness.judge.accounts import Accounts, judge_accounts
 from harness.judge.judge import Bounds, CallVerdict, judge
 from harness.report.call_files import write_call_files
 from harness.websocket.client import MediaServer, MediaSession, connect, serve
 
-CODECS = {codec.name: codec for codec in (ULAW,)}
-"""What can be judged so far, by Asterisk's name"""
+OPUS_FRAME_BYTES = 80
+_OPUS = Codec(
+    "opus", bytes_per_second=50 * OPUS_FRAME_BYTES, rtp_clock_hz=48000, ptime_ms=20, silence=0
+)
+CODECS = {codec.name: codec for codec in (ULAW, _OPUS)}
+"""What can be judged so far, by Asterisk's name. Opus only in frames of 20 ms that all have
+`OPUS_FRAME_BYTES`, so that bytes and times belong together as they do in G.711."""
 
 _LAG_INTERVAL_S = 0.005
 _SOCKET_ERROR_NS = 200_000
@@ -60,14 +68,30 @@ class LiveCall:
     rtp: RtpSocket
     failures: list[str] = field(default_factory=list)
     """after the call: each mark that did not pass, as text"""
-    _result: CallVerdict | None = field(default=None, repr=False)
+    _accounts: Accounts | None = field(default=None, repr=False)
+    _read: Callable[[], Timeline] | None = field(default=None, repr=False)
+    _bounds: Bounds | None = None
+
+    def judge(self) -> None:
+        """Judge the call, which is over, and write its files: then it has a result."""
+        if self._read is None:
+            raise HarnessFault(f"the call {self.name} cannot be judged: it was not completed")
+        timeline = self._read()
+        verdict = judge(timeline, self._bounds)
+        self._accounts = judge_accounts(timeline, verdict)
+        self.failures = write_call_files(self.folder, timeline, verdict)
 
     @property
     def result(self) -> CallVerdict:
-        """The judge's verdicts of this call."""
-        if self._result is None:
+        """The judge's verdicts of this call's marks."""
+        return self.accounts.call
+
+    @property
+    def accounts(self) -> Accounts:
+        """The judge's verdicts of what Asterisk counted in this call."""
+        if self._accounts is None:
             raise HarnessFault(f"the call {self.name} has not been judged: it was not completed")
-        return self._result
+        return self._accounts
 
 
 class Bench:
@@ -86,18 +110,29 @@ class Bench:
 
     @asynccontextmanager
     async def call(
-        self, name: str, extension: Extension, bounds: Bounds | None = None
+        self,
+        name: str,
+        extension: Extension,
+        bounds: Bounds | None = None,
+        receive_buffer_bytes: int | None = None,
+        judged_later: bool = False,
     ) -> AsyncIterator[LiveCall]:
         """A call, answered and with its media connection open; judged when the block is left.
 
         Whichever side has not hung up by then does so. ``name`` names the call's folder.
+        ``receive_buffer_bytes`` is the application's, see `serve`. Of several calls at once each is
+        to be ``judged_later``, with `LiveCall.judge` when all are over: while one is being judged
+        the applications of the others do nothing, and an application that does not read gets no
+        more than ten small events in time, since its kernel acknowledges no more (TCP).
         """
         codec = codec_named(extension.codec)
         folder = self.folder / re.sub(r"[^\w.-]+", "_", name)
         folder.mkdir(parents=True, exist_ok=True)
         async with AsyncExitStack() as stack:
             rtp = stack.enter_context(RtpSocket())
-            server = await stack.enter_async_context(serve())
+            server = await stack.enter_async_context(
+                serve(receive_buffer_bytes=receive_buffer_bytes)
+            )
             port = int(server.uri.rstrip("/").rpartition(":")[2])
             application_is_server = extension.connection == "outgoing"
             if not application_is_server:
@@ -129,9 +164,11 @@ class Bench:
                     error_ns=summary.error_ns,
                     dropped=summary.dropped,
                     stalls=stalls,
+                    # Several calls' applications may be connected to Asterisk's one port.
+                    media_start=str(session.media_start.fields["channel_id"]),
                 )
                 save_captured_call(folder, captured)
-                timeline = captured.timeline(summary.path)
+                call._read = partial(captured.timeline, summary.path)
             else:
                 rtp.close()
                 timeline = timeline_from_sockets(
@@ -144,8 +181,10 @@ class Bench:
                     stalls=stalls,
                 )
                 save_timeline(folder, timeline)
-            call._result = judge(timeline, bounds)
-            call.failures = write_call_files(folder, timeline, call._result)
+                call._read = partial(load_timeline, folder)
+            call._bounds = bounds
+            if not judged_later:
+                call.judge()
 
     async def _place(
         self,

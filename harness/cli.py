@@ -1,4 +1,4 @@
-"""The command line: ``harness demo``, ``harness measure``, ``harness judge``."""
+"""The command line: ``harness demo``, ``harness measure``, ``harness dispositions``, ..."""
 
 from __future__ import annotations
 
@@ -15,12 +15,25 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.asterisk.build import load_build
-from harness.bench import LiveCall
+from harness.bench import LiveCall, bench
 from harness.capture.saved import load_timeline
 from harness.demo import PHRASES, speak
+from harness.dispositions import (
+    MARKS,
+    calls_planned,
+    interruptions,
+    measure_memory,
+    run_dispositions,
+)
 from harness.errors import Fault, InputFault
 from harness.judge.judge import CallVerdict, Verdict, judge
-from harness.measure import Plan, measure
+from harness.measure import Plan, measure, module_path
+from harness.report.dispositions_table import (
+    TABLE_WIDTH,
+    dispositions_markdown,
+    dispositions_notes,
+    dispositions_table,
+)
 from harness.report.picture import PicturedCall, draw_picture
 from harness.report.table import (
     LEGEND,
@@ -81,6 +94,13 @@ def _parser() -> argparse.ArgumentParser:
     numbers.add_argument("--seed", type=int, default=defaults.seed, help="of the first call")
     numbers.add_argument("--json", action="store_true", help="commands and events in JSON")
     numbers.set_defaults(command=_measure)
+
+    every = commands.add_parser("dispositions", help="everything that can become of a mark")
+    every.add_argument("--module", choices=("patched", "stock"), default=defaults.module)
+    every.add_argument("--marks", type=_positive, default=MARKS, help="in all, at least")
+    every.add_argument("--seed", type=int, default=defaults.seed, help="of the first call of each")
+    every.add_argument("--only", nargs="+", default=(), metavar="TEXT", help="part of a name")
+    every.set_defaults(command=_dispositions)
 
     again = commands.add_parser("judge", help="judge saved calls again")
     again.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="of a call")
@@ -155,6 +175,41 @@ def _measure(options: argparse.Namespace, console: Console) -> int:
     return _EXIT_CODES[verdict]
 
 
+def _dispositions(options: argparse.Namespace, console: Console) -> int:
+    build = load_build(_ROOT)
+    folder = new_run_folder(_ROOT / "out")
+    console.print(
+        f"Asterisk {build.version}, {options.module} module, every disposition of a mark, "
+        f"seeds from {options.seed}",
+        soft_wrap=True,
+    )
+    with bench(build, folder, module_path(build, options.module)) as b:
+        # First, while Asterisk has no memory left over from other calls. Stock keeps marks in its
+        # queue of frames and cannot say how many.
+        patched = options.module == "patched" and not options.only
+        memory = measure_memory(b) if patched else None
+        total = calls_planned(options.marks, options.only)
+        with _progress(console, "calls", total) as advance:
+            rows = run_dispositions(
+                b, options.module, options.marks, options.seed, advance, options.only
+            )
+    table = dispositions_table(rows, "What became of the marks")
+    # A narrow terminal breaks its lines, which is better than numbers cut off.
+    Console(width=max(console.width, TABLE_WIDTH)).print(table)
+    notes = dispositions_notes(rows, interruptions(rows), memory)
+    for note in notes:
+        console.print(note, soft_wrap=True, highlight=False)
+    (folder / "dispositions.md").write_text(dispositions_markdown(rows, notes))
+    _print_ruler(console, [call.result for row in rows for call in row.calls])
+    console.print(f"All of it: {_shown(folder)}", soft_wrap=True)
+    for row in rows:
+        _print_texts(console, row.failures)
+    kinds = {row.verdict for row in rows}
+    verdict = next((kind for kind in ("FAIL", "INCONCLUSIVE") if kind in kinds), "PASS")
+    _print_verdict(console, verdict)
+    return _EXIT_CODES[verdict]
+
+
 def _judge(options: argparse.Namespace, console: Console) -> int:
     verdicts = []
     console.print(LEGEND)
@@ -216,7 +271,10 @@ def _print_ruler(console: Console, verdicts: Sequence[CallVerdict]) -> None:
 
 
 def _print_failures(console: Console, calls: Sequence[LiveCall]) -> None:
-    failures = [text for call in calls for text in call.failures]
+    _print_texts(console, [text for call in calls for text in call.failures])
+
+
+def _print_texts(console: Console, failures: Sequence[str]) -> None:
     for text in failures[:_FAILURES_SHOWN]:
         console.print(Text(text), soft_wrap=True)
     if len(failures) > _FAILURES_SHOWN:

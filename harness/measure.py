@@ -59,10 +59,13 @@ async def _measure(b: Bench, plan: Plan, on_answer: OnAnswer) -> list[LiveCall]:
             on_answer(sum(answers.values()))
 
         extension = Extension("measure", message_format=plan.message_format)
-        async with b.call(f"seed-{seed}", extension) as call:
+        async with b.call(f"seed-{seed}", extension, judged_later=True) as call:
             await call.session.start_buffering()
             pieces = coded_pieces(random_sizes(seed, marks))
             await play_with_marks(call.session, pieces, plan.command, count)
         return call
 
-    return await asyncio.gather(*(one(seed, marks) for seed, marks in plan.shares()))
+    calls = await asyncio.gather(*(one(seed, marks) for seed, marks in plan.shares()))
+    for call in calls:
+        call.judge()
+    return calls

@@ -7,26 +7,22 @@ clock, or, when nothing before it is left to play, the moment the command itself
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from harness.capture.timeline import Codec, Message, RtpPacket, Ruler, Timeline
 from harness.judge.locate import Location, locate
 from harness.judge.media_clock import Clocked, PacketSequence, in_order, media_clock
+from harness.judge.messages import MarkId, as_count, as_id, read_command, read_event
 
-MarkId = str | int
-"""as in the message: a JSON integer stays one, since it must be echoed with the same type"""
 MarkCommand = Literal["MARK", "MARK_MEDIA"]
 Outcome = Literal["played", "discarded"]
-
-_PLAIN_ID = re.compile(r"[!-~]{1,64}")
 
 
 class Verdict(str, Enum):
@@ -274,10 +270,7 @@ def _read_conversation(messages: Sequence[Message]) -> _Conversation:
 
 def _read_command(message: Message, received: int, talk: _Conversation) -> _Mark | None:
     """The mark that a command of the application sets; other commands are noted in ``talk``."""
-    value = message.json()
-    name, _, argument = message.text.strip().partition(" ")
-    if value is not None:
-        name = str(value.get("command", ""))
+    name, mark_id, given = read_command(message)
     if name == "FLUSH_MEDIA":
         talk.flushes.append(message.time_ns)
     elif name == "PAUSE_MEDIA":
@@ -289,13 +282,10 @@ def _read_command(message: Message, received: int, talk: _Conversation) -> _Mark
         talk.closings.append(message.time_ns)
     before = talk.marks[-1].offset if talk.marks else 0
     if name == "MARK_MEDIA":
-        # Upstream takes any id, even none, and echoes it.
-        given = value.get("correlation_id") if value is not None else argument
         talk.closings.append(message.time_ns)
-        return _Mark(_as_id(given), "MARK_MEDIA", received, before, message.time_ns)
+        return _Mark(given, "MARK_MEDIA", received, before, message.time_ns)
     if name != "MARK":
         return None
-    mark_id = _json_id(value) if value is not None else _plain_id(argument)
     if mark_id is None:
         talk.notes.append(f"malformed MARK, not judged: {message.text!r}")
         return None
@@ -303,56 +293,26 @@ def _read_command(message: Message, received: int, talk: _Conversation) -> _Mark
     return _Mark(mark_id, "MARK", received, before, message.time_ns)
 
 
-def _plain_id(argument: str) -> MarkId | None:
-    name, _, mark_id = argument.partition("=")
-    return mark_id if name == "id" and _PLAIN_ID.fullmatch(mark_id) else None
-
-
-def _json_id(value: dict[str, Any]) -> MarkId | None:
-    mark_id = value.get("id")
-    if isinstance(mark_id, int) and not isinstance(mark_id, bool):
-        return mark_id
-    return mark_id if isinstance(mark_id, str) and 1 <= len(mark_id.encode()) <= 64 else None
-
-
-def _as_id(given: object) -> MarkId:
-    return given if isinstance(given, (str, int)) else ""
-
-
 def _read_answer(message: Message, rank: int, talk: _Conversation) -> _Answer | None:
     """The answer to a mark that an event of Asterisk is; losses are noted in ``talk``."""
-    fields = message.json()
-    if fields is not None:
-        name = str(fields.get("event", ""))
-    else:
-        name, _, rest = message.text.strip().partition(" ")
-        fields = dict(part.partition("=")[::2] for part in rest.split(" ") if "=" in part)
-        if name == "MEDIA_MARK_PROCESSED":
-            fields = {"correlation_id": rest}
+    name, fields = read_event(message)
     if name == "MEDIA_DROPPED":
-        talk.reported_drops += _number(fields.get("bytes")) or 0
+        talk.reported_drops += as_count(fields.get("bytes")) or 0
     if name == "MEDIA_MARK_PROCESSED":
-        mark_id = _as_id(fields.get("correlation_id"))
+        mark_id = as_id(fields.get("correlation_id"))
         return _Answer(mark_id, "MARK_MEDIA", "played", "", message.time_ns, rank)
     if name not in ("MARK_PLAYED", "MARK_DISCARDED"):
         return None
     return _Answer(
-        _as_id(fields.get("id")),
+        as_id(fields.get("id")),
         "MARK",
         "played" if name == "MARK_PLAYED" else "discarded",
         str(fields.get("reason", "")),
         message.time_ns,
         rank,
-        _number(fields.get("offset")),
-        _number(fields.get("dropped")) or 0,
+        as_count(fields.get("offset")),
+        as_count(fields.get("dropped")) or 0,
     )
-
-
-def _number(value: object) -> int | None:
-    try:
-        return int(value) if isinstance(value, (str, int)) else None
-    except ValueError:
-        return None
 
 
 # ---- what the wire says --------------------------------------------------------------------------
@@ -702,12 +662,15 @@ def _overlap_ns(stalls: Sequence[tuple[int, int]], begin_ns: int, end_ns: int) -
 
 
 def _overtaken(marks: Sequence[_Mark]) -> list[int]:
-    """Indexes of the MARKs that were answered after one that was sent later."""
+    """Indexes of the MARKs that were answered after one that was sent later.
+
+    Not counted: the answer that there is no room for one more mark, which comes at once.
+    """
     overtaken = []
     earliest = None
     for index in range(len(marks) - 1, -1, -1):
         mark = marks[index]
-        if mark.command == "MARK" and mark.answers:
+        if mark.command == "MARK" and mark.answers and mark.answers[0].reason != "limit":
             rank = mark.answers[0].rank
             if earliest is not None and rank > earliest:
                 overtaken.append(index)

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -48,6 +49,7 @@ OPEN_TIMEOUT_S = 5.0
 EVENT_TIMEOUT_S = 10.0
 """for an event to come, unless its waiter says otherwise"""
 CLOSE_TIMEOUT_S = 2.0
+_ETHERNET_SEGMENT_BYTES = 1460
 
 _SUBPROTOCOL = Subprotocol("media")
 # No compression: it would cost time and hide the audio from a capture. No pings: they are traffic
@@ -195,6 +197,14 @@ class MediaSession:
 
     # --- Receiving ---
 
+    def stop_reading(self) -> None:
+        """Read nothing any more from the socket, as an application does that hangs."""
+        self._connection.transport.pause_reading()
+
+    def go_on_reading(self) -> None:
+        """Read again what has come meanwhile and what comes."""
+        self._connection.transport.resume_reading()
+
     async def wait_event(
         self, name: str, timeout_s: float = EVENT_TIMEOUT_S, **fields: Any
     ) -> Event:
@@ -331,13 +341,24 @@ class MediaServer:
 
 
 @asynccontextmanager
-async def serve(host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[MediaServer]:
-    """Listen for Asterisk's connections, by default on a free port. Leaving closes them all."""
+async def serve(
+    host: str = "127.0.0.1", port: int = 0, receive_buffer_bytes: int | None = None
+) -> AsyncIterator[MediaServer]:
+    """Listen for Asterisk's connections, by default on a free port. Leaving closes them all.
+
+    With ``receive_buffer_bytes`` the kernel keeps little more than that for a connection that is
+    not read, on either side: by default both sides of a loopback connection keep megabytes.
+    """
     server = MediaServer()
     async with websocket_serve(
         server._handle, host, port, subprotocols=[_SUBPROTOCOL], **_OPTIONS
     ) as listener:
-        bound_port = next(iter(listener.sockets)).getsockname()[1]
+        socket_ = next(iter(listener.sockets))
+        if receive_buffer_bytes is not None:
+            # Inherited by the connections. The sender's own buffer grows with the segment size.
+            socket_.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
+            socket_.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, _ETHERNET_SEGMENT_BYTES)
+        bound_port = socket_.getsockname()[1]
         server.uri = f"ws://{host}:{bound_port}/"
         yield server
 

@@ -524,3 +524,14 @@ def test_the_judge_knows_only_the_timeline() -> None:
             if isinstance(node, ast.ImportFrom) and str(node.module).startswith("harness"):
                 known = node.module == "harness.capture.timeline"
                 assert known or str(node.module).startswith("harness.judge"), file
+
+
+def test_an_answer_with_limit_may_come_ahead_of_the_others() -> None:
+    call = Call()
+    call.send(1, 800)
+    call.command(1, "MARK id=a")
+    call.command(1, "MARK id=b")
+    call.event(2, "MARK_DISCARDED id=b reason=limit")
+    call.play(20, 0, 800)
+    call.event(120.5, "MARK_PLAYED id=a")
+    assert judge(call.timeline()).verdict == "PASS"
