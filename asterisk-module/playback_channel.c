@@ -63,6 +63,9 @@
  */
 #define STUCK_NS (5 * NS_PER_S)
 
+/*! \brief How long media waits for a peer at most, in ns */
+#define WAIT_FOR_PEER_NS (500 * NS_PER_MS)
+
 /*! \brief An event that waits to be written; its size follows its text */
 struct playback_event {
 	AST_LIST_ENTRY(playback_event) list;
@@ -994,8 +997,53 @@ static void miss_frame(struct playback_channel *playback)
 	}
 }
 
-void playback_read_begin(struct playback_channel *playback)
+/*!
+ * \brief Whether somebody hears what is read from the channel
+ *
+ * A channel that Dial has called is answered some milliseconds after MEDIA_START, and
+ * read by Dial until then and by its bridge before the caller is in it.  Later it is the
+ * dialplan's business who hears it.
+ */
+static int is_heard(struct playback_channel *playback)
 {
+	struct ast_channel *channel = playback->driver.channel;
+	struct ast_bridge *bridge;
+	int heard;
+
+	if (playback->driver.no_auto_answer) {
+		return 1;
+	}
+	if (ast_channel_state(channel) != AST_STATE_UP) {
+		return 0;
+	}
+	if (!ast_begins_with(S_OR(ast_channel_appl(channel), ""), "AppDial")) {
+		return 1;
+	}
+	bridge = ast_channel_get_bridge(channel);
+	heard = bridge && bridge->num_channels > 1;
+	ao2_cleanup(bridge);
+	return heard;
+}
+
+/*! \brief Pause media that nobody would hear yet, for a while at most */
+static void wait_for_peer(struct playback_channel *playback)
+{
+	if (!playback->waiting_since_ns) {
+		playback->waiting_since_ns = now_ns();
+	}
+	playback->ready = is_heard(playback)
+		|| now_ns() - playback->waiting_since_ns > WAIT_FOR_PEER_NS;
+	if (!playback->ready) {
+		playback->was_paused = *playback->driver.paused;
+		*playback->driver.paused = 1;
+	}
+}
+
+void playback_read_begin(struct playback_channel *playback, int tick)
+{
+	if (tick && !playback->ready) {
+		wait_for_peer(playback);
+	}
 	playback->reader = pthread_self();
 	playback->reading = 1;
 }
@@ -1006,6 +1054,9 @@ struct ast_frame *playback_read_end(struct playback_channel *playback,
 	int64_t due_ns;
 
 	playback->reading = 0;
+	if (tick && !playback->ready) {
+		*playback->driver.paused = playback->was_paused;
+	}
 	if (frame && frame->frametype == AST_FRAME_VOICE) {
 		frame = take_frame(playback, frame);
 		check_balance(playback);

@@ -49,8 +49,13 @@ struct playback_driver {
 	struct ast_frame **frames;
 	/*! Bytes in the partial frame */
 	const size_t *partial_bytes;
-	/*! Whether the application has paused its media */
-	const int *paused;
+	/*! Whether the application has paused its media; also set here while media waits */
+	int *paused;
+	/*!
+	 * The application answers the channel itself, and its media before that is early
+	 * media
+	 */
+	int no_auto_answer;
 	/*! The media's format */
 	struct ast_format *format;
 	/*! Bytes in a full frame, 0 in passthrough mode */
@@ -94,6 +99,14 @@ struct playback_channel {
 	struct playback_media message;
 	/*! Since when the application's socket takes nothing more, 0 if it does */
 	int64_t stuck_since_ns;
+	/*!
+	 * Since when media waits for the channel to be joined to its peer, 0 if it does not
+	 */
+	int64_t waiting_since_ns;
+	/*! It has waited, or need not */
+	int ready;
+	/*! What \c paused was before it was set because media waits */
+	int was_paused;
 	/*! The thread in the driver's read callback, while \c reading */
 	pthread_t reader;
 	int reading;
@@ -212,8 +225,16 @@ int playback_wants_partial(struct playback_channel *playback);
 int playback_send(struct playback_channel *playback,
 	struct ast_websocket *websocket, const char *text);
 
-/*! \brief To be called at the beginning of the driver's read callback */
-void playback_read_begin(struct playback_channel *playback);
+/*!
+ * \brief To be called at the beginning of the driver's read callback
+ *
+ * Until a dialled channel has been joined to its peer nobody would hear what is read from
+ * it, so nothing is: media is paused until playback_read_end().
+ *
+ * \param playback
+ * \param tick whether it was called because the media timer fired
+ */
+void playback_read_begin(struct playback_channel *playback, int tick);
 
 /*!
  * \brief To be called at the end of the driver's read callback

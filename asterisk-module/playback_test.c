@@ -100,7 +100,7 @@ static struct ast_frame *tick(struct fixture *fixture, char *data, size_t bytes)
 
 	AST_FRAME_SET_BUFFER(&frame, data, 0, bytes);
 	frame.samples = ast_codec_samples_count(&frame);
-	playback_read_begin(&fixture->playback);
+	playback_read_begin(&fixture->playback, 1);
 	return playback_read_end(&fixture->playback, NULL, ast_frisolate(&frame), 1);
 }
 
