@@ -52,9 +52,11 @@ CODECS = {codec.name: codec for codec in (ULAW, _OPUS)}
 """What can be judged so far, by Asterisk's name. Opus only in frames of 20 ms that all have
 `OPUS_FRAME_BYTES`, so that bytes and times belong together as they do in G.711."""
 
-_LAG_INTERVAL_S = 0.005
-_SOCKET_ERROR_NS = 200_000
-"""of a time the client takes itself, beside its event loop's lag: the way from the kernel up"""
+_LAG_INTERVAL_NS = 1_000_000
+# The selector's time-outs are whole milliseconds: up to two of these are no lag.
+_LAG_NOTED_NS = 2_000_000
+_SOCKET_ERROR_NS = 200_000 + _LAG_INTERVAL_NS + _LAG_NOTED_NS
+"""of a time the client takes itself: the way up from the kernel, and what lag goes unnoticed"""
 
 
 @dataclass
@@ -147,7 +149,7 @@ class Bench:
                 sip, session = await self._place(stack, extension, server, rtp.port, folder)
             call = LiveCall(name, folder, sip, session, rtp)
             # From here on: how late the loop was while the call was set up tells nothing about it.
-            lag = stack.enter_context(_event_loop_lag())
+            lags = [] if self.captures else stack.enter_context(_event_loop_lags())
             begin_ns = time.time_ns()
             yield call
             await sip.hang_up()
@@ -175,10 +177,10 @@ class Bench:
                     codec,
                     rtp.packets,
                     session.messages,
-                    error_ns=_SOCKET_ERROR_NS + lag.worst_ns,
+                    error_ns=_SOCKET_ERROR_NS,
                     end_ns=end_ns,
                     dropped=rtp.dropped,
-                    stalls=stalls,
+                    stalls=sorted([*stalls, *lags]),
                 )
                 save_timeline(folder, timeline)
                 call._read = partial(load_timeline, folder)
@@ -228,24 +230,21 @@ def bench(build: Build, folder: Path, module: Path | None = None) -> Iterator[Be
         yield Bench(instance, folder, capture_possible() is None, stalls)
 
 
-@dataclass
-class _Lag:
-    worst_ns: int = 0
-
-
 @contextmanager
-def _event_loop_lag() -> Iterator[_Lag]:
-    """Watch how late the event loop runs what is due."""
-    lag = _Lag()
+def _event_loop_lags() -> Iterator[list[tuple[int, int]]]:
+    """Watch the event loop; begin and end, in Unix ns, of each moment it was late."""
+    lags: list[tuple[int, int]] = []
 
     async def watch() -> None:
         while True:
-            due = time.monotonic_ns() + int(_LAG_INTERVAL_S * 1e9)
-            await asyncio.sleep(_LAG_INTERVAL_S)
-            lag.worst_ns = max(lag.worst_ns, time.monotonic_ns() - due)
+            due_ns = time.time_ns() + _LAG_INTERVAL_NS
+            await asyncio.sleep(_LAG_INTERVAL_NS / 1e9)
+            now_ns = time.time_ns()
+            if now_ns - due_ns > _LAG_NOTED_NS:
+                lags.append((due_ns, now_ns))
 
     task = asyncio.get_running_loop().create_task(watch())
     try:
-        yield lag
+        yield lags
     finally:
         task.cancel()

@@ -577,6 +577,10 @@ class _Judge:
                 return Verdict.INCONCLUSIVE, (
                     f"it seems in time, but by a ruler that can be wrong by {error_ns / 1e6:.1f} ms"
                 )
+            if self._taken_late(answer.time_ns):
+                return Verdict.INCONCLUSIVE, (
+                    "it seems in time, but the harness itself was late to see the answer"
+                )
             return Verdict.PASS, ""
         cause = (
             "it was sent, with nothing left to play,"
@@ -591,6 +595,14 @@ class _Judge:
             stalled = f"the host stalled for {stalled_ns / 1e6:.1f} ms of these"
             return Verdict.INCONCLUSIVE, f"{explanation}; {stalled}"
         return Verdict.LATE, explanation
+
+    def _taken_late(self, time_ns: int) -> bool:
+        """Whether a time that the client took itself was taken in a moment it did not run."""
+        ruler = self._timeline.ruler
+        near_ns = ruler.error_ns
+        return ruler.source == "socket" and any(
+            begin < time_ns + near_ns and end > time_ns - near_ns for begin, end in ruler.stalls
+        )
 
     def _complete(self, mark: _Mark) -> bool:
         """Whether the byte before the mark left; true for a mark before any media."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Literal
 
 from harness.capture.timeline import (
     ULAW,
@@ -83,11 +84,12 @@ class Call:
         error_ns: int = 0,
         dropped: int = 0,
         stalls_ms: Sequence[tuple[float, float]] = (),
+        source: Literal["capture", "socket"] = "capture",
     ) -> Timeline:
         # Sorting is stable: messages added at the same moment keep their order.
         messages = sorted(self._messages, key=lambda message: message.time_ns)
         stalls = tuple((_ns(begin), _ns(end)) for begin, end in stalls_ms)
-        ruler = Ruler("capture", error_ns, dropped, stalls)
+        ruler = Ruler(source, error_ns, dropped, stalls)
         return Timeline(ULAW, tuple(self.packets), tuple(messages), ruler, _ns(end_ms))
 
     def _add(self, at_ms: float, sender: Sender, kind: MessageKind, data: bytes) -> None:

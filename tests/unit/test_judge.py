@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hand_made import FRAME, MS, START_NS, Call, speech_call
@@ -87,6 +88,23 @@ def test_a_ruler_too_coarse_passes_nothing(
     error_ns: int, answered_ms: float | None, verdict: str
 ) -> None:
     assert verdicts(one_mark(answered_ms).timeline(error_ns=error_ns)) == [verdict]
+
+
+@pytest.mark.parametrize(
+    ("source", "stall_ms", "verdict"),
+    [
+        ("socket", (320, 325), "INCONCLUSIVE"),
+        ("socket", (100, 105), "PASS"),
+        ("capture", (320, 325), "PASS"),
+    ],
+)
+def test_an_answer_seen_late_by_the_harness_itself_is_no_pass(
+    source: Literal["capture", "socket"], stall_ms: tuple[float, float], verdict: str
+) -> None:
+    # The audio ends at 320 ms; the kernel, which stamps a capture, was not late.
+    call = speech_call([2400], [1.0])
+    timeline = call.timeline(error_ns=MS, stalls_ms=[stall_ms], source=source)
+    assert verdicts(timeline) == [verdict]
 
 
 def test_many_marks_and_their_statistics() -> None:
