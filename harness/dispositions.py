@@ -507,6 +507,14 @@ DISPOSITIONS = (
     Disposition("application connects, JSON", _random_chunks, _INCOMING_JSON, marks=100),
     Disposition("ConfBridge", _random_chunks, _CONFERENCE, calls=2, marks=150, bounds=_MIXED),
     Disposition(
+        "ConfBridge, three parties",
+        _random_chunks,
+        replace(_CONFERENCE, name="conference-of-three", bridge="conference of three"),
+        calls=2,
+        marks=150,
+        bounds=_MIXED,
+    ),
+    Disposition(
         "ConfBridge, flushed at a random moment",
         _interrupted,
         _CONFERENCE,

@@ -16,7 +16,7 @@ from harness.websocket.protocol import Format
 
 Connection = Literal["outgoing", "incoming"]
 """outgoing: Asterisk connects to the application; incoming: the application connects to Asterisk"""
-Bridge = Literal["dial", "conference", "stasis"]
+Bridge = Literal["dial", "conference", "conference of three", "stasis"]
 
 ARI_APPLICATION = "harness"
 ARI_USER = "harness"
@@ -75,8 +75,9 @@ class Extension:
     message_format: Format = Format.PLAIN
     connection: Connection = "outgoing"
     bridge: Bridge = "dial"
-    """what joins caller and application: Dial's own bridge of two parties, a ConfBridge, or
-    whatever an ARI application builds (then no WebSocket channel is made by the dialplan)"""
+    """what joins caller and application: Dial's own bridge of two parties, a ConfBridge, one with
+    a silent third party, or whatever an ARI application builds (then no WebSocket channel is made
+    by the dialplan)"""
     options: str = ""
     """further options of the WebSocket dial string, such as ``p`` or ``d(in)``"""
 
@@ -178,6 +179,10 @@ def extensions_conf(extensions: Sequence[Extension]) -> str:
 _ANSWER = "Answer(,i)"
 
 
+# Option a: without waiting for it to be answered.
+_THIRD_PARTY = "Originate(Local/${SIP_CALL_ID}@room,app,Wait,600,,,a)"
+
+
 def _dialplan(extension: Extension) -> list[str]:
     if extension.bridge == "stasis":
         steps = [_ANSWER, f"Stasis({ARI_APPLICATION})"]
@@ -185,12 +190,14 @@ def _dialplan(extension: Extension) -> list[str]:
         options = []
         if extension.connection == "incoming":
             options.append("b(note_connection^s^1)")
-        if extension.bridge == "conference":
+        conference = extension.bridge.startswith("conference")
+        if conference:
             options.append("G(conference^s^1)")
         steps = [
             # Inherited by the WebSocket channel, which has no Call-ID of its own.
             "Set(__SIP_CALL_ID=${CHANNEL(pjsip,call-id)})",
-            *([_ANSWER] if extension.bridge == "conference" else []),
+            *([_ANSWER] if conference else []),
+            *([_THIRD_PARTY] if extension.bridge == "conference of three" else []),
             f"Dial({extension.dial_string},,{''.join(options)})",
         ]
     first, *rest = [*steps, "Hangup()"]
@@ -211,6 +218,10 @@ exten = s,1,Goto(join,1)
 exten = s,2,Goto(join,1)
 exten = join,1,ConfBridge(${{SIP_CALL_ID}},harness_bridge,harness_user)
  same = n,Hangup()
+
+[room]
+exten = _.,1,Answer()
+ same = n,ConfBridge(${{EXTEN}},harness_bridge,harness_user)
 """
 
 
