@@ -503,7 +503,7 @@ class _Judge:
             return self._unanswered(mark, audio, due_ns)
         if answer.outcome == "discarded":
             return self._discarded(mark, answer, due_ns)
-        return self._played(mark, answer, due_ns)
+        return self._played(mark, answer, audio, due_ns)
 
     def _bent(self, mark: _Mark, audio: _AudioEnd | None) -> str:
         """Why this mark cannot be judged; empty when it can."""
@@ -560,7 +560,9 @@ class _Judge:
             return Verdict.WRONG, f"{said}: not a reason of the protocol"
         return Verdict.PASS, ""
 
-    def _played(self, mark: _Mark, answer: _Answer, due_ns: int) -> tuple[Verdict, str]:
+    def _played(
+        self, mark: _Mark, answer: _Answer, audio: _AudioEnd | None, due_ns: int
+    ) -> tuple[Verdict, str]:
         missing = self._wire.missing(mark.previous_offset, mark.offset)
         reported = max(answer.dropped, self._talk.reported_drops)
         if missing > reported and not self._flushed_before(mark):
@@ -589,12 +591,33 @@ class _Judge:
         )
         explanation = f"acked at {self._at(answer.time_ns)}, {cause} at {self._at(due_ns)}"
         if difference_ns < 0:
+            held_ns = self._stall_before_packet(audio)
+            if held_ns >= -difference_ns:
+                held = f"the host stalled for {held_ns / 1e6:.0f} ms when its last packet was due"
+                return Verdict.INCONCLUSIVE, f"{explanation}; {held}"
             return Verdict.EARLY, explanation
         stalled_ns = _overlap_ns(self._timeline.ruler.stalls, due_ns, answer.time_ns)
         if difference_ns - stalled_ns <= self._late_ns:
             stalled = f"the host stalled for {stalled_ns / 1e6:.1f} ms of these"
             return Verdict.INCONCLUSIVE, f"{explanation}; {stalled}"
         return Verdict.LATE, explanation
+
+    def _stall_before_packet(self, audio: _AudioEnd | None) -> int:
+        """The longest stall during which the packet that audio ends in was to be sent.
+
+        Only one longer than half a frame: it can keep back several packets in a row, and then the
+        clock that is taken from them is late. A shorter one makes a slip that the clock forgets.
+        """
+        if audio is None:
+            return 0
+        frame_ns = self._ptime_ns
+        first_ns = audio.end_ns - 2 * frame_ns
+        held = [
+            end - begin
+            for begin, end in self._timeline.ruler.stalls
+            if begin < audio.end_ns and end > first_ns and end - begin >= frame_ns // 2
+        ]
+        return max(held, default=0)
 
     def _taken_late(self, time_ns: int) -> bool:
         """Whether a time that the client took itself was taken in a moment it did not run."""
