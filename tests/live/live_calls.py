@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable
 from typing import NoReturn
 
@@ -11,7 +10,7 @@ import pytest
 
 from harness.asterisk.configuration import Extension
 from harness.bench import Bench, LiveCall
-from harness.judge.judge import FAILURES, Verdict
+from harness.dispositions import late_on_a_busy_host
 from harness.websocket.protocol import Event, Format
 
 Script = Callable[[LiveCall], Awaitable[None]]
@@ -20,9 +19,6 @@ Script = Callable[[LiveCall], Awaitable[None]]
 PLAIN = Extension("plain")
 JSON = Extension("json", message_format=Format.JSON)
 _ATTEMPTS = 3
-_BUSY = 0.1
-"""of a call's time: a host that stalled so much runs nothing when it is due. An idle one stalls for
-0.02 of it."""
 
 
 async def place(bench: Bench, name: str, script: Script, extension: Extension) -> LiveCall:
@@ -46,7 +42,7 @@ def judged_call(
         call = asyncio.run(place(bench, attempt_name, script, extension))
         if call.result.verdict == wanted:
             return call
-        if call.result.verdict != "INCONCLUSIVE" and not _late_on_a_busy_host(call):
+        if call.result.verdict != "INCONCLUSIVE" and not late_on_a_busy_host(call.result):
             fail(call)
     skip(call)
 
@@ -66,24 +62,6 @@ def skip(call: LiveCall) -> NoReturn:
     """Nothing can be said of this call, nor of those before it."""
     why = call.failures[0] if call.failures else "no mark was set"
     pytest.skip(f"inconclusive {_ATTEMPTS} times, the last time: {why} ({call.folder})")
-
-
-def _late_on_a_busy_host(call: LiveCall) -> bool:
-    """Whether lateness is all that the judge complains of, and the host is to blame for it.
-
-    The judge excuses a late answer by the stalls seen in that very moment. On a busy host they do
-    not show all: the process that watches may be run while Asterisk is not.
-    """
-    failures = {mark.verdict for mark in call.result.marks} & FAILURES
-    times = [place.time_ns for place in call.result.places]
-    if failures != {Verdict.LATE} or not times:
-        return False
-    begin_ns, end_ns = min(times), max(times)
-    stalled_ns = sum(
-        max(0, min(end, end_ns) - max(begin, begin_ns)) for begin, end in call.result.ruler.stalls
-    )
-    processors = len(os.sched_getaffinity(0))
-    return stalled_ns > _BUSY * processors * (end_ns - begin_ns)
 
 
 def names(events: list[Event]) -> list[str]:
