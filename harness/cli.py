@@ -211,11 +211,12 @@ def _dispositions(options: argparse.Namespace, console: Console) -> int:
 
 
 def _judge(options: argparse.Namespace, console: Console) -> int:
-    verdicts = []
-    console.print(LEGEND)
     for folder in options.folders:
         if not folder.is_dir():
             raise InputFault(f"{folder} is no folder", "Give the folder of a call, below out/.")
+    verdicts = []
+    console.print(LEGEND)
+    for folder in options.folders:
         verdict = judge(load_timeline(folder))
         verdicts.append(verdict)
         console.print()
