@@ -9,11 +9,12 @@ VENV := .venv
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help deps ensure-deps build demo test fuzz lint patches clean distclean
+.PHONY: help deps ensure-deps build demo test fuzz lint patches clean distclean \
+	patch module install-module uninstall-module deb dist
 
 help: ## list these targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | \
-		awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | \
+		awk -F'|' '{ printf "%-22s %s\n", $$1, $$2 }'
 
 deps: ## install what is missing on this machine, or say what and how
 	@ci/deps.sh install
@@ -54,6 +55,44 @@ lint: $(INSTALLED) ## ruff and mypy
 patches: build ## write the patch series anew from asterisk-module/
 	@$(VENV)/bin/python -m harness.asterisk.patches
 
+# The six below are for whoever runs or builds a PBX: python3 alone, none of the packages above.
+
+patch: ## patch the source tree ASTERISK_SRC; ACTION=apply, check, revert, status
+	@[ -n '$(ASTERISK_SRC)' ] || \
+		{ echo 'usage: make patch ASTERISK_SRC=<folder> [ACTION=check|apply|revert|status]' >&2; \
+		exit 2; }
+	@$(PYTHON) -B -m harness.asterisk.patch_tool '$(ASTERISK_SRC)' '$(or $(ACTION),apply)' \
+		$(if $(FORCE),--force)
+
+# ASTERISK=<prefix> where it is not found by itself, ASTERISK_CONF=<asterisk.conf> where it is not
+# the default one, ASTERISK_SOURCE=<directory or tarball> where its source cannot be downloaded.
+MODULE_TOOL = $(PYTHON) -B -m harness.asterisk.module
+INSTALLED_ASTERISK = $(if $(ASTERISK),--prefix '$(ASTERISK)') \
+	$(if $(ASTERISK_CONF),--conf '$(ASTERISK_CONF)')
+
+module: ## build chan_websocket.so for the installed Asterisk
+	@$(MODULE_TOOL) build $(INSTALLED_ASTERISK) \
+		$(if $(ASTERISK_SOURCE),--source '$(ASTERISK_SOURCE)') $(if $(FORCE),--force)
+
+install-module: ## exchange it for the stock one, also while Asterisk runs
+	@$(MODULE_TOOL) install $(INSTALLED_ASTERISK)
+
+uninstall-module: ## put the stock one back
+	@$(MODULE_TOOL) uninstall $(INSTALLED_ASTERISK)
+
+deb: ## a Debian package of it in dist/, for exactly the installed Asterisk package
+	@$(MODULE_TOOL) deb $(INSTALLED_ASTERISK)
+
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+RELEASE = asterisk-playback-marks-$(VERSION)
+
+# Of the commit and nothing else: who makes it from the same commit gets the same bytes.
+dist: ## a tarball of what is committed in dist/, with its checksum
+	@git diff --quiet HEAD || echo 'not in it: what is not committed' >&2
+	@mkdir -p dist
+	@git archive --format=tar --prefix=$(RELEASE)/ HEAD | gzip -9n >dist/$(RELEASE).tar.gz
+	@cd dist && sha256sum $(RELEASE).tar.gz >SHA256SUMS && cat SHA256SUMS
+
 clean: ## remove what was built, but not what was downloaded
 	@for entry in build/* out; do \
 		[ "$$entry" = build/downloads ] || rm -rf "$$entry"; \
@@ -62,4 +101,4 @@ clean: ## remove what was built, but not what was downloaded
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 distclean: clean ## remove downloads and the Python environment, too
-	@rm -rf build $(VENV) *.egg-info
+	@rm -rf build dist $(VENV) *.egg-info

@@ -63,6 +63,9 @@
  */
 #define STUCK_NS (5 * NS_PER_S)
 
+/*! \brief When a frame is looked for that was on its way to a busy bridge, in ns */
+#define ON_THE_WAY_NS 200000
+
 /*! \brief How long media waits for a peer at most, in ns */
 #define WAIT_FOR_PEER_NS (500 * NS_PER_MS)
 
@@ -204,6 +207,9 @@ static void check_balance(struct playback_channel *playback)
 	const struct ast_frame *frame;
 	SCOPED_MUTEX(lock, playback->driver.lock);
 
+	if (playback->is_on_the_way) {
+		queued += playback->on_the_way.media.bytes;
+	}
 	for (frame = *playback->driver.frames; frame;
 		frame = AST_LIST_NEXT(frame, frame_list)) {
 		if (frame->frametype == AST_FRAME_VOICE) {
@@ -270,7 +276,8 @@ static void arm_timer(struct playback_channel *playback, int64_t due_ns)
 	/* Setting the timer also clears an expiration nobody has read */
 	if (due_ns != PLAYBACK_NEVER) {
 		timer.it_value.tv_sec = due_ns / NS_PER_S;
-		timer.it_value.tv_nsec = due_ns % NS_PER_S;
+		/* All zero would disarm it: what is due at 0 is due now */
+		timer.it_value.tv_nsec = due_ns ? due_ns % NS_PER_S : 1;
 	}
 	if (timerfd_settime(playback->timer_fd, TFD_TIMER_ABSTIME, &timer, NULL)) {
 		ast_log(LOG_ERROR, "%s: Unable to set the timer for marks: %s\n",
@@ -291,6 +298,9 @@ static int64_t next_due_ns(const struct playback_channel *playback)
 	}
 	if (playback->asked) {
 		due_ns = MIN(due_ns, playback_ledger_loss_due(&playback->ledger));
+	}
+	if (playback->is_on_the_way) {
+		due_ns = MIN(due_ns, playback->on_the_way.taken_ns + ON_THE_WAY_NS);
 	}
 	return due_ns;
 }
@@ -924,77 +934,138 @@ static int64_t softmix_holds_ns(struct ast_bridge_channel *bridge_channel)
 	return held_ns;
 }
 
-/*!
- * \brief Whether the channel is in a bridge that mixes, which holds audio back
- *
- * \param channel
- * \param[out] held_ns how long the audio lasts that is held, -1 if that cannot be seen
- */
-static int is_mixed(struct ast_channel *channel, int64_t *held_ns)
-{
-	struct ast_bridge *bridge = ast_channel_get_bridge(channel);
-	struct ast_bridge_channel *bridge_channel;
-	const struct ast_bridge_technology *technology;
-	int mixed = 0;
+/*! \brief What can be seen of the bridge a channel is in */
+struct seen {
+	/*! The bridge if it mixes, without a reference: only to be compared */
+	const struct ast_bridge *mixer;
+	/*! How long the audio lasts that the mixer holds, -1 if that cannot be seen */
+	int64_t held_ns;
+	/*! The bridge is at work: it may be about to begin or to cease to mix */
+	int busy;
+};
 
-	*held_ns = -1;
+static struct seen look_at_bridge(struct ast_channel *channel)
+{
+	struct seen seen = { .held_ns = -1, };
+	struct ast_bridge *bridge = ast_channel_get_bridge(channel);
+	struct ast_bridge_channel *bridge_channel = NULL;
+	const struct ast_bridge_technology *technology;
+
 	if (!bridge) {
-		return 0;
+		return seen;
 	}
-	technology = bridge->technology;
-	mixed = technology && technology->capabilities & AST_BRIDGE_CAPABILITY_MULTIMIX;
 	/*
 	 * Only tried: with a channel locked, its bridge must not be waited for.  While it is
 	 * locked the channel stays in it and the bridge keeps its technology.
 	 */
-	if (mixed && !ao2_trylock(bridge)) {
-		bridge_channel = ast_channel_get_bridge_channel(channel);
-		if (bridge_channel && bridge_channel->bridge == bridge
-			&& bridge->technology && !strcmp(bridge->technology->name, "softmix")) {
-			*held_ns = softmix_holds_ns(bridge_channel);
+	seen.busy = ao2_trylock(bridge);
+	technology = bridge->technology;
+	if (technology && technology->capabilities & AST_BRIDGE_CAPABILITY_MULTIMIX) {
+		seen.mixer = bridge;
+		if (!seen.busy && !strcmp(technology->name, "softmix")) {
+			bridge_channel = ast_channel_get_bridge_channel(channel);
 		}
-		ao2_unlock(bridge);
-		ao2_cleanup(bridge_channel);
+		if (bridge_channel && bridge_channel->bridge == bridge) {
+			seen.held_ns = softmix_holds_ns(bridge_channel);
+		}
 	}
+	if (!seen.busy) {
+		ao2_unlock(bridge);
+	}
+	ao2_cleanup(bridge_channel);
 	ao2_ref(bridge, -1);
-	return mixed;
+	return seen;
+}
+
+/*! \brief Tell the ledger whether the channel is in a mixer; frame queue locked */
+static void follow_mixer(struct playback_channel *playback,
+	const struct ast_bridge *mixer, int64_t time_ns)
+{
+	if (mixer != playback->mixer) {
+		/* Out of one that mixes into another is out of the first one, too */
+		playback_ledger_mixing(&playback->ledger, 0, time_ns);
+		playback->mixer = mixer;
+	}
+	playback_ledger_mixing(&playback->ledger, mixer != NULL, time_ns);
+}
+
+/*! \brief Tell the ledger what the mixer holds, if that was seen; frame queue locked */
+static void follow_held(struct playback_channel *playback, const struct seen *seen)
+{
+	if (seen->held_ns >= 0) {
+		playback_ledger_mixer_holds(&playback->ledger, seen->held_ns);
+	}
 }
 
 /*! \brief Enter a frame into the ledger; the frame to be returned in its place */
 static struct ast_frame *take_frame(struct playback_channel *playback,
 	struct ast_frame *frame)
 {
-	struct playback_media media = frame_media(playback, frame);
-	int64_t held_ns;
-	int mixed = is_mixed(playback->driver.channel, &held_ns);
-	int64_t time_ns = now_ns();
+	struct playback_frame taken = { .media = frame_media(playback, frame), };
+	struct seen seen = look_at_bridge(playback->driver.channel);
 
-	if (playback->marked && media.bytes && media.bytes < playback->driver.frame_size) {
+	taken.taken_ns = now_ns();
+	if (playback->marked && taken.media.bytes
+		&& taken.media.bytes < playback->driver.frame_size) {
 		frame = pad_frame(playback, frame);
 	}
+	taken.frame_ns = frame_media(playback, frame).ns;
 	ast_mutex_lock(playback->driver.lock);
-	playback_ledger_mixing(&playback->ledger, mixed, time_ns);
-	if (held_ns >= 0) {
-		playback_ledger_mixer_holds(&playback->ledger, held_ns);
+	if (seen.busy) {
+		/* It waits until the bridge is free, and may find that it has changed */
+		playback->on_the_way = taken;
+		playback->is_on_the_way = 1;
+	} else {
+		follow_mixer(playback, seen.mixer, taken.taken_ns);
+		follow_held(playback, &seen);
+		playback_ledger_taken(&playback->ledger, taken.media, taken.frame_ns,
+			taken.taken_ns);
 	}
-	playback_ledger_taken(&playback->ledger, media, frame_media(playback, frame).ns,
-		time_ns);
 	ast_mutex_unlock(playback->driver.lock);
 	return frame;
+}
+
+/*!
+ * \brief Enter the frame into the ledger that was on its way to a busy bridge
+ *
+ * The thread that was given it is back, so the bridge has it.
+ */
+static void frame_arrived(struct playback_channel *playback)
+{
+	const struct playback_frame *taken = &playback->on_the_way;
+	struct seen seen;
+	int64_t time_ns;
+
+	if (!playback->is_on_the_way) {
+		return;
+	}
+	seen = look_at_bridge(playback->driver.channel);
+	time_ns = now_ns();
+	ast_mutex_lock(playback->driver.lock);
+	playback->is_on_the_way = 0;
+	follow_mixer(playback, seen.mixer, time_ns);
+	/* A mixer may have had a round before it got this frame */
+	playback_ledger_taken(&playback->ledger, taken->media, taken->frame_ns,
+		seen.mixer ? time_ns : taken->taken_ns);
+	ast_mutex_unlock(playback->driver.lock);
 }
 
 /*! \brief The driver had no frame for the core */
 static void miss_frame(struct playback_channel *playback)
 {
-	int64_t held_ns;
-	/* Only a channel that was in a mixing bridge may have left audio held there */
-	int mixed = playback->ledger.mixing && is_mixed(playback->driver.channel, &held_ns);
-	SCOPED_MUTEX(lock, playback->driver.lock);
+	struct seen seen = { .held_ns = -1, };
 
-	playback_ledger_mixing(&playback->ledger, mixed, now_ns());
+	if (playback->mixer) {
+		/* Only a channel that was in a mixing bridge may have left audio held there */
+		seen = look_at_bridge(playback->driver.channel);
+	}
+	ast_mutex_lock(playback->driver.lock);
+	follow_mixer(playback, seen.mixer, now_ns());
+	follow_held(playback, &seen);
 	if (!*playback->driver.paused) {
 		playback_ledger_starved(&playback->ledger);
 	}
+	ast_mutex_unlock(playback->driver.lock);
 }
 
 /*!
@@ -1041,6 +1112,7 @@ static void wait_for_peer(struct playback_channel *playback)
 
 void playback_read_begin(struct playback_channel *playback, int tick)
 {
+	frame_arrived(playback);
 	if (tick && !playback->ready) {
 		wait_for_peer(playback);
 	}
@@ -1082,20 +1154,25 @@ struct ast_frame *playback_read_end(struct playback_channel *playback,
 int playback_write(struct playback_channel *playback,
 	struct ast_websocket *websocket, struct ast_frame *frame)
 {
-	int64_t held_ns;
+	struct seen seen;
+	int64_t time_ns;
 	int64_t due_ns;
 
 	if (frame->frametype != AST_FRAME_VOICE) {
 		return 1;
 	}
-	if (playback->ledger.mixing) {
-		is_mixed(playback->driver.channel, &held_ns);
+	frame_arrived(playback);
+	if (playback->mixer) {
+		seen = look_at_bridge(playback->driver.channel);
+		time_ns = now_ns();
 		ast_mutex_lock(playback->driver.lock);
-		playback_ledger_mixed(&playback->ledger,
-			duration_ns(frame->subclass.format, frame->samples), now_ns());
-		if (held_ns >= 0) {
-			playback_ledger_mixer_holds(&playback->ledger, held_ns);
+		if (seen.mixer == playback->mixer) {
+			/* In a bridge that ceased to mix the frame may be the caller's, no round */
+			playback_ledger_mixed(&playback->ledger,
+				duration_ns(frame->subclass.format, frame->samples), time_ns);
 		}
+		follow_mixer(playback, seen.mixer, time_ns);
+		follow_held(playback, &seen);
 		due_ns = next_due_ns(playback);
 		ast_mutex_unlock(playback->driver.lock);
 		if (!playback->stuck_since_ns && !playback->outbox_length) {
@@ -1110,6 +1187,14 @@ void playback_hangup(struct playback_channel *playback,
 {
 	char event[PLAYBACK_EVENT_MAX];
 
+	ast_mutex_lock(playback->driver.lock);
+	if (playback->is_on_the_way) {
+		/* Out of its bridge by now: what a mixer holds at hang-up counts as flushed */
+		playback->is_on_the_way = 0;
+		playback_ledger_taken(&playback->ledger, playback->on_the_way.media,
+			playback->on_the_way.frame_ns, playback->on_the_way.taken_ns);
+	}
+	ast_mutex_unlock(playback->driver.lock);
 	send_kept(playback, websocket, 1);
 	send_answers(playback, websocket, INT_MAX, 1);
 	ast_mutex_lock(playback->driver.lock);

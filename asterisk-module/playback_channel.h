@@ -73,6 +73,13 @@ struct playback_channel {
 	struct playback_driver driver;
 	/*! Guarded by the frame queue's lock, as all that follows up to \c outbox_length */
 	struct playback_ledger ledger;
+	/*!
+	 * The bridge that mixed at the latest look, only to be compared: it may be gone
+	 */
+	const struct ast_bridge *mixer;
+	/*! A frame the core was given while its bridge was busy; not in the ledger yet */
+	struct playback_frame on_the_way;
+	int is_on_the_way;
 	/*! Notes that are still in the frame queue */
 	unsigned int notes_queued;
 	/*! Events that could not be written yet */
@@ -240,7 +247,8 @@ void playback_read_begin(struct playback_channel *playback, int tick);
  * \brief To be called at the end of the driver's read callback
  *
  * Enters the frame into the ledger, sends the answers that are due unless a frame waits
- * to be returned, and arms the timer for the next one.
+ * to be returned, and arms the timer for the next one.  A frame that meets a busy bridge is
+ * entered a moment later, when it is known whether that bridge mixes then.
  *
  * \param playback frame queue not locked
  * \param websocket where events go, may be NULL

@@ -323,6 +323,7 @@ size_t playback_event_dropped(char *buffer, size_t size,
 		[PLAYBACK_OVERFLOW] = "overflow",
 		[PLAYBACK_PARTIAL] = "partial",
 		[PLAYBACK_DIRECTION_IN] = "direction",
+		[PLAYBACK_BRIDGE] = "bridge",
 	};
 	struct text text;
 

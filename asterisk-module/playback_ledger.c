@@ -44,7 +44,8 @@ static void subtract(struct playback_media *sum, struct playback_media media)
 /*! \brief Position at which the frame queue begins: bytes that have left it */
 static uint64_t queue_begin(const struct playback_ledger *ledger)
 {
-	return ledger->handed.bytes + ledger->held.bytes + ledger->flushed.bytes;
+	return ledger->handed.bytes + ledger->held.bytes + ledger->lost.bytes
+		+ ledger->flushed.bytes;
 }
 
 /*! \brief Position at which the frame queue ends: bytes accepted for playing */
@@ -58,6 +59,7 @@ struct playback_media playback_ledger_queued(const struct playback_ledger *ledge
 	struct playback_media queued = ledger->received;
 
 	subtract(&queued, ledger->dropped);
+	subtract(&queued, ledger->lost);
 	subtract(&queued, ledger->flushed);
 	subtract(&queued, ledger->held);
 	subtract(&queued, ledger->handed);
@@ -80,17 +82,24 @@ void playback_ledger_received(struct playback_ledger *ledger, struct playback_me
 	add(&ledger->received, media);
 }
 
-void playback_ledger_dropped(struct playback_ledger *ledger, struct playback_media media,
-	enum playback_loss_reason reason)
+/*! \brief Add to what is to be reported as lost for a reason */
+static void enter_loss(struct playback_ledger *ledger, enum playback_loss_reason reason,
+	uint64_t bytes, uint64_t offset)
 {
 	struct playback_loss *loss = &ledger->losses[reason];
 
-	add(&ledger->dropped, media);
 	if (!loss->bytes) {
-		loss->offset = ledger->received.bytes - media.bytes;
+		loss->offset = offset;
 		loss->reason = reason;
 	}
-	loss->bytes += media.bytes;
+	loss->bytes += bytes;
+}
+
+void playback_ledger_dropped(struct playback_ledger *ledger, struct playback_media media,
+	enum playback_loss_reason reason)
+{
+	add(&ledger->dropped, media);
+	enter_loss(ledger, reason, media.bytes, ledger->received.bytes - media.bytes);
 }
 
 /*!
@@ -153,7 +162,7 @@ static void play(struct playback_ledger *ledger, const struct playback_frame *fr
 	uint64_t limit = frame->position + frame->media.bytes;
 
 	add(&ledger->handed, frame->media);
-	if (!ledger->held_count) {
+	if (!ledger->held.bytes) {
 		/* What was flushed behind the last frame is not waited for */
 		limit = queue_begin(ledger);
 	}
@@ -202,15 +211,63 @@ static void play_held(struct playback_ledger *ledger, int64_t most_ns, int64_t n
 	}
 }
 
-/*! \brief What the mixer holds goes nowhere any more */
-static void release_held(struct playback_ledger *ledger, int64_t now_ns)
+/*!
+ * \brief Enter what was lost of a frame into the marks it was to be played before
+ *
+ * What no pending mark comes after is left for the next one that is made.
+ */
+static void tell_marks(struct playback_ledger *ledger, const struct playback_frame *lost)
 {
-	struct playback_frame part;
+	uint64_t told = 0;
+	uint64_t before;
+	struct playback_mark *mark;
 
-	while (ledger->held_count) {
-		part = take_held(ledger, PLAYBACK_NEVER);
-		play(ledger, &part, now_ns);
+	for (mark = ledger->marks.head; mark; mark = mark->next) {
+		if (mark->position <= lost->position) {
+			continue;
+		}
+		before = mark->position - lost->position;
+		mark->media_ns -= part_ns(lost->media, before);
+		if (before > lost->media.bytes) {
+			before = lost->media.bytes;
+		}
+		mark->dropped += before - told;
+		told = before;
 	}
+	ledger->dropped_at_mark += told;
+}
+
+/*! \brief When a mark is reached that has nothing left to play before it */
+static int64_t reached_ns(const struct playback_ledger *ledger, int64_t now_ns)
+{
+	int64_t played_ns = ledger->playing_start_ns + ledger->playing.ns;
+
+	return ledger->handed.bytes && played_ns > now_ns ? played_ns : now_ns;
+}
+
+/*! \brief The mixer has thrown away what it held */
+static void lose_held(struct playback_ledger *ledger, int64_t now_ns)
+{
+	const struct playback_frame nothing = { .position = 0, };
+	int64_t due_ns = reached_ns(ledger, now_ns);
+	struct playback_frame lost;
+
+	if (!ledger->held_count) {
+		return;
+	}
+	while (ledger->held_count) {
+		lost = take_held(ledger, PLAYBACK_NEVER);
+		if (!lost.media.bytes) {
+			/* Other audio */
+			continue;
+		}
+		add(&ledger->lost, lost.media);
+		enter_loss(ledger, PLAYBACK_BRIDGE, lost.media.bytes,
+			lost.position + ledger->dropped.bytes);
+		tell_marks(ledger, &lost);
+	}
+	play_marks(&ledger->marks, &nothing, queue_begin(ledger), due_ns);
+	play_marks(&ledger->notes, &nothing, queue_begin(ledger), due_ns);
 }
 
 void playback_ledger_taken(struct playback_ledger *ledger, struct playback_media media,
@@ -229,7 +286,7 @@ void playback_ledger_taken(struct playback_ledger *ledger, struct playback_media
 		return;
 	}
 	if (ledger->held_frames_ns > most_ns || ledger->held_count == PLAYBACK_HELD_MAX) {
-		release_held(ledger, now_ns);
+		lose_held(ledger, now_ns);
 	}
 	ledger->held_frames[ledger->held_count++] = frame;
 	ledger->held_frames_ns += frame_ns;
@@ -238,7 +295,8 @@ void playback_ledger_taken(struct playback_ledger *ledger, struct playback_media
 
 void playback_ledger_starved(struct playback_ledger *ledger)
 {
-	if (ledger->handed.bytes + ledger->held.bytes && ledger->wanted < queue_end(ledger)) {
+	if (ledger->handed.bytes + ledger->held.bytes + ledger->lost.bytes
+		&& ledger->wanted < queue_end(ledger)) {
 		ledger->underruns++;
 	}
 }
@@ -246,7 +304,14 @@ void playback_ledger_starved(struct playback_ledger *ledger)
 void playback_ledger_mixing(struct playback_ledger *ledger, int mixing, int64_t now_ns)
 {
 	if (!mixing) {
-		release_held(ledger, now_ns);
+		lose_held(ledger, now_ns);
+	}
+	if (mixing != ledger->mixing) {
+		/*
+		 * The mixer's rounds come between our ticks, and it fills up with silence of its
+		 * own: what was before says nothing of when the next frame starts.
+		 */
+		ledger->clock_count = 0;
 	}
 	ledger->mixing = mixing;
 }
@@ -290,6 +355,7 @@ void playback_ledger_mixed(struct playback_ledger *ledger, int64_t interval_ns,
 	}
 	ledger->mixer_interval_ns = interval_ns;
 	ledger->mixer_round_ns = mixer_round(ledger, now_ns);
+	ledger->mixer_heard_ns = now_ns;
 	/* A mixer takes a whole interval or nothing */
 	if (held_before_round(ledger, PLAYBACK_MIXER_GUARD_NS) >= interval_ns) {
 		play_held(ledger, interval_ns, now_ns);
@@ -301,6 +367,7 @@ void playback_ledger_mixer_holds(struct playback_ledger *ledger, int64_t held_ns
 	int64_t surplus_ns = ledger->held_frames_ns - held_ns;
 	struct playback_frame *first = &ledger->held_frames[0];
 	int64_t before_ns;
+	unsigned int i;
 
 	if (!ledger->mixing) {
 		return;
@@ -309,7 +376,7 @@ void playback_ledger_mixer_holds(struct playback_ledger *ledger, int64_t held_ns
 		/* The latest round took it after all; what came later, one not yet heard of */
 		before_ns = held_before_round(ledger, 0);
 		play_held(ledger, surplus_ns < before_ns ? surplus_ns : before_ns,
-			ledger->mixer_round_ns);
+			ledger->mixer_heard_ns);
 	} else if (surplus_ns < -PLAYBACK_MIXER_TOLERANCE_NS
 		&& ledger->held_count < PLAYBACK_HELD_MAX) {
 		/* Other audio is ahead of ours */
@@ -317,10 +384,14 @@ void playback_ledger_mixer_holds(struct playback_ledger *ledger, int64_t held_ns
 		memset(first, 0, sizeof(*first));
 		first->position = ledger->held_count ? first[1].position : queue_begin(ledger);
 		first->frame_ns = -surplus_ns;
-		/* The latest round did not have it, or it would be gone */
-		first->taken_ns = ledger->mixer_round_ns + 1;
 		ledger->held_count++;
 		ledger->held_frames_ns = held_ns;
+	}
+	/* What is still there the latest round did not have: if it goes, a later one takes it */
+	for (i = 0; i < ledger->held_count; i++) {
+		if (ledger->held_frames[i].taken_ns <= ledger->mixer_round_ns) {
+			ledger->held_frames[i].taken_ns = ledger->mixer_round_ns + 1;
+		}
 	}
 }
 
@@ -371,18 +442,16 @@ struct playback_media playback_ledger_flush(struct playback_ledger *ledger,
 static void append(struct playback_ledger *ledger, struct playback_queue *queue,
 	struct playback_mark *mark, int64_t now_ns)
 {
-	int64_t played_ns = ledger->playing_start_ns + ledger->playing.ns;
-
 	mark->next = NULL;
 	mark->due_ns = now_ns;
 	if (mark->outcome == PLAYBACK_WAITING) {
-		if (mark->position > queue_begin(ledger) || ledger->held_count) {
+		if (mark->position > queue_begin(ledger) || ledger->held.bytes) {
 			mark->due_ns = PLAYBACK_NEVER;
 			if (!queue->unplayed) {
 				queue->unplayed = mark;
 			}
-		} else if (ledger->handed.bytes && played_ns > now_ns) {
-			mark->due_ns = played_ns;
+		} else {
+			mark->due_ns = reached_ns(ledger, now_ns);
 		}
 		if (mark->position > ledger->wanted) {
 			ledger->wanted = mark->position;
@@ -401,12 +470,15 @@ static void append(struct playback_ledger *ledger, struct playback_queue *queue,
 void playback_ledger_mark(struct playback_ledger *ledger, struct playback_mark *mark,
 	enum playback_outcome outcome, int64_t now_ns)
 {
+	uint64_t dropped = ledger->dropped.bytes + ledger->lost.bytes;
+
 	mark->offset = ledger->received.bytes;
 	mark->position = queue_end(ledger);
-	mark->dropped = ledger->dropped.bytes - ledger->dropped_at_mark;
-	mark->media_ns = ledger->received.ns - ledger->dropped.ns - ledger->flushed.ns;
+	mark->dropped = dropped - ledger->dropped_at_mark;
+	mark->media_ns = ledger->received.ns - ledger->dropped.ns - ledger->lost.ns
+		- ledger->flushed.ns;
 	mark->outcome = outcome;
-	ledger->dropped_at_mark = ledger->dropped.bytes;
+	ledger->dropped_at_mark = dropped;
 	append(ledger, &ledger->marks, mark, now_ns);
 }
 
@@ -495,7 +567,7 @@ struct playback_snapshot playback_ledger_snapshot(const struct playback_ledger *
 		.played = played(ledger, now_ns),
 		.queued = ledger->received,
 		.flushed = ledger->flushed.bytes,
-		.dropped = ledger->dropped.bytes,
+		.dropped = ledger->dropped.bytes + ledger->lost.bytes,
 		.marks = ledger->marks.count,
 		.underruns = ledger->underruns,
 	};
@@ -503,6 +575,7 @@ struct playback_snapshot playback_ledger_snapshot(const struct playback_ledger *
 	subtract(&snapshot.queued, snapshot.played);
 	subtract(&snapshot.queued, ledger->flushed);
 	subtract(&snapshot.queued, ledger->dropped);
+	subtract(&snapshot.queued, ledger->lost);
 	return snapshot;
 }
 

@@ -26,8 +26,8 @@
  * Every received byte is in exactly one state.  It begins as queued and becomes dropped,
  * flushed or handed over for playing; of what was handed over, so much has been played as
  * the media clock says.  In a bridge that mixes, what the core has been given is held by
- * the mixer before that.  At every moment
- * received = dropped + flushed + handed + held + what is in the frame queue.
+ * the mixer before that, and lost if the mixer throws it away.  At every moment
+ * received = dropped + lost + flushed + handed + held + what is in the frame queue.
  */
 
 #ifndef PLAYBACK_LEDGER_H
@@ -109,6 +109,8 @@ enum playback_loss_reason {
 	PLAYBACK_PARTIAL,
 	/*! The application's media direction was 'in' */
 	PLAYBACK_DIRECTION_IN,
+	/*! A bridge that mixed held it when the channel left it, or held too much */
+	PLAYBACK_BRIDGE,
 	/*! Number of reasons */
 	PLAYBACK_LOSS_REASONS,
 };
@@ -131,9 +133,12 @@ struct playback_mark {
 	struct playback_mark *next;
 	/*! Bytes received before the mark: the position the application knows */
 	uint64_t offset;
-	/*! Bytes accepted for playing before the mark: offset without what was dropped */
+	/*!
+	 * Bytes accepted for playing before the mark: offset without what was dropped; what
+	 * a mixer loses later was accepted
+	 */
 	uint64_t position;
-	/*! Bytes dropped between the previous mark and this one */
+	/*! Bytes dropped or lost between the previous mark and this one */
 	uint64_t dropped;
 	/*! Media time played from the channel's start to the mark, in ns */
 	int64_t media_ns;
@@ -181,11 +186,16 @@ struct playback_ledger {
 	struct playback_media dropped;
 	/*! What was thrown away by a flush or at hang-up */
 	struct playback_media flushed;
+	/*!
+	 * What a mixer threw away: dropped for the application, but apart from \c dropped
+	 * since positions count it
+	 */
+	struct playback_media lost;
 	/*! What a mixer holds */
 	struct playback_media held;
 	/*! What left towards the listener */
 	struct playback_media handed;
-	/*! Bytes dropped when the latest mark was made */
+	/*! Of what was dropped or lost, the bytes that marks have been told of */
 	uint64_t dropped_at_mark;
 	/*! The furthest position a mark or a note waits, or has waited, for */
 	uint64_t wanted;
@@ -205,9 +215,13 @@ struct playback_ledger {
 	int64_t clock_media_ns;
 	/*! Whether the bridge mixes */
 	int mixing;
-	/*! How much the mixer takes in a round, in ns, and when its latest one was */
+	/*!
+	 * How much the mixer takes in a round, in ns, when it took it in the latest one, at
+	 * the earliest, and when the result arrived
+	 */
 	int64_t mixer_interval_ns;
 	int64_t mixer_round_ns;
+	int64_t mixer_heard_ns;
 	/*! The frames the mixer holds, oldest first, and how long they last together */
 	struct playback_frame held_frames[PLAYBACK_HELD_MAX];
 	unsigned int held_count;
@@ -229,6 +243,7 @@ struct playback_snapshot {
 	/*! In the frame queue, the partial frame, the mixer, and the rest of what plays */
 	struct playback_media queued;
 	uint64_t flushed;
+	/*! Lost in a mixer included */
 	uint64_t dropped;
 	/*! Pending marks, notes not counted */
 	unsigned int marks;
@@ -268,8 +283,10 @@ void playback_ledger_starved(struct playback_ledger *ledger);
 /*!
  * \brief Whether the channel is in a bridge that mixes; may be told again and again
  *
- * What a mixer holds when the channel leaves it counts as handed over then: nobody will
- * hear it, and nobody should wait for it.
+ * What a mixer holds when the channel leaves it is lost then: nobody will hear it, and no
+ * mark waits for it any longer.  A frame of which it is not known whether the mixer's
+ * latest round still took it counts as held, so as lost: nothing is said to have been
+ * played that was not.
  */
 void playback_ledger_mixing(struct playback_ledger *ledger, int mixing, int64_t now_ns);
 

@@ -77,7 +77,7 @@ say_missing() {
     [ -z "$need" ] || echo "missing, needed to build: $need"
     [ -z "$want" ] || echo "missing, needed by some commands: $want"
     if $DEBIAN; then
-        echo "install with: ${SUDO_HINT}apt-get install --no-install-recommends" $need $want
+        echo "install with: ${SUDO_HINT}apt-get install --no-install-recommends $need $want"
     else
         echo "install these with your system's package manager (this is no Debian)"
     fi
@@ -92,7 +92,7 @@ apt() {
 install_missing() {
     log=$(mktemp)
     trap 'rm -f "$log"' EXIT
-    echo "installing:" $need $want
+    echo "installing: $need $want"
     # shellcheck disable=SC2086 # lists of words
     if ! apt install -y --no-install-recommends $need $want; then
         # The package lists may be absent or too old to download from.

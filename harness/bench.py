@@ -1,4 +1,4 @@
-"""The test bench: one Asterisk, and calls placed on it with both of their legs measured.
+"""The test bench: one PBX, and calls placed on it with both of their legs measured.
 
     with bench(folder) as b:
         async with b.call("greeting", Extension("call")) as call:
@@ -8,7 +8,10 @@
         print(call.result.verdict)
 
 A call's folder holds its capture, the WebSocket's messages, SIPp's log, the timeline and the
-verdict; the bench's folder holds Asterisk's configuration and log.
+verdict; the bench's folder holds Asterisk's configuration and log, if it is the harness's own.
+
+Where packets cannot be captured, the kernel's time stamps of the caller's RTP socket and the
+application's own times of its messages are the ruler.
 """
 
 from __future__ import annotations
@@ -16,16 +19,26 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
+from harness.asterisk.ari import Ari, BridgedCall, waits_to_be_answered
 from harness.asterisk.build import Build
-from harness.asterisk.configuration import Extension
-from harness.asterisk.instance import Instance
-from harness.call.sipp import CallRequest, SipCall, place_calls
+from harness.asterisk.configuration import ARI_BRIDGES, CONTEXT, Extension, ari_application
+from harness.asterisk.instance import Instance, OwnAsterisk
+from harness.call.sipp import (
+    CallRequest,
+    SipCall,
+    await_call,
+    call_id_of,
+    new_token,
+    place_calls,
+)
+from harness.capabilities import Capabilities
 from harness.capture.dissect import timeline_from_sockets
 from harness.capture.rtp_socket import RtpSocket
 from harness.capture.saved import (
@@ -37,20 +50,16 @@ from harness.capture.saved import (
 )
 from harness.capture.stalls import StallWatch, watch_stalls
 from harness.capture.tcpdump import Tcpdump, capture_possible
-from harness.capture.timeline import ULAW, Codec, Timeline
+from harness.capture.timeline import Timeline
+from harness.disturb import BadNetwork, UdpRelay, tcp_relay
 from harness.errors import HarnessFault, InputFault
 from harness.judge.accounts import Accounts, judge_accounts
 from harness.judge.judge import Bounds, CallVerdict, judge
+from harness.media.codecs import codec_named, recoded
 from harness.report.call_files import write_call_files
+from harness.target import OwnTarget, Target
 from harness.websocket.client import MediaServer, MediaSession, connect, serve
-
-OPUS_FRAME_BYTES = 80
-_OPUS = Codec(
-    "opus", bytes_per_second=50 * OPUS_FRAME_BYTES, rtp_clock_hz=48000, ptime_ms=20, silence=0
-)
-CODECS = {codec.name: codec for codec in (ULAW, _OPUS)}
-"""What can be judged so far, by Asterisk's name. Opus only in frames of 20 ms that all have
-`OPUS_FRAME_BYTES`, so that bytes and times belong together as they do in G.711."""
+from harness.websocket.protocol import Event
 
 _LAG_INTERVAL_NS = 1_000_000
 # The selector's time-outs are whole milliseconds: up to two of these are no lag.
@@ -68,6 +77,9 @@ class LiveCall:
     sip: SipCall
     session: MediaSession
     rtp: RtpSocket
+    """the caller's"""
+    where: list[str] = field(default_factory=list)
+    """what asked for each mark, in the order they were sent (scenario.yaml:14)"""
     failures: list[str] = field(default_factory=list)
     """after the call: each mark that did not pass, as text"""
     _accounts: Accounts | None = field(default=None, repr=False)
@@ -81,7 +93,7 @@ class LiveCall:
         timeline = self._read()
         verdict = judge(timeline, self._bounds)
         self._accounts = judge_accounts(timeline, verdict)
-        self.failures = write_call_files(self.folder, timeline, verdict)
+        self.failures = write_call_files(self.folder, timeline, verdict, self._accounts, self.where)
 
     @property
     def result(self) -> CallVerdict:
@@ -97,18 +109,46 @@ class LiveCall:
 
 
 class Bench:
-    """An Asterisk that calls can be placed on, also several at once. Made by `bench`."""
+    """A PBX that calls can be placed on, also several at once. Made by `bench` and `bench_on`."""
 
-    def __init__(
-        self, instance: Instance, folder: Path, captures: bool, stalls: StallWatch
-    ) -> None:
-        self.instance = instance
+    def __init__(self, target: Target, folder: Path, not_captured: str, stalls: StallWatch) -> None:
+        self.target = target
         self.folder = folder
-        self.captures = captures
-        """whether packets can be captured; if not, socket time stamps are the ruler"""
+        self.not_captured = not_captured
+        """why socket time stamps are the ruler and not a packet capture; empty if it is one"""
         self._stalls = stalls
-        self._extensions: dict[str, Extension] = {}
         self._setting_up = asyncio.Lock()
+
+    @property
+    def instance(self) -> OwnAsterisk:
+        """The Asterisk, if it is the harness's own. Raises HarnessFault if it is not."""
+        if not isinstance(self.target, OwnTarget):
+            raise HarnessFault(
+                f"the PBX at {self.target.sip} is not the harness's own",
+                "What looks into Asterisk's process needs one that the harness has started.",
+            )
+        return self.target.asterisk
+
+    @property
+    def attach_command(self) -> str:
+        """What to type to get to the console of this PBX."""
+        if not isinstance(self.target, OwnTarget):
+            return "asterisk -r, on the PBX"
+        return self.target.asterisk.console.attach_command
+
+    @cached_property
+    def capabilities(self) -> Capabilities:
+        """What the target can do, found out once: it may take a call. Blocks."""
+        return self.target.capabilities(self._media_start)
+
+    def _media_start(self, extension: Extension) -> Event:
+        async def place() -> Event:
+            async with self.call("capabilities", extension, judged_later=True) as call:
+                return call.session.media_start
+
+        # In a thread: an event loop may be running in this one.
+        with ThreadPoolExecutor(1) as executor:
+            return executor.submit(asyncio.run, place()).result()
 
     @asynccontextmanager
     async def call(
@@ -118,38 +158,66 @@ class Bench:
         bounds: Bounds | None = None,
         receive_buffer_bytes: int | None = None,
         judged_later: bool = False,
+        with_handshake: Sequence[str] = (),
+        network: BadNetwork | None = None,
+        websocket_delay_ms: float = 0.0,
     ) -> AsyncIterator[LiveCall]:
         """A call, answered and with its media connection open; judged when the block is left.
 
         Whichever side has not hung up by then does so. ``name`` names the call's folder.
-        ``receive_buffer_bytes`` is the application's, see `serve`. Of several calls at once each is
-        to be ``judged_later``, with `LiveCall.judge` when all are over: while one is being judged
-        the applications of the others do nothing, and an application that does not read gets no
-        more than ten small events in time, since its kernel acknowledges no more (TCP).
+        ``receive_buffer_bytes`` and ``with_handshake`` are the application's, see `serve`.
+        ``network`` is between Asterisk and the caller: what it loses was measured before. So is
+        what ``websocket_delay_ms`` holds back between Asterisk and the application, each way;
+        that is for applications that Asterisk connects to at a port of their own.
+        Of several calls at once each is to be ``judged_later``, with `LiveCall.judge` when all are
+        over: while one is being judged the applications of the others do nothing, and an
+        application that does not read gets no more than ten small events in time, since its
+        kernel acknowledges no more (TCP).
         """
         codec = codec_named(extension.codec)
+        caller_codec = extension.caller_codec or extension.codec
+        rewritten = recoded(extension.codec, caller_codec, extension.mixed)
         folder = self.folder / re.sub(r"[^\w.-]+", "_", name)
         folder.mkdir(parents=True, exist_ok=True)
         async with AsyncExitStack() as stack:
-            rtp = stack.enter_context(RtpSocket())
-            server = await stack.enter_async_context(
-                serve(receive_buffer_bytes=receive_buffer_bytes)
-            )
-            port = int(server.uri.rstrip("/").rpartition(":")[2])
+            caller = stack.enter_context(RtpSocket(self.target.rtp_address))
+            # With a relay it is the relay that Asterisk sends to, and that measures.
+            rtp = stack.enter_context(UdpRelay(caller, network)) if network else caller
             application_is_server = extension.connection == "outgoing"
-            if not application_is_server:
-                port = self.instance.network.http_port
+            listener = self.target.listener
+            listening = serve(
+                listener.host, listener.port, receive_buffer_bytes, with_handshake, listener.tls
+            )
+            server = None
+            if application_is_server and not listener.port:
+                server = await stack.enter_async_context(listening)
+            if websocket_delay_ms:
+                if server is None:
+                    raise InputFault(
+                        "this media connection cannot be delayed",
+                        "Use an outgoing connection, and a target that leaves the port to us.",
+                    )
+                slow = tcp_relay(listener.host, server.port, websocket_delay_ms)
+                relay_port = await stack.enter_async_context(slow)
+                server.uri = server.uri.replace(f":{server.port}", f":{relay_port}")
+            port = self.target.media_port
+            if application_is_server:
+                port = server.port if server else listener.port
             capture = None
-            if self.captures:
+            if not self.not_captured:
                 capture = stack.enter_context(
                     Tcpdump(folder / CAPTURE_FILE, udp_ports=[rtp.port], tcp_ports=[port])
                 )
             # One at a time: where Asterisk connects to is the same setting for all calls.
             async with self._setting_up:
-                sip, session = await self._place(stack, extension, server, rtp.port, folder)
-            call = LiveCall(name, folder, sip, session, rtp)
+                if application_is_server and server is None:
+                    server = await stack.enter_async_context(listening)
+                sip, session = await self._place(stack, extension, server, rtp, folder)
+                if server and listener.port:
+                    server.stop_listening()  # the next call needs the same port
+            call = LiveCall(name, folder, sip, session, caller)
             # From here on: how late the loop was while the call was set up tells nothing about it.
-            lags = [] if self.captures else stack.enter_context(_event_loop_lags())
+            lags = [] if capture else stack.enter_context(_event_loop_lags())
             begin_ns = time.time_ns()
             yield call
             await sip.hang_up()
@@ -168,6 +236,7 @@ class Bench:
                     stalls=stalls,
                     # Several calls' applications may be connected to Asterisk's one port.
                     media_start=str(session.media_start.fields["channel_id"]),
+                    recoded=rewritten,
                 )
                 save_captured_call(folder, captured)
                 call._read = partial(captured.timeline, summary.path)
@@ -177,10 +246,11 @@ class Bench:
                     codec,
                     rtp.packets,
                     session.messages,
-                    error_ns=_SOCKET_ERROR_NS,
+                    error_ns=_SOCKET_ERROR_NS + int(websocket_delay_ms * 1e6),
                     end_ns=end_ns,
                     dropped=rtp.dropped,
                     stalls=sorted([*stalls, *lags]),
+                    recoded=rewritten,
                 )
                 save_timeline(folder, timeline)
                 call._read = partial(load_timeline, folder)
@@ -192,42 +262,95 @@ class Bench:
         self,
         stack: AsyncExitStack,
         extension: Extension,
-        server: MediaServer,
-        rtp_port: int,
+        server: MediaServer | None,
+        rtp: RtpSocket | UdpRelay,
         folder: Path,
     ) -> tuple[SipCall, MediaSession]:
-        """Dial; the call when it is answered and its media connection, open."""
-        self._extensions[extension.name] = extension
-        self.instance.use_extensions(list(self._extensions.values()))
-        self.instance.use_application(server.uri)
-        network = self.instance.network
-        request = CallRequest(extension.name, "127.0.0.1", rtp_port, extension.codec)
-        [sip] = await stack.enter_async_context(
-            place_calls(network.address, network.sip_port, [request], folder)
-        )
-        if extension.connection == "outgoing":
+        """Have the call placed; it, when it is answered, and its media connection, open."""
+        number = self.target.prepare(extension, server.uri if server else "")
+        caller_codec = extension.caller_codec or extension.codec
+        request = CallRequest(number, rtp.address, rtp.port, caller_codec)
+        token = new_token()
+        bridged = None
+        if extension.bridge in ARI_BRIDGES:
+            # Before the call: an application that nobody listens for does not exist.
+            bridged = await stack.enter_async_context(
+                self._ari.application(ari_application(call_id_of(1, token)))
+            )
+        if not self.target.originate_at:
+            calls = place_calls(self.target.sip, [request], folder, token=token)
+            [sip] = await stack.enter_async_context(calls)
+        else:
+            waiting = await_call(self.target.sip, request, folder)
+            sip, uri = await stack.enter_async_context(waiting)
+            endpoint = f"{self.target.originate_at}/{uri}"
+            if bridged:
+                await self._ari.originate(endpoint, bridged.name, formats=caller_codec)
+            else:
+                await self._ari.originate_into_dialplan(endpoint, CONTEXT, number, caller_codec)
+            await sip.dialled()
+        if bridged:
+            return sip, await self._bridge(stack, extension, server, sip, bridged)
+        if server:
             await sip.answered()
             return sip, await server.accept()
-        uri = await asyncio.to_thread(self.instance.connection_uri, sip.call_id)
-        session = await stack.enter_async_context(connect(uri))
+        uri = await asyncio.to_thread(self.target.connection_uri, sip.call_id)
+        session = await stack.enter_async_context(connect(uri, self.target.media_tls))
         await sip.answered()
         return sip, session
 
+    async def _bridge(
+        self,
+        stack: AsyncExitStack,
+        extension: Extension,
+        server: MediaServer | None,
+        sip: SipCall,
+        bridged: BridgedCall,
+    ) -> MediaSession:
+        """Bridge the caller with external media over ARI; its connection, open."""
+        await sip.answered()
+        await bridged.bridge_caller(third=extension.bridge == "ari of three")
+        media = await bridged.external_media(extension)
+        if server:
+            session = await server.accept()
+        else:
+            uri = self.target.media_uri(media.connection_id)
+            session = await stack.enter_async_context(connect(uri, self.target.media_tls))
+        if not waits_to_be_answered(extension):
+            await bridged.in_bridge(media.channel)
+        return session
 
-def codec_named(name: str) -> Codec:
-    """The codec of Asterisk's name ``name``. Raises InputFault for one that cannot be judged."""
-    if name not in CODECS:
-        raise InputFault(
-            f"calls with the codec {name!r} cannot be judged", f"Use one of {', '.join(CODECS)}."
-        )
-    return CODECS[name]
+    @property
+    def _ari(self) -> Ari:
+        if self.target.ari is None:
+            raise InputFault(
+                "this call needs ARI, and the target file has none",
+                "Add ari: with its URI, user and the variable that holds the password.",
+            )
+        return self.target.ari
 
 
 @contextmanager
-def bench(build: Build, folder: Path, module: Path | None = None) -> Iterator[Bench]:
-    """Start an Asterisk for calls, by default with the patched module; stop it on leaving."""
-    with Instance(build, folder, module=module) as instance, watch_stalls(folder) as stalls:
-        yield Bench(instance, folder, capture_possible() is None, stalls)
+def bench(
+    build: Build, folder: Path, module: Path | None = None, tls: bool = False
+) -> Iterator[Bench]:
+    """Start an Asterisk for calls, by default with the patched module; stop it on leaving.
+
+    With ``tls`` its media connections are encrypted, in both directions.
+    """
+    with (
+        Instance(build, folder, module=module, tls=tls) as instance,
+        bench_on(OwnTarget(instance), folder) as b,
+    ):
+        yield b
+
+
+@contextmanager
+def bench_on(target: Target, folder: Path) -> Iterator[Bench]:
+    """A bench on a PBX that runs already."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with watch_stalls(folder) as stalls:
+        yield Bench(target, folder, target.not_captured or capture_possible() or "", stalls)
 
 
 @contextmanager

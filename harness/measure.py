@@ -1,9 +1,12 @@
-"""``harness measure``: many marks behind pieces of random size, over several calls at once."""
+"""``harness measure``: many marks behind pieces of random size, over several calls at once; what
+a pending mark takes of memory."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,11 +14,20 @@ from typing import Literal
 from harness.asterisk.build import Build
 from harness.asterisk.configuration import Extension
 from harness.bench import Bench, LiveCall, bench
+from harness.media import position_code
 from harness.media.play import MarkCommand, coded_pieces, play_with_marks, random_sizes
+from harness.websocket.client import MediaSession
 from harness.websocket.protocol import Format
 
 Module = Literal["patched", "stock"]
 OnAnswer = Callable[[int], None]
+
+_PENDING_MAX = 2048
+"""marks a channel may have pending: max_pending_marks of chan_websocket.conf"""
+_MEMORY_CALLS = 8
+_MEMORY_ID_BYTES = 8
+_WARM_UP_MARKS = 48
+_FRAME = 160
 
 
 @dataclass(frozen=True)
@@ -69,3 +81,52 @@ async def _measure(b: Bench, plan: Plan, on_answer: OnAnswer) -> list[LiveCall]:
     for call in calls:
         call.judge()
     return calls
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What Asterisk takes for pending marks."""
+
+    marks: int
+    bytes_a_mark: float
+    id_bytes: int
+    """length of the marks' ids"""
+
+
+def measure_memory(build: Build, folder: Path) -> Memory:
+    """Let many calls have as many marks pending as they may, and look how Asterisk grows."""
+    with bench(build, folder) as b:
+        return asyncio.run(_measure_memory(b))
+
+
+async def _measure_memory(bench: Bench) -> Memory:
+    grown = 0
+    up: list[MediaSession] = []
+    async with AsyncExitStack() as stack:
+        for number in range(_MEMORY_CALLS):
+            call = await stack.enter_async_context(
+                bench.call(f"memory/{number}", Extension("memory"))
+            )
+            await call.session.pause()
+            await call.session.send_media(position_code.encode(0, _FRAME))
+            # What only the first mark of a channel takes is not meant.
+            await _fill(call.session, 0, _WARM_UP_MARKS)
+            up.append(call.session)
+        before = _resident_bytes(bench.instance.pid)
+        for session in up:
+            await _fill(session, _WARM_UP_MARKS, _PENDING_MAX)
+        grown = _resident_bytes(bench.instance.pid) - before
+    marks = _MEMORY_CALLS * (_PENDING_MAX - _WARM_UP_MARKS)
+    return Memory(marks, grown / marks, _MEMORY_ID_BYTES)
+
+
+async def _fill(session: MediaSession, begin: int, end: int) -> None:
+    for number in range(begin, end):
+        await session.mark(f"{number:0{_MEMORY_ID_BYTES}}")
+    await session.report_playback()
+    await session.wait_event("PLAYBACK", marks=str(end))
+
+
+def _resident_bytes(pid: int) -> int:
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")

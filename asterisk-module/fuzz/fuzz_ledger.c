@@ -35,6 +35,8 @@ struct run {
 	/* What the ledger was told, counted once more */
 	struct playback_media received, dropped, flushed, taken;
 	uint64_t reported, played;
+	/* Bytes that the marks that came back, with what is pending, were told are lost */
+	uint64_t told;
 	/* What was received behind the latest mark or note: a loss is known before these */
 	uint64_t fresh;
 	/* Where the latest note is; the next one is not before it */
@@ -101,7 +103,7 @@ static void drop(struct run *run, unsigned int size)
 		}
 		lost = run->messages[--run->message_count];
 	}
-	playback_ledger_dropped(&run->ledger, lost, size % PLAYBACK_LOSS_REASONS);
+	playback_ledger_dropped(&run->ledger, lost, size % PLAYBACK_BRIDGE);
 	count(&run->dropped, lost);
 	/* Once a message */
 	run->fresh = 0;
@@ -110,6 +112,7 @@ static void drop(struct run *run, unsigned int size)
 static void take(struct run *run, unsigned int size, int padded)
 {
 	struct playback_media frame = media(least(size, queued(run)));
+	uint64_t lost, held;
 
 	if (run->passthrough) {
 		if (!run->message_count) {
@@ -119,9 +122,22 @@ static void take(struct run *run, unsigned int size, int padded)
 		memmove(run->messages, run->messages + 1,
 			--run->message_count * sizeof(frame));
 	}
+	lost = run->ledger.lost.bytes;
+	held = run->ledger.held.bytes;
 	playback_ledger_taken(&run->ledger, frame,
 		padded && frame.ns < TICK ? TICK : frame.ns, run->now);
 	count(&run->taken, frame);
+	/* A mixer throws away all it held, or nothing */
+	CHECK(run->ledger.lost.bytes == lost || (run->ledger.lost.bytes == lost + held
+		&& run->ledger.held.bytes == frame.bytes));
+}
+
+static void set_mixing(struct run *run, int mixing)
+{
+	uint64_t lost = run->ledger.lost.bytes + (mixing ? 0 : run->ledger.held.bytes);
+
+	playback_ledger_mixing(&run->ledger, mixing, run->now);
+	CHECK(run->ledger.lost.bytes == lost);
 }
 
 static struct playback_mark *new_answer(struct run *run, int is_note, int settled)
@@ -175,8 +191,10 @@ static void pop(struct run *run, unsigned int most, int64_t now)
 		CHECK(answer->mark.outcome != PLAYBACK_WAITING);
 		if (answer->mark.outcome == PLAYBACK_PLAYED && !answer->settled) {
 			CHECK(answer->mark.position
-				<= ledger->handed.bytes + ledger->flushed.bytes);
+				<= ledger->handed.bytes + ledger->lost.bytes + ledger->flushed.bytes);
+			CHECK(answer->mark.media_ns >= 0);
 		}
+		run->told += answer->mark.dropped;
 		free(answer);
 	}
 }
@@ -233,8 +251,8 @@ static void check(struct run *run)
 {
 	const struct playback_ledger *ledger = &run->ledger;
 	struct playback_snapshot snapshot = playback_ledger_snapshot(ledger, run->now);
-	const struct playback_mark *last;
-	uint64_t held = 0, pending = 0;
+	const struct playback_mark *mark, *last;
+	uint64_t held = 0, pending = 0, told;
 	int64_t held_ns = 0;
 	unsigned int i;
 
@@ -242,8 +260,9 @@ static void check(struct run *run)
 	CHECK(ledger->dropped.bytes == run->dropped.bytes);
 	CHECK(ledger->flushed.bytes == run->flushed.bytes);
 	CHECK(ledger->flushed.ns == run->flushed.ns);
-	CHECK(ledger->handed.bytes + ledger->held.bytes == run->taken.bytes);
-	CHECK(ledger->handed.ns + ledger->held.ns == run->taken.ns);
+	CHECK(ledger->handed.bytes + ledger->held.bytes + ledger->lost.bytes
+		== run->taken.bytes);
+	CHECK(ledger->handed.ns + ledger->held.ns + ledger->lost.ns == run->taken.ns);
 	CHECK(playback_ledger_queued(ledger).bytes == queued(run));
 
 	CHECK(ledger->held_count <= PLAYBACK_HELD_MAX);
@@ -262,7 +281,15 @@ static void check(struct run *run)
 	for (i = 0; i < PLAYBACK_LOSS_REASONS; i++) {
 		pending += ledger->losses[i].bytes;
 	}
-	CHECK(run->reported + pending == run->dropped.bytes);
+	CHECK(run->reported + pending == run->dropped.bytes + ledger->lost.bytes);
+	CHECK(snapshot.dropped == run->dropped.bytes + ledger->lost.bytes);
+
+	/* Each byte lost is told to one mark, or will be to the next one */
+	told = run->told;
+	for (mark = ledger->marks.head; mark; mark = mark->next) {
+		told += mark->dropped;
+	}
+	CHECK(told == ledger->dropped_at_mark && told <= snapshot.dropped);
 
 	check_queue(&ledger->marks);
 	check_queue(&ledger->notes);
@@ -311,7 +338,7 @@ static void operate(struct run *run, uint8_t operation, uint8_t amount)
 		run->now += amount * 7919;
 		break;
 	case 'k':
-		playback_ledger_mixing(&run->ledger, amount & 1, run->now);
+		set_mixing(run, amount & 1);
 		break;
 	case 'l':
 		if (amount & 128) {

@@ -47,9 +47,9 @@ static void write_mark(const struct playback_mark *mark, uint64_t *fields)
 	*fields++ = (uint64_t) mark->due_ns;
 }
 
-const char shim_state_fields[] = "received dropped flushed held handed queued"
+const char shim_state_fields[] = "received dropped flushed lost held handed queued"
 	" played played_ns snapshot_queued snapshot_queued_ns marks notes underruns"
-	" next_due_ns loss_due_ns mixer_round_ns";
+	" next_due_ns loss_due_ns mixer_round_ns mixer_heard_ns";
 
 void shim_state(const struct playback_ledger *ledger, int64_t now_ns, uint64_t *fields)
 {
@@ -58,6 +58,7 @@ void shim_state(const struct playback_ledger *ledger, int64_t now_ns, uint64_t *
 	*fields++ = snapshot.received;
 	*fields++ = snapshot.dropped;
 	*fields++ = snapshot.flushed;
+	*fields++ = ledger->lost.bytes;
 	*fields++ = ledger->held.bytes;
 	*fields++ = ledger->handed.bytes;
 	*fields++ = playback_ledger_queued(ledger).bytes;
@@ -71,6 +72,7 @@ void shim_state(const struct playback_ledger *ledger, int64_t now_ns, uint64_t *
 	*fields++ = (uint64_t) playback_ledger_next_due(ledger);
 	*fields++ = (uint64_t) playback_ledger_loss_due(ledger);
 	*fields++ = (uint64_t) ledger->mixer_round_ns;
+	*fields++ = (uint64_t) ledger->mixer_heard_ns;
 }
 
 struct playback_ledger *shim_new(int64_t tick_ns)

@@ -1,4 +1,4 @@
-/* The ledger alone: bytes in four states, marks due to the sample, the clock. */
+/* The ledger alone: bytes in their states, marks due to the sample, the clock. */
 
 #include <stdlib.h>
 
@@ -466,6 +466,59 @@ static void what_the_mixer_really_holds_counts(void)
 	EXPECT(ledger.held_count, 0);
 }
 
+static void what_was_seen_in_the_mixer_was_not_taken_by_the_round_before(void)
+{
+	begin();
+	playback_ledger_mixing(&ledger, 1, T0);
+	mix(T0);
+	receive(160);
+	mark(0, T0);
+	hand_over(T0 + TICK - MS / 10);
+	/* Too close to tell, and the mixer still has it */
+	mix(T0 + TICK);
+	playback_ledger_mixer_holds(&ledger, TICK);
+	/* It has not any longer: there was a round that has not been heard of yet */
+	playback_ledger_mixer_holds(&ledger, 0);
+	EXPECT(ledger.held.bytes, 160);
+	mix(T0 + 2 * TICK);
+	EXPECT(marks[0].due_ns, MIXED_START + 3 * TICK);
+}
+
+static void what_the_latest_round_took_plays_when_its_result_arrives(void)
+{
+	begin();
+	playback_ledger_mixing(&ledger, 1, T0);
+	mix(T0);
+	receive(160);
+	mark(0, T0);
+	hand_over(T0 + TICK - MS / 10);
+	/* The round is taken to have been sooner, so that frame to have missed it */
+	mix(T0 + TICK + 4 * MS);
+	EXPECT(ledger.held.bytes, 160);
+	playback_ledger_mixer_holds(&ledger, 0);
+	EXPECT(ledger.held.bytes, 0);
+	EXPECT(marks[0].due_ns, MIXED_START + 2 * TICK + 4 * MS);
+}
+
+static void silence_left_in_the_mixer_is_not_waited_for(void)
+{
+	begin();
+	playback_ledger_mixing(&ledger, 1, T0);
+	receive(80 + 1);
+	/* 10 ms, then 1 byte padded to 20 ms: 10 ms of the silence stay */
+	playback_ledger_taken(&ledger, ulaw(80), TICK / 2, T0);
+	playback_ledger_taken(&ledger, ulaw(1), TICK, T0);
+	receive(500);
+	flush(PLAYBACK_FLUSHED, T0);
+	mark(0, T0);
+	mix(T0 + MS);
+	EXPECT(ledger.held_count, 1);
+	EXPECT(ledger.held.bytes, 0);
+	EXPECT(marks[0].due_ns, MIXED_START + MS + TICK / 2 + 125000);
+	mark(1, T0 + 2 * MS);
+	EXPECT(marks[1].due_ns, MIXED_START + MS + TICK / 2 + 125000);
+}
+
 static void short_mixing_interval_takes_a_frame_in_parts(void)
 {
 	begin();
@@ -496,6 +549,25 @@ static void long_mixing_interval_waits_for_enough_frames(void)
 	EXPECT(marks[0].due_ns, MIXED_START + MS + 4 * TICK);
 }
 
+static void clock_begins_anew_with_and_without_a_mixer(void)
+{
+	int64_t round = T0 + TICK + 5 * MS;
+
+	begin();
+	receive(160 * 4);
+	hand_over(T0);
+	playback_ledger_mixing(&ledger, 1, T0 + TICK);
+	hand_over(T0 + TICK);
+	mix(round);
+	/* Later than if the bridge had gone on, less than a missed tick */
+	EXPECT(ledger.playing_start_ns, round + PLAYBACK_MIXED_HANDOVER_NS);
+	playback_ledger_mixing(&ledger, 0, round + TICK + 4 * MS);
+	hand_over(round + TICK + 4 * MS);
+	EXPECT(ledger.playing_start_ns, round + TICK + 4 * MS + PLAYBACK_HANDOVER_NS);
+	hand_over(round + 2 * TICK + 8 * MS);
+	EXPECT(ledger.playing_start_ns, round + 2 * TICK + 4 * MS + PLAYBACK_HANDOVER_NS);
+}
+
 static void flush_leaves_what_the_mixer_holds(void)
 {
 	begin();
@@ -516,16 +588,145 @@ static void flush_leaves_what_the_mixer_holds(void)
 	EXPECT(marks[2].media_ns, TICK);
 }
 
-static void leaving_the_mixer_releases_what_it_held(void)
+static void leaving_the_mixer_loses_what_it_held(void)
+{
+	struct playback_snapshot now;
+	struct playback_loss loss;
+
+	begin();
+	playback_ledger_mixing(&ledger, 1, T0);
+	receive(100);
+	drop(100);
+	receive(320);
+	mark(0, T0);
+	hand_over(T0);
+	hand_over(T0 + TICK);
+	EXPECT(playback_ledger_pop_loss(&ledger, T0, &loss), 1);
+	playback_ledger_mixing(&ledger, 0, T0 + TICK + MS);
+	EXPECT(ledger.held.bytes, 0);
+	EXPECT(ledger.handed.bytes, 0);
+	/* Nothing is left to play before the mark */
+	expect_none(T0 + TICK + MS - 1);
+	expect_pop(0, PLAYBACK_PLAYED, T0 + TICK + MS);
+	EXPECT(marks[0].dropped, 420);
+	EXPECT(marks[0].media_ns, 0);
+	now = playback_ledger_snapshot(&ledger, T0 + TICK + MS);
+	EXPECT(now.dropped, 420);
+	EXPECT(now.played.bytes, 0);
+	EXPECT(now.queued.bytes, 0);
+	EXPECT(now.queued.ns, 0);
+	EXPECT(playback_ledger_pop_loss(&ledger, PLAYBACK_NEVER / 2, &loss), 1);
+	EXPECT(loss.reason, PLAYBACK_BRIDGE);
+	EXPECT(loss.bytes, 320);
+	EXPECT(loss.offset, 100);
+	EXPECT(playback_ledger_loss_due(&ledger), PLAYBACK_NEVER);
+	/* Once: it is out of the mixer now */
+	playback_ledger_mixing(&ledger, 0, T0 + 2 * TICK);
+	EXPECT(playback_ledger_loss_due(&ledger), PLAYBACK_NEVER);
+}
+
+static void marks_are_told_what_was_lost_before_them(void)
 {
 	begin();
 	playback_ledger_mixing(&ledger, 1, T0);
 	receive(160);
 	mark(0, T0);
 	hand_over(T0);
+	mix(T0 + 5 * MS);
+	/* What is lost: 40 bytes, a mark, 120 bytes; then 80 bytes that stay, and a mark */
+	receive(40);
+	mark(1, T0);
+	receive(200);
+	mark(2, T0);
+	mark(3, T0);
+	hand_over(T0 + TICK);
+	playback_ledger_mixing(&ledger, 0, T0 + TICK + MS);
+	/* Not before what left before it has been played */
+	EXPECT(marks[0].due_ns, MIXED_START + 5 * MS + TICK);
+	EXPECT(marks[1].due_ns, MIXED_START + 5 * MS + TICK);
+	EXPECT(marks[2].due_ns, PLAYBACK_NEVER);
+	playback_ledger_taken(&ledger, ulaw(80), TICK, T0 + 2 * TICK);
+	expect_pop(0, PLAYBACK_PLAYED, MIXED_START + 5 * MS + TICK);
+	expect_pop(1, PLAYBACK_PLAYED, MIXED_START + 5 * MS + TICK);
+	expect_pop(2, PLAYBACK_PLAYED, START + 2 * TICK + 10 * MS);
+	expect_pop(3, PLAYBACK_PLAYED, START + 2 * TICK + 10 * MS);
+	EXPECT(marks[0].dropped, 0);
+	EXPECT(marks[1].dropped, 40);
+	EXPECT(marks[2].dropped, 120);
+	EXPECT(marks[3].dropped, 0);
+	EXPECT(marks[0].media_ns, TICK);
+	EXPECT(marks[1].media_ns, TICK);
+	EXPECT(marks[2].media_ns, TICK + 10 * MS);
+	EXPECT(marks[2].offset, 400);
+}
+
+static void next_mark_is_told_what_was_lost_behind_the_last_one(void)
+{
+	begin();
+	playback_ledger_mixing(&ledger, 1, T0);
+	receive(60);
+	mark(0, T0);
+	receive(100);
+	hand_over(T0);
 	playback_ledger_mixing(&ledger, 0, T0 + MS);
-	EXPECT(ledger.held.bytes, 0);
-	expect_pop(0, PLAYBACK_PLAYED, MIXED_START + MS + TICK);
+	receive(167);
+	drop(7);
+	mark(1, T0 + MS);
+	mark(2, T0 + MS);
+	EXPECT(marks[0].dropped, 60);
+	EXPECT(marks[1].dropped, 107);
+	EXPECT(marks[2].dropped, 0);
+	EXPECT(marks[1].offset, 327);
+	EXPECT(marks[1].media_ns, TICK);
+	expect_pop(0, PLAYBACK_PLAYED, T0 + MS);
+	hand_over(T0 + TICK);
+	expect_pop(1, PLAYBACK_PLAYED, START + 2 * TICK);
+	expect_pop(2, PLAYBACK_PLAYED, START + 2 * TICK);
+}
+
+static void notes_do_not_wait_for_what_was_lost(void)
+{
+	begin();
+	playback_ledger_mixing(&ledger, 1, T0);
+	receive(160);
+	hand_over(T0);
+	playback_ledger_note(&ledger, &marks[0], 0, T0);
+	expect_none(T0);
+	playback_ledger_mixing(&ledger, 0, T0 + MS);
+	expect_pop(0, PLAYBACK_PLAYED, T0 + MS);
+}
+
+static void mark_behind_a_flush_does_not_wait_for_what_was_lost_before_it(void)
+{
+	begin();
+	playback_ledger_mixing(&ledger, 1, T0);
+	receive(160);
+	hand_over(T0);
+	receive(500);
+	flush(PLAYBACK_FLUSHED, T0);
+	mark(0, T0);
+	expect_none(T0);
+	playback_ledger_mixing(&ledger, 0, T0 + MS);
+	expect_pop(0, PLAYBACK_PLAYED, T0 + MS);
+	EXPECT(marks[0].dropped, 160);
+	EXPECT(marks[0].media_ns, 0);
+}
+
+static void other_audio_in_the_mixer_is_not_ours_to_lose(void)
+{
+	begin();
+	playback_ledger_mixing(&ledger, 1, T0);
+	playback_ledger_mixer_holds(&ledger, 2 * TICK);
+	receive(160);
+	mark(0, T0);
+	hand_over(T0);
+	EXPECT(ledger.held_count, 2);
+	playback_ledger_mixing(&ledger, 0, T0 + MS);
+	EXPECT(ledger.held_count, 0);
+	EXPECT(ledger.held_frames_ns, 0);
+	EXPECT(ledger.lost.bytes, 160);
+	expect_pop(0, PLAYBACK_PLAYED, T0 + MS);
+	EXPECT(marks[0].dropped, 160);
 }
 
 static void mixer_that_does_not_mix_holds_no_more_than_it_can(void)
@@ -540,7 +741,9 @@ static void mixer_that_does_not_mix_holds_no_more_than_it_can(void)
 		EXPECT(ledger.held_count <= PLAYBACK_HELD_MAX, 1);
 		EXPECT(ledger.held.bytes <= 5 * 160, 1);
 	}
-	EXPECT(ledger.received.bytes, ledger.handed.bytes + ledger.held.bytes);
+	/* The rest it threw away */
+	EXPECT(ledger.handed.bytes, 0);
+	EXPECT(ledger.received.bytes, ledger.lost.bytes + ledger.held.bytes);
 }
 
 static void hangup_counts_what_the_mixer_held_as_flushed(void)
@@ -658,10 +861,19 @@ int main(void)
 	RUN(late_round_does_not_take_a_frame_that_came_after_its_time);
 	RUN(what_is_no_round_of_the_mixer_is_ignored);
 	RUN(what_the_mixer_really_holds_counts);
+	RUN(what_was_seen_in_the_mixer_was_not_taken_by_the_round_before);
+	RUN(what_the_latest_round_took_plays_when_its_result_arrives);
+	RUN(silence_left_in_the_mixer_is_not_waited_for);
 	RUN(short_mixing_interval_takes_a_frame_in_parts);
 	RUN(long_mixing_interval_waits_for_enough_frames);
+	RUN(clock_begins_anew_with_and_without_a_mixer);
 	RUN(flush_leaves_what_the_mixer_holds);
-	RUN(leaving_the_mixer_releases_what_it_held);
+	RUN(leaving_the_mixer_loses_what_it_held);
+	RUN(marks_are_told_what_was_lost_before_them);
+	RUN(next_mark_is_told_what_was_lost_behind_the_last_one);
+	RUN(notes_do_not_wait_for_what_was_lost);
+	RUN(mark_behind_a_flush_does_not_wait_for_what_was_lost_before_it);
+	RUN(other_audio_in_the_mixer_is_not_ours_to_lose);
 	RUN(mixer_that_does_not_mix_holds_no_more_than_it_can);
 	RUN(hangup_counts_what_the_mixer_held_as_flushed);
 	RUN(underrun_is_silence_where_more_was_to_come);

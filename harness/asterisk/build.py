@@ -162,7 +162,7 @@ def build(
     a Fault with the end of the failing tool's output.
     """
     root = root.absolute()
-    with _only_one(root / "build/lock", say):
+    with only_one(root / "build/lock", say):
         return _build(root, source, release, say)
 
 
@@ -385,7 +385,7 @@ def _remedy(lines: Sequence[str]) -> str:
 
 
 @contextlib.contextmanager
-def _only_one(lock: Path, say: Say) -> Iterator[None]:
+def only_one(lock: Path, say: Say) -> Iterator[None]:
     """Hold ``lock``; the kernel lets it go however this process ends."""
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as file:

@@ -16,17 +16,24 @@ from harness.websocket.protocol import Format
 
 Connection = Literal["outgoing", "incoming"]
 """outgoing: Asterisk connects to the application; incoming: the application connects to Asterisk"""
-Bridge = Literal["dial", "conference", "conference of three", "stasis"]
+Bridge = Literal["dial", "conference", "conference of three", "ari", "ari of three", "stasis"]
+ARI_BRIDGES = ("ari", "ari of three")
 
 ARI_APPLICATION = "harness"
+"""of calls that are bridged as a test wants it; see `ari_application` for the others"""
 ARI_USER = "harness"
+CONTEXT = "harness-calls"
+"""of the dialplan, where the extensions are"""
+SILENT_PARTY = "Local/s@harness-silence"
+"""Somebody who answers and says nothing, as ARI's originate takes it"""
 CALLER_CODECS = ("ulaw", "alaw", "slin", "slin16", "g722", "opus")
 """What the SIP endpoint accepts, by Asterisk's names"""
 CONNECTION_VARIABLE = "HARNESS_CONNECTION"
 """Global dialplan variables HARNESS_CONNECTION_<SIP Call-ID> hold the id of the connection that
 Asterisk expects for that call, when the application is to connect."""
 
-_WEBSOCKET_CLIENT = "application"
+WEBSOCKET_CLIENT = "harness"
+"""The section of websocket_client.conf that has the application's URI"""
 
 
 @dataclass(frozen=True)
@@ -38,14 +45,18 @@ class Network:
     http_port: int
     rtp_first_port: int = 10000
     rtp_last_port: int = 19999
+    https_port: int = 0
+    """for media connections to Asterisk over TLS; 0: they are made without, at ``http_port``"""
 
     @property
     def http_authority(self) -> str:
-        """``host:port`` of ARI and of the media WebSocket."""
+        """``host:port`` of ARI, and of the media WebSocket without TLS."""
         return f"{self.address}:{self.http_port}"
 
     def media_uri(self, connection_id: str) -> str:
         """Where the application connects for a call with an incoming connection."""
+        if self.https_port:
+            return f"wss://{self.address}:{self.https_port}/media/{connection_id}"
         return f"ws://{self.http_authority}/media/{connection_id}"
 
 
@@ -60,9 +71,10 @@ class Directories:
     run: Path
     """the control socket; a short path, since a socket's name has at most 107 bytes"""
     log: Path
-    modules: Path
-    data: Path
-    """documentation, sounds: read only"""
+    modules: Path | None
+    """None: where this Asterisk looks by itself"""
+    data: Path | None
+    """documentation, sounds: read only; None as for the modules"""
 
 
 @dataclass(frozen=True)
@@ -72,20 +84,38 @@ class Extension:
     name: str
     codec: str = "ulaw"
     """of the WebSocket channel, by Asterisk's name"""
+    caller_codec: str = ""
+    """of the caller; empty: the same"""
     message_format: Format = Format.PLAIN
     connection: Connection = "outgoing"
     bridge: Bridge = "dial"
     """what joins caller and application: Dial's own bridge of two parties, a ConfBridge, one with
-    a silent third party, or whatever an ARI application builds (then no WebSocket channel is made
-    by the dialplan)"""
+    a silent third party, an ARI mixing bridge with external media over WebSocket, one with a
+    silent third party, or whatever a test builds over ARI (stasis). With ARI no WebSocket channel
+    is made by the dialplan."""
     options: str = ""
     """further options of the WebSocket dial string, such as ``p`` or ``d(in)``"""
 
     @property
+    def mixed(self) -> bool:
+        """Whether audio goes through a mixer, which holds it back by up to a round of 20 ms."""
+        return self.bridge in ("conference", "conference of three", "ari of three", "stasis")
+
+    @property
+    def media_options(self) -> str:
+        """All options of the WebSocket dial string, as ARI's ``transport_data`` takes them."""
+        return f"c({self.codec})f({self.message_format.value}){self.options}"
+
+    @property
     def dial_string(self) -> str:
         """``WebSocket/<connection>/<options>``, as Dial takes it."""
-        peer = _WEBSOCKET_CLIENT if self.connection == "outgoing" else "INCOMING"
-        return f"WebSocket/{peer}/c({self.codec})f({self.message_format.value}){self.options}"
+        peer = WEBSOCKET_CLIENT if self.connection == "outgoing" else "INCOMING"
+        return f"WebSocket/{peer}/{self.media_options}"
+
+
+def ari_application(call_id: str) -> str:
+    """The ARI application of one call whose bridge is one of `ARI_BRIDGES`, by its SIP Call-ID."""
+    return f"{ARI_APPLICATION}-{call_id}"
 
 
 def configuration_files(
@@ -93,10 +123,12 @@ def configuration_files(
     network: Network,
     ari_password: str,
     log_levels: str = "notice,warning,error,verbose(3)",
+    certificate: Path | None = None,
 ) -> dict[str, str]:
     """All files but the two that change while Asterisk runs, by file name.
 
-    Those two are `extensions_conf` and `websocket_client_conf`.
+    Those two are `extensions_conf` and `websocket_client_conf`. ``certificate`` is a file with key
+    and certificate, needed where ``network`` has an ``https_port``.
     """
     return {
         "asterisk.conf": _asterisk_conf(directories),
@@ -114,13 +146,13 @@ def configuration_files(
             f"bindaddr = {network.address}\n"
             f"bindport = {network.http_port}\n"
             # An incoming media connection holds an HTTP session for the whole call.
-            "sessionlimit = 2000\n"
+            "sessionlimit = 2000\n" + _https_lines(network, certificate)
         ),
         "ari.conf": (
             f"[general]\nenabled = yes\n\n[{ARI_USER}]\ntype = user\npassword = {ari_password}\n"
         ),
         "chan_websocket.conf": "[global]\ntype = global\ncontrol_message_format = plain-text\n",
-        "confbridge.conf": _confbridge_conf(),
+        "confbridge.conf": confbridge_conf(),
         "cdr.conf": "[general]\nenable = no\n",
         "cel.conf": "[general]\nenable = no\n",
         "indications.conf": "[general]\ncountry = us\n\n[us]\ndescription = none\nring = 440+480\n",
@@ -140,38 +172,53 @@ def configuration_files(
     }
 
 
-def websocket_client_conf(application_uri: str) -> str:
+def websocket_client_conf(application_uri: str, ca: str = "") -> str:
     """The connection that Asterisk makes to the application for each call.
 
-    There is one attempt: the application listens before the call is placed, so a second attempt
-    would only hide a fault.
+    ``ca`` is the file on the PBX with the certificate that the application's is verified by, for
+    wss://. There is one attempt: the application listens before the call is placed, so a second
+    attempt would only hide a fault.
     """
-    if not application_uri.startswith("ws://"):
+    secure = application_uri.startswith("wss://")
+    if not secure and not application_uri.startswith("ws://"):
         raise InputFault(
-            f"the application's URI is {application_uri!r}, and only ws:// is configured here",
-            "Give the address of a server on a loopback address, such as ws://127.0.0.1:8765/.",
+            f"the application's URI is {application_uri!r}, which is no WebSocket's",
+            "Give one such as ws://127.0.0.1:8765/ or wss://127.0.0.1:8765/.",
         )
     return (
-        f"[{_WEBSOCKET_CLIENT}]\n"
+        f"[{WEBSOCKET_CLIENT}]\n"
         "type = websocket_client\n"
         "connection_type = per_call_config\n"
         f"uri = {application_uri}\n"
         "protocols = media\n"
         "connection_timeout = 2000\n"
         "reconnect_attempts = 1\n"
-        "reconnect_interval = 100\n"
+        "reconnect_interval = 100\n" + (_TLS_CLIENT_LINES.format(ca=ca) if secure else "")
     )
 
 
-def extensions_conf(extensions: Sequence[Extension]) -> str:
-    """The dialplan: one extension for each kind of call."""
+_TLS_CLIENT_LINES = """\
+tls_enabled = yes
+ca_list_file = {ca}
+verify_server_cert = yes
+verify_server_hostname = yes
+"""
+
+
+def extensions_conf(extensions: Sequence[Extension], note_connections: bool = True) -> str:
+    """The dialplan: one extension for each kind of call.
+
+    With ``note_connections`` the id of each incoming connection is kept in a global variable, of
+    which Asterisk never loses one: not for a PBX that is not ours.
+    """
     names = [extension.name for extension in extensions]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise InputFault(
             f"extensions defined more than once: {', '.join(twice)}", "Give each its own name."
         )
-    lines = ["[calls]", *(line for extension in extensions for line in _dialplan(extension))]
-    return "\n".join([*lines, "", _SHARED_DIALPLAN])
+    steps = [line for one in extensions for line in _dialplan(one, note_connections)]
+    shared = [_NOTE_CONNECTION] if note_connections else []
+    return "\n".join([f"[{CONTEXT}]", *steps, "", *shared, _SHARED_DIALPLAN])
 
 
 # Without waiting for the caller's audio, of which there is none. ConfBridge would wait 500 ms for
@@ -180,23 +227,34 @@ _ANSWER = "Answer(,i)"
 
 
 # Option a: without waiting for it to be answered.
-_THIRD_PARTY = "Originate(Local/${SIP_CALL_ID}@room,app,Wait,600,,,a)"
+_THIRD_PARTY = "Originate(Local/${SIP_CALL_ID}@harness-room,app,Wait,600,,,a)"
 
 
-def _dialplan(extension: Extension) -> list[str]:
+# A mixer finds out after two seconds that it could work at 16000 Hz; what it holds is lost then.
+_WIDE = "Set(__HARNESS_WIDE=_16000)"
+
+
+def _is_wide(extension: Extension) -> bool:
+    return bool({"slin16", "g722"} & {extension.codec, extension.caller_codec})
+
+
+def _dialplan(extension: Extension, note_connections: bool) -> list[str]:
     if extension.bridge == "stasis":
         steps = [_ANSWER, f"Stasis({ARI_APPLICATION})"]
+    elif extension.bridge in ARI_BRIDGES:
+        steps = [_ANSWER, f"Stasis({ari_application('${CHANNEL(pjsip,call-id)}')})"]
     else:
         options = []
-        if extension.connection == "incoming":
-            options.append("b(note_connection^s^1)")
+        if extension.connection == "incoming" and note_connections:
+            options.append("b(harness-note-connection^s^1)")
         conference = extension.bridge.startswith("conference")
         if conference:
-            options.append("G(conference^s^1)")
+            options.append("G(harness-conference^s^1)")
         steps = [
             # Inherited by the WebSocket channel, which has no Call-ID of its own.
             "Set(__SIP_CALL_ID=${CHANNEL(pjsip,call-id)})",
             *([_ANSWER] if conference else []),
+            *([_WIDE] if conference and _is_wide(extension) else []),
             *([_THIRD_PARTY] if extension.bridge == "conference of three" else []),
             f"Dial({extension.dial_string},,{''.join(options)})",
         ]
@@ -207,31 +265,49 @@ def _dialplan(extension: Extension) -> list[str]:
     ]
 
 
-# Dial's option G sends the caller to the priority named and the application to the next one.
-_SHARED_DIALPLAN = f"""\
-[note_connection]
+_NOTE_CONNECTION = f"""\
+[harness-note-connection]
 exten = s,1,Set(GLOBAL({CONNECTION_VARIABLE}_${{SIP_CALL_ID}})=${{MEDIA_WEBSOCKET_CONNECTION_ID}})
  same = n,Return()
+"""
 
-[conference]
+# Dial's option G sends the caller to the priority named and the application to the next one.
+_SHARED_DIALPLAN = """\
+[harness-conference]
 exten = s,1,Goto(join,1)
 exten = s,2,Goto(join,1)
-exten = join,1,ConfBridge(${{SIP_CALL_ID}},harness_bridge,harness_user)
+exten = join,1,ConfBridge(${SIP_CALL_ID},harness_bridge${HARNESS_WIDE},harness_user)
  same = n,Hangup()
 
-[room]
+[harness-room]
 exten = _.,1,Answer()
- same = n,ConfBridge(${{EXTEN}},harness_bridge,harness_user)
+ same = n,ConfBridge(${EXTEN},harness_bridge,harness_user)
+
+[harness-silence]
+exten = s,1,Answer()
+ same = n,Wait(600)
 """
+
+
+def _https_lines(network: Network, certificate: Path | None) -> str:
+    if not network.https_port:
+        return ""
+    return (
+        "tlsenable = yes\n"
+        f"tlsbindaddr = {network.address}:{network.https_port}\n"
+        f"tlscertfile = {certificate}\n"
+        f"tlsprivatekey = {certificate}\n"
+    )
 
 
 def _asterisk_conf(directories: Directories) -> str:
     state = directories.state
+    own = {"astmoddir": directories.modules, "astdatadir": directories.data}
+    own_lines = "".join(f"{name} = {path}\n" for name, path in own.items() if path)
     return f"""\
 [directories]
 astetcdir = {directories.configuration}
-astmoddir = {directories.modules}
-astdatadir = {directories.data}
+{own_lines}\
 astvarlibdir = {state}
 astdbdir = {state}
 astkeydir = {state}
@@ -259,7 +335,7 @@ bind = {network.address}:{network.sip_port}
 [caller]
 type = endpoint
 transport = udp
-context = calls
+context = {CONTEXT}
 disallow = all
 allow = {",".join(CALLER_CODECS)}
 direct_media = no
@@ -272,12 +348,18 @@ match = 127.0.0.0/8
 """
 
 
-def _confbridge_conf() -> str:
+def confbridge_conf() -> str:
+    """The profiles of the conferences that `extensions_conf` has calls join."""
     # end_marked_any: when one party leaves the other is sent away, as in a bridge of two.
     return """\
 [harness_bridge]
 type = bridge
 mixing_interval = 20
+
+[harness_bridge_16000]
+type = bridge
+mixing_interval = 20
+internal_sample_rate = 16000
 
 [harness_user]
 type = user

@@ -7,8 +7,9 @@ nothing else, where an attached console mixes the answers with log lines and pro
 from __future__ import annotations
 
 import re
+import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pexpect
@@ -17,17 +18,30 @@ from harness.errors import HarnessFault
 
 COMMAND_TIMEOUT_S = 10.0
 _POLL_S = 0.01
-_NO_PROCESS = re.compile(r"Unable to connect to remote asterisk")
 _REFUSED = re.compile(r"^(No such command|Usage:|The module '.*' was not properly)", re.MULTILINE)
 
 
 class Console:
-    """The console of the instance that was started with this asterisk.conf."""
+    """The console of one running Asterisk."""
 
-    def __init__(self, binary: Path, asterisk_conf: Path, control_socket: Path) -> None:
-        self._binary = binary
-        self._asterisk_conf = asterisk_conf
+    def __init__(
+        self,
+        asterisk: Sequence[str],
+        control_socket: Path,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """``asterisk`` is the command that with ``-rx <command>`` asks this Asterisk.
+
+        It needs no ``environment``, but the client of a container engine may.
+        """
+        self._asterisk = asterisk
         self._control_socket = control_socket
+        self._environment = {"PATH": "", **(environment or {}), "TERM": "dumb"}
+
+    @property
+    def attach_command(self) -> str:
+        """What to type to get to this console."""
+        return shlex.join([*self._asterisk, "-rvvv"])
 
     def run(self, command: str, timeout_s: float = COMMAND_TIMEOUT_S) -> str:
         """The answer to a console command, without trailing white space.
@@ -36,8 +50,8 @@ class Console:
         answer in time, or refuses the command. An answer that reports failure in a command's own
         words is the caller's to read.
         """
-        output = self._execute(command, timeout_s)
-        if _NO_PROCESS.search(output) or _REFUSED.search(output):
+        output, reached = self._execute(command, timeout_s)
+        if not reached or _REFUSED.search(output):
             raise HarnessFault(f"console command {command!r} failed", _last_output(output))
         return output
 
@@ -54,31 +68,33 @@ class Console:
                 # Nothing tells us when the socket appears; the condition is looked at again.
                 time.sleep(_POLL_S)
                 continue
-            output = self._execute(
+            output, reached = self._execute(
                 "core waitfullybooted", max(deadline - time.monotonic(), _POLL_S)
             )
-            if "fully booted" in output:
+            if reached and "fully booted" in output:
                 return
         raise HarnessFault(
             f"Asterisk was not fully booted after {timeout_s:g} s", _last_output(output)
         )
 
-    def _execute(self, command: str, timeout_s: float) -> str:
+    def _execute(self, command: str, timeout_s: float) -> tuple[str, bool]:
+        """What is printed, and whether Asterisk was reached."""
         child = pexpect.spawn(
-            str(self._binary),
-            ["-C", str(self._asterisk_conf), "-rx", command],
+            self._asterisk[0],
+            [*self._asterisk[1:], "-rx", command],
             encoding="utf-8",
             codec_errors="backslashreplace",
             echo=False,
             timeout=timeout_s,
             # A terminal wide enough that no table is broken, and too dumb for colours.
             dimensions=(50, 500),
-            env={"TERM": "dumb", "PATH": ""},
+            env=self._environment,
         )
         # The pause (0.1 s) before closing a child that may still be writing: ours has ended.
         child.ptyproc.delayafterclose = 0  # type: ignore[attr-defined]  # missing in the stubs
         try:
             child.expect(pexpect.EOF)
+            child.wait()
         except pexpect.TIMEOUT:
             raise HarnessFault(
                 f"console command {command!r} was not answered within {timeout_s:g} s",
@@ -86,7 +102,9 @@ class Console:
             ) from None
         finally:
             child.close(force=True)
-        return str(child.before).replace("\r\n", "\n").rstrip()
+        output = str(child.before).replace("\r\n", "\n").rstrip()
+        # Nothing else makes it end with another code, nor the client of a container engine.
+        return output, child.exitstatus == 0
 
 
 def _last_output(output: str, lines: int = 15) -> str:

@@ -27,10 +27,12 @@ import socket
 import subprocess
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from harness.asterisk.build import Build
 from harness.asterisk.configuration import (
@@ -43,8 +45,12 @@ from harness.asterisk.configuration import (
     websocket_client_conf,
 )
 from harness.asterisk.console import Console
+from harness.certificates import Certificates
 from harness.child_process import die_with_parent
 from harness.errors import EnvironmentFault, HarnessFault
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # Python 3.10's typing has none
 
 BOOT_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 5.0
@@ -52,6 +58,9 @@ STOP_TIMEOUT_S = 5.0
 CONNECTION_TIMEOUT_S = 5.0
 CALLS_END_TIMEOUT_S = 2.0
 """for calls that have been hung up to be gone from Asterisk"""
+
+APPLICATION_HOST = "127.0.0.1"
+"""where applications of an own Asterisk listen"""
 
 _MODULE = "chan_websocket.so"
 _REQUIRED_MODULES = (
@@ -84,34 +93,34 @@ class _PortTaken(Exception):
     """Somebody bound a port between our asking for it and Asterisk's binding it."""
 
 
-class Instance:
-    """Asterisk, as a context manager: entering starts it, leaving stops it.
+class OwnAsterisk(ABC):
+    """What the harness's own Asterisks have in common, a process of this machine or a container.
 
-    Enter it in the main thread: the kernel ties its life to the thread that started it.
+    A context manager: entering starts it, leaving stops it. Enter it in the main thread: the kernel
+    ties its life to the thread that started it.
     """
 
     def __init__(
         self,
-        build: Build,
         folder: Path,
         extensions: Sequence[Extension] = (),
-        module: Path | None = None,
         arguments: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
+        tls: bool = False,
     ) -> None:
-        """``module`` is the chan_websocket.so to begin with, by default the build's patched one.
+        """With ``tls`` media connections to Asterisk are made over TLS, and those of Asterisk to an
+        application at wss://127.0.0.1 verify it, with `certificates`.
 
         ``arguments`` go to Asterisk: ``-ddd`` for debug messages, which cost time, so that a
         measurement should do without. ``environment`` is added to this process's own for it.
         """
-        self._build = build
         self.folder = folder.resolve()
         self._extensions = extensions
-        self._module = module or build.patched_module
         self._arguments = arguments
         self._environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
         self._resources = ExitStack()
+        self._tls = tls
         self.ari_password = secrets.token_hex(16)
         self.boot_seconds = 0.0
         """how long it took from start to fully booted"""
@@ -119,19 +128,55 @@ class Instance:
     # Set by __enter__.
     network: Network
     console: Console
+    certificates: Certificates | None = None
+    """with TLS: Asterisk's, by the instance's address, and the application's, by 127.0.0.1"""
 
     @property
+    @abstractmethod
+    def version(self) -> str:
+        """Of Asterisk, such as 22.10.1."""
+
+    @property
+    @abstractmethod
     def pid(self) -> int:
-        """Of the Asterisk process."""
+        """Of the Asterisk process, as this machine numbers it."""
+
+    @abstractmethod
+    def use_module(self, module: Path) -> None:
+        """Exchange chan_websocket.so for another variant of it, once no call uses it any more.
+
+        Done without a restart, so that everything else of a comparison stays the same process.
+        """
+
+    # What a kind of Asterisk does in its own way, in the order in which it is called.
+
+    @abstractmethod
+    def _modules_and_data(self) -> tuple[Path | None, Path | None]:
+        """Its folders of modules and of data; None for where this Asterisk looks by itself."""
+
+    @abstractmethod
+    def _make_console(self, control_socket: Path) -> Console:
+        """The way to its console."""
+
+    @abstractmethod
+    def _prepare(self) -> None:
+        """What there is to do when its folders and files are written, but those of the network."""
+
+    @abstractmethod
+    def _command(self) -> list[str]:
+        """Runs Asterisk in the foreground; ends when it does, with its exit code."""
+
+    def _kill(self) -> None:
+        """End it without asking."""
         assert self._process is not None, "not started"
-        return self._process.pid
+        self._process.kill()
 
     @property
     def log(self) -> Path:
         """Asterisk's log file."""
         return self.folder / "log" / "asterisk.log"
 
-    def __enter__(self) -> Instance:
+    def __enter__(self) -> Self:
         try:
             self._start()
         except BaseException:
@@ -157,31 +202,14 @@ class Instance:
 
     def use_application(self, uri: str) -> None:
         """Have calls with an outgoing connection connect to ``uri`` from now on."""
-        self._write("websocket_client.conf", websocket_client_conf(uri))
+        ca = str(self.certificates.ca) if self.certificates else ""
+        self._write("websocket_client.conf", websocket_client_conf(uri, ca))
         self.console.run("module reload res_websocket_client.so")
 
     def use_extensions(self, extensions: Sequence[Extension]) -> None:
         """Replace the dialplan's extensions."""
         self._write("extensions.conf", extensions_conf(extensions))
         self.console.run("dialplan reload")
-
-    def use_module(self, module: Path) -> None:
-        """Exchange chan_websocket.so for another variant of it, once no call uses it any more.
-
-        Done without a restart, so that everything else of a comparison stays the same process.
-        """
-        # The driver does not count its channels as users of the module: Asterisk would unload it
-        # under a call, and crash.
-        self._wait_for_no_call()
-        self.console.run(f"module unload {_MODULE}")
-        if mapped := self._mapped_modules():
-            raise HarnessFault(
-                f"{_MODULE} is still mapped ({', '.join(mapped)}) after it was unloaded",
-                f"Asterisk may have refused to: see {self.log}.",
-            )
-        self._install_module(module)
-        self.console.run(f"module load {_MODULE}")
-        self._check_modules([_MODULE])
 
     def connection_uri(self, call_id: str, timeout_s: float = CONNECTION_TIMEOUT_S) -> str:
         """Where the application is to connect for the SIP call ``call_id``, once it is dialled.
@@ -212,7 +240,7 @@ class Instance:
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
         cores = ", ".join(str(core) for core in self.folder.glob("core*"))
         raise AsteriskEnded(
-            f"Asterisk {self._build.version} (process {self._process.pid}) {how}"
+            f"Asterisk {self.version} (process {self._process.pid}) {how}"
             + (f"; core dump: {cores}" if cores else ""),
             f"The end of its log:{_tail(self.log)}{_tail(self._output)}",
         )
@@ -231,10 +259,6 @@ class Instance:
         """What Asterisk writes to its standard output: what it says before it has a log."""
         return self.folder / "log" / "asterisk-output.log"
 
-    @property
-    def _modules(self) -> Path:
-        return self.folder / "modules"
-
     def _start(self) -> None:
         address = self._resources.enter_context(_reserved_address())
         run = Path(self._resources.enter_context(tempfile.TemporaryDirectory(prefix="asterisk-")))
@@ -244,30 +268,31 @@ class Instance:
                 f"the temporary directory's path is too long for a unix socket: {control_socket}",
                 "Set TMPDIR to a shorter one.",
             )
+        modules, data = self._modules_and_data()
         self.directories = Directories(
             configuration=self.folder / "etc",
             state=self.folder / "state",
             run=run,
             log=self.folder / "log",
-            modules=self._modules,
-            data=self._build.data_dir,
+            modules=modules,
+            data=data,
         )
         d = self.directories
-        for directory in (d.configuration, d.state / "keys", d.log, d.modules):
+        for directory in (d.configuration, d.state / "keys", d.log):
             directory.mkdir(parents=True, exist_ok=True)
-        self._link_modules()
-        self._install_module(self._module)
         self._write("extensions.conf", extensions_conf(self._extensions))
         # Port 9 (discard) has nobody listening: calls fail clearly until use_application is called.
         self._write("websocket_client.conf", websocket_client_conf(f"ws://{address}:9/"))
-        self.console = Console(
-            self._build.binary, d.configuration / "asterisk.conf", control_socket
-        )
+        if self._tls:
+            self.certificates = Certificates(d.configuration / "tls", [address, APPLICATION_HOST])
+        self.console = self._make_console(control_socket)
+        self._prepare()
         for _ in range(_START_ATTEMPTS):
             self.network = Network(
                 address=address,
                 sip_port=_free_port(address, socket.SOCK_DGRAM),
                 http_port=_free_port(address, socket.SOCK_STREAM),
+                https_port=_free_port(address, socket.SOCK_STREAM) if self._tls else 0,
             )
             try:
                 self._boot()
@@ -282,20 +307,19 @@ class Instance:
         )
 
     def _boot(self) -> None:
-        for name, text in configuration_files(
-            self.directories, self.network, self.ari_password
-        ).items():
+        certificates = self.certificates
+        files = configuration_files(
+            self.directories,
+            self.network,
+            self.ari_password,
+            certificate=certificates.certificate(self.network.address) if certificates else None,
+        )
+        for name, text in files.items():
             self._write(name, text)
         started = time.monotonic()
         with self._output.open("ab") as output:
             self._process = subprocess.Popen(
-                [
-                    str(self._build.binary),
-                    "-f",  # in the foreground
-                    "-g",  # dump core on a crash
-                    *("-C", str(self.directories.configuration / "asterisk.conf")),
-                    *self._arguments,
-                ],
+                self._command(),
                 cwd=self.folder,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
@@ -328,7 +352,7 @@ class Instance:
             with suppress(HarnessFault):
                 self.console.run("core stop now", STOP_TIMEOUT_S)
 
-        for step in (ask, process.terminate, process.kill):
+        for step in (ask, process.terminate, self._kill):
             step()
             try:
                 process.wait(STOP_TIMEOUT_S)
@@ -347,13 +371,100 @@ class Instance:
         http = self.network.http_authority
         if sip not in self.console.run("pjsip show transports"):
             raise _PortTaken(f"SIP is not on {sip}")
-        if http not in self.console.run("http show status"):
+        status = self.console.run("http show status")
+        if http not in status:
             raise _PortTaken(f"HTTP is not on {http}")
+        https = f"{self.network.address}:{self.network.https_port}"
+        if self._tls and https not in status:
+            raise _PortTaken(f"HTTPS is not on {https}")
 
     # --- Files ---
 
+    @property
+    def _asterisk_conf(self) -> Path:
+        return self.directories.configuration / "asterisk.conf"
+
     def _write(self, name: str, text: str) -> None:
         (self.directories.configuration / name).write_text(text)
+
+    def _check_modules(self, names: Sequence[str]) -> None:
+        running = {
+            line.split()[0]
+            for line in self.console.run("module show").splitlines()
+            if " Running " in line
+        }
+        if missing := [name for name in names if name not in running]:
+            raise HarnessFault(
+                f"modules of Asterisk are not running: {', '.join(missing)}",
+                f"Were they built? The end of the log:{_tail(self.log)}",
+            )
+
+
+class Instance(OwnAsterisk):
+    """The Asterisk that `harness.asterisk.build` built, as a process of this machine."""
+
+    def __init__(
+        self,
+        build: Build,
+        folder: Path,
+        extensions: Sequence[Extension] = (),
+        module: Path | None = None,
+        arguments: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+        tls: bool = False,
+    ) -> None:
+        """``module`` is the chan_websocket.so to begin with, by default the build's patched one.
+
+        For the others see `OwnAsterisk`.
+        """
+        super().__init__(folder, extensions, arguments, environment, tls)
+        self._build = build
+        self._module = module or build.patched_module
+        self._modules = self.folder / "modules"
+
+    @property
+    def version(self) -> str:
+        return self._build.version
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "not started"
+        return self._process.pid
+
+    def use_module(self, module: Path) -> None:
+        # The driver does not count its channels as users of the module: Asterisk would unload it
+        # under a call, and crash.
+        self._wait_for_no_call()
+        self.console.run(f"module unload {_MODULE}")
+        if mapped := self._mapped_modules():
+            raise HarnessFault(
+                f"{_MODULE} is still mapped ({', '.join(mapped)}) after it was unloaded",
+                f"Asterisk may have refused to: see {self.log}.",
+            )
+        self._install_module(module)
+        self.console.run(f"module load {_MODULE}")
+        self._check_modules([_MODULE])
+
+    def _modules_and_data(self) -> tuple[Path | None, Path | None]:
+        return self._modules, self._build.data_dir
+
+    def _make_console(self, control_socket: Path) -> Console:
+        asterisk = [str(self._build.binary), "-C", str(self._asterisk_conf)]
+        return Console(asterisk, control_socket)
+
+    def _prepare(self) -> None:
+        self._modules.mkdir(parents=True, exist_ok=True)
+        self._link_modules()
+        self._install_module(self._module)
+
+    def _command(self) -> list[str]:
+        return [
+            str(self._build.binary),
+            "-f",  # in the foreground
+            "-g",  # dump core on a crash
+            *("-C", str(self._asterisk_conf)),
+            *self._arguments,
+        ]
 
     def _link_modules(self) -> None:
         """Fill the instance's own module folder with links, so that one module can be exchanged."""
@@ -372,18 +483,6 @@ class Instance:
         """The variants of chan_websocket.so that the process has mapped, by its own account."""
         maps = Path(f"/proc/{self.pid}/maps").read_text().splitlines()
         return sorted({line.split(maxsplit=5)[5] for line in maps if _MODULE in line})
-
-    def _check_modules(self, names: Sequence[str]) -> None:
-        running = {
-            line.split()[0]
-            for line in self.console.run("module show").splitlines()
-            if " Running " in line
-        }
-        if missing := [name for name in names if name not in running]:
-            raise HarnessFault(
-                f"modules of Asterisk are not running: {', '.join(missing)}",
-                f"Built at {self._build.module_dir}? The end of the log:{_tail(self.log)}",
-            )
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from pathlib import Path
 
@@ -105,6 +105,7 @@ class Capture:
         stalls: Sequence[tuple[int, int]] = (),
         client_port: int | None = None,
         media_start: str | None = None,
+        recoded: Codec | None = None,
     ) -> Timeline:
         """The timeline of one call.
 
@@ -112,7 +113,7 @@ class Capture:
         when ``application_is_server`` (Asterisk connected to it), else Asterisk's. Of several
         connections to it ``client_port`` picks one, or ``media_start``, a text that only this
         call's MEDIA_START contains. ``error_ns`` and ``dropped`` are what the capture's summary
-        says, ``stalls`` what the stall watch saw meanwhile.
+        says, ``stalls`` what the stall watch saw meanwhile. ``recoded`` is as in `Timeline`.
 
         Raises InputFault when not exactly one connection is meant.
         """
@@ -129,10 +130,11 @@ class Capture:
         # A hole in the TCP stream is a loss that the capture did not notice itself.
         lost = max(dropped, 1 if connection.damage else 0)
         ruler = Ruler("capture", error_ns, lost, tuple(stalls))
-        return Timeline(codec, self.rtp_to(rtp_port), messages, ruler, self.end_ns)
+        rtp = _in_host_order(self.rtp_to(rtp_port), recoded or codec)
+        return Timeline(codec, rtp, messages, ruler, self.end_ns, recoded)
 
     def rtp_to(self, port: int) -> tuple[RtpPacket, ...]:
-        """The RTP packets sent to a UDP port, in order of arrival."""
+        """The RTP packets sent to a UDP port, as they were on the wire, in order of arrival."""
         packets = (
             parse_rtp(datagram.time_ns, datagram.data)
             for datagram in self.datagrams
@@ -207,6 +209,7 @@ def timeline_from_sockets(
     end_ns: int,
     dropped: int = 0,
     stalls: Sequence[tuple[int, int]] = (),
+    recoded: Codec | None = None,
 ) -> Timeline:
     """The timeline of a call that could not be captured.
 
@@ -217,11 +220,18 @@ def timeline_from_sockets(
     """
     return Timeline(
         codec,
-        tuple(rtp),
+        _in_host_order(rtp, recoded or codec),
         tuple(sorted(messages, key=lambda message: message.time_ns)),
         Ruler("socket", error_ns, dropped, tuple(stalls)),
         end_ns,
+        recoded,
     )
+
+
+def _in_host_order(rtp: Sequence[RtpPacket], wire: Codec) -> tuple[RtpPacket, ...]:
+    if not wire.swapped:
+        return tuple(rtp)
+    return tuple(replace(packet, payload=wire.from_wire(packet.payload)) for packet in rtp)
 
 
 def _sender(from_client: bool, application_is_server: bool) -> Sender:

@@ -1,4 +1,4 @@
-"""The caller's RTP port: receives what Asterisk sends, with the kernel's time stamps.
+"""The caller's RTP port: receives what Asterisk sends, with the kernel's time stamps, and talks.
 
 It is the sink of every call (so that Asterisk meets no ICMP error), and the ruler where packets
 may not be captured.
@@ -12,8 +12,11 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from types import TracebackType
 
+from harness.call.rtp_sender import RtpSender, RtpTarget
 from harness.capture.timeline import RtpPacket
 from harness.errors import EnvironmentFault
 
@@ -47,16 +50,20 @@ def parse_rtp(time_ns: int, datagram: bytes) -> RtpPacket | None:
 
 
 class RtpSocket:
-    """A UDP port on 127.0.0.1 whose RTP is collected by a thread until ``close``.
+    """A UDP port of this machine whose RTP is collected by a thread until ``close``.
 
     A context manager. ``port`` is even and ``port + 1`` takes the RTCP (RFC 3550, 11).
     """
 
-    def __init__(self) -> None:
-        self._rtp, self._rtcp = _bind_pair()
+    def __init__(self, address: str = "127.0.0.1") -> None:
+        self._rtp, self._rtcp = bind_pair(address)
+        self.address = address
         self.port: int = self._rtp.getsockname()[1]
         self._packets: list[RtpPacket] = []
         self._dropped = 0
+        self._senders: list[RtpSender] = []
+        self.relay_port = 0
+        """of a relay at the same address that what `talk` sends has to go through; 0 for none"""
         self._changed = threading.Condition()
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._thread = threading.Thread(target=self._receive, name="rtp-socket", daemon=True)
@@ -90,8 +97,21 @@ class RtpSocket:
         with self._changed:
             return self._changed.wait_for(lambda: len(self._packets) >= count, timeout_s)
 
+    def talk(self, target: RtpTarget, codec: str = "ulaw") -> RtpSender:
+        """Send RTP from this port, silence until there is something to say, until ``close``.
+
+        ``target`` is where Asterisk wants it, `SipCall.media`; ``codec`` is the call's.
+        """
+        if self.relay_port:
+            target = replace(target, address=self.address, port=self.relay_port)
+        sender = RtpSender(self._rtp, target, codec)
+        self._senders.append(sender)
+        return sender
+
     def close(self) -> None:
-        """Stop receiving; what has come stays readable. May be called again."""
+        """Stop sending and receiving; what has come stays readable. May be called again."""
+        for sender in self._senders:
+            sender.close()
         if self._thread.is_alive():
             with contextlib.suppress(OSError):
                 self._wake_writer.send(b"x")
@@ -112,12 +132,7 @@ class RtpSocket:
                 _discard(self._rtcp)
 
     def _drain_rtp(self) -> None:
-        while True:
-            try:
-                datagram, ancillary, _, _ = self._rtp.recvmsg(_LARGEST_DATAGRAM, _ANCILLARY_BYTES)
-            except OSError:  # nothing more to read
-                return
-            time_ns, dropped = _read_ancillary(ancillary)
+        for time_ns, datagram, _, dropped in read_waiting(self._rtp):
             packet = parse_rtp(time_ns, datagram)
             with self._changed:
                 self._dropped = max(self._dropped, dropped)
@@ -126,16 +141,28 @@ class RtpSocket:
                     self._changed.notify_all()
 
 
-def _bind_pair() -> tuple[socket.socket, socket.socket]:
+def read_waiting(rtp: socket.socket) -> Iterator[tuple[int, bytes, tuple[str, int], int]]:
+    """The datagrams that a socket of `bind_pair` holds: the kernel's time stamp in ns, the data,
+    who sent it, and how many the kernel had to throw away so far."""
+    while True:
+        try:
+            datagram, ancillary, _, sender = rtp.recvmsg(_LARGEST_DATAGRAM, _ANCILLARY_BYTES)
+        except OSError:  # nothing more to read
+            return
+        time_ns, dropped = _read_ancillary(ancillary)
+        yield time_ns, datagram, sender, dropped
+
+
+def bind_pair(address: str = "127.0.0.1") -> tuple[socket.socket, socket.socket]:
     """Two UDP sockets on neighbouring ports, the first even, chosen by the kernel."""
     for _ in range(_PORT_ATTEMPTS):
         rtp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         rtcp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         with contextlib.suppress(OSError):
-            rtp.bind(("127.0.0.1", 0))
+            rtp.bind((address, 0))
             port = rtp.getsockname()[1]
             if port % 2 == 0:
-                rtcp.bind(("127.0.0.1", port + 1))
+                rtcp.bind((address, port + 1))
                 rtp.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
                 rtp.setsockopt(socket.SOL_SOCKET, _SO_RXQ_OVFL, 1)
                 _enlarge_receive_buffer(rtp)
@@ -145,7 +172,7 @@ def _bind_pair() -> tuple[socket.socket, socket.socket]:
         rtp.close()
         rtcp.close()
     raise EnvironmentFault(
-        "no pair of free UDP ports on 127.0.0.1 for the caller's RTP and RTCP",
+        f"no pair of free UDP ports on {address} for the caller's RTP and RTCP",
         "see with 'ss -uln' what holds them",
     )
 

@@ -35,6 +35,7 @@ class CapturedCall:
     stalls: Sequence[tuple[int, int]] = ()
     client_port: int | None = None
     media_start: str | None = None
+    recoded: Codec | None = None
 
     def timeline(self, capture: Path) -> Timeline:
         """The call's timeline out of a capture file."""
@@ -48,6 +49,7 @@ class CapturedCall:
             stalls=[(begin, end) for begin, end in self.stalls],
             client_port=self.client_port,
             media_start=self.media_start,
+            recoded=self.recoded,
         )
 
 
@@ -66,8 +68,11 @@ def load_timeline(folder: Path) -> Timeline:
     try:
         if (folder / CALL_FILE).exists():
             call = json.loads((folder / CALL_FILE).read_text())
-            codec = _codec(call.pop("codec"))
-            return CapturedCall(codec=codec, **call).timeline(folder / CAPTURE_FILE)
+            codec, recoded = _codec(call.pop("codec")), _recoded(call)
+            call.pop("recoded", None)
+            return CapturedCall(codec=codec, recoded=recoded, **call).timeline(
+                folder / CAPTURE_FILE
+            )
         return _timeline(json.loads((folder / TIMELINE_FILE).read_text()))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputFault(
@@ -94,11 +99,18 @@ def _timeline(saved: dict[str, Any]) -> Timeline:
             }
         ),
         end_ns=saved["end_ns"],
+        recoded=_recoded(saved),
     )
 
 
 def _codec(saved: dict[str, Any]) -> Codec:
     return Codec(**{**saved, "same": tuple((one, other) for one, other in saved["same"])})
+
+
+def _recoded(saved: dict[str, Any]) -> Codec | None:
+    # Calls that were saved before there was such a thing do not have it.
+    recoded = saved.get("recoded")
+    return _codec(recoded) if recoded else None
 
 
 def _encode(value: object) -> str:

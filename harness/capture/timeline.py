@@ -16,7 +16,10 @@ MessageKind = Literal["text", "binary", "ping", "pong", "close"]
 
 @dataclass(frozen=True)
 class RtpPacket:
-    """One RTP packet from Asterisk to the caller (RFC 3550), as it was seen."""
+    """One RTP packet from Asterisk to the caller (RFC 3550), as it was seen.
+
+    On a timeline its payload is in the byte order of the WebSocket, see `Codec.from_wire`.
+    """
 
     time_ns: int
     sequence: int
@@ -66,6 +69,8 @@ class Ruler:
     """packets the capture says it lost"""
     stalls: tuple[tuple[int, int], ...] = ()
     """begin and end of each moment in which the host did not run what was due"""
+    location_ns: int = 0
+    """how far audio may be from where the judge finds it: 0 where RTP carries the very bytes"""
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,26 @@ class Codec:
     """the byte that pads a partial frame"""
     same: tuple[tuple[int, int], ...] = ()
     """pairs of bytes that are the same sample: decoding and encoding turns one into the other"""
+    sample_rate_hz: int = 8000
+    """of the audio when it is decoded"""
+    swapped: bool = False
+    """whether RTP carries the two bytes of a sample the other way round than the WebSocket: L16 is
+    in network order (RFC 3551), Asterisk's slin in that of its host, here little-endian"""
+
+    @property
+    def sample_bytes(self) -> int:
+        """What media has to be a multiple of wherever a frame may be filled up or flushed behind
+        it: the rest would be sound cut in the middle of samples."""
+        return 2 if self.swapped else 1
+
+    def from_wire(self, payload: bytes) -> bytes:
+        """An RTP payload in the byte order of the WebSocket."""
+        if not self.swapped:
+            return payload
+        even = len(payload) // 2 * 2
+        swapped = bytearray(payload)
+        swapped[0:even:2], swapped[1:even:2] = payload[1:even:2], payload[0:even:2]
+        return bytes(swapped)
 
     def canonical(self, data: bytes) -> bytes:
         """``data`` with only the second byte of each pair that is the same."""
@@ -104,8 +129,17 @@ class Timeline:
     """One call: its RTP towards the caller, its WebSocket messages, and how good the ruler was."""
 
     codec: Codec
+    """the application's"""
     rtp: tuple[RtpPacket, ...]
     messages: tuple[Message, ...]
     ruler: Ruler
     end_ns: int
     """until when was listened"""
+    recoded: Codec | None = None
+    """the caller's codec where Asterisk decodes the application's bytes and encodes them anew (see
+    `harness.media.codecs.recoded`); None where RTP carries the bytes that the application sent"""
+
+    @property
+    def wire(self) -> Codec:
+        """The codec of the RTP payloads."""
+        return self.recoded or self.codec

@@ -18,6 +18,7 @@ import numpy as np
 
 from harness.capture.timeline import Codec, Message, RtpPacket, Ruler, Timeline
 from harness.judge.locate import Location, locate
+from harness.judge.locate_audio import ERROR_NS, Payload, locate_audio
 from harness.judge.media_clock import Clocked, PacketSequence, in_order, media_clock
 from harness.judge.messages import MarkId, as_count, as_id, read_command, read_event
 
@@ -37,6 +38,10 @@ class Verdict(str, Enum):
     WRONG = "WRONG"
     INCONCLUSIVE = "INCONCLUSIVE"
 
+
+_STALL_SAMPLE = 2
+"""The stalls that were seen are a sample: those who watch are run by the rules that Asterisk's
+threads are run by, but are due at other moments. One twice as long may have gone unseen."""
 
 FAILURES = frozenset(Verdict) - {Verdict.PASS, Verdict.INCONCLUSIVE}
 
@@ -169,12 +174,21 @@ def judge(timeline: Timeline, bounds: Bounds | None = None) -> CallVerdict:
 
 def statistics(marks: Iterable[MarkVerdict]) -> Statistics | None:
     """Of the differences of the marks whose time could be judged, also of several calls."""
+    return statistics_of(timed_differences(marks))
+
+
+def timed_differences(marks: Iterable[MarkVerdict]) -> list[int]:
+    """Answered - due, in ns, of each mark whose time could be judged."""
     timed = {Verdict.PASS, Verdict.EARLY, Verdict.LATE, Verdict.TWICE}
-    differences = [
+    return [
         mark.difference_ns
         for mark in marks
         if mark.difference_ns is not None and mark.verdict in timed
     ]
+
+
+def statistics_of(differences: Sequence[int]) -> Statistics | None:
+    """Of differences in ns; None when there is none."""
     if not differences:
         return None
     median, p95, p99 = (int(value) for value in np.percentile(differences, [50, 95, 99]))
@@ -192,6 +206,8 @@ class _Mark:
     previous_offset: int
     """of the mark before it, whichever command"""
     sent_ns: int
+    direction_in: bool = False
+    """whether the application's media direction was ``in``"""
     answers: list[_Answer] = field(default_factory=list)
 
 
@@ -223,6 +239,9 @@ class _Conversation:
     closings: list[int] = field(default_factory=list)
     """times of the commands after which a partial frame waits for no more bytes"""
     paused: bool = False
+    direction_in: bool = False
+    closed_ns: int | None = None
+    """when Asterisk closed the connection, if it did so first: nothing can be answered any more"""
     reported_drops: int = 0
     """bytes in MEDIA_DROPPED events"""
     notes: list[str] = field(default_factory=list)
@@ -231,6 +250,11 @@ class _Conversation:
         """When the last of the first ``end`` bytes was sent."""
         index = bisect_left(self.chunk_ends, end)
         return self.chunk_times[index] if end > 0 and index < len(self.chunk_times) else None
+
+    def sent_until(self, time_ns: int) -> int:
+        """How many bytes had been sent by then."""
+        index = bisect_right(self.chunk_times, time_ns)
+        return self.chunk_ends[index - 1] if index else 0
 
 
 def _read_conversation(messages: Sequence[Message]) -> _Conversation:
@@ -241,6 +265,9 @@ def _read_conversation(messages: Sequence[Message]) -> _Conversation:
     answered: dict[tuple[MarkCommand, MarkId], _Mark] = {}
     answers = 0
     for message in messages:
+        if message.kind == "close":
+            talk.closed_ns = message.time_ns if message.sender == "asterisk" else None
+            break
         if message.kind == "binary" and message.sender == "application":
             chunks.append(message.data)
             received += len(message.data)
@@ -278,6 +305,8 @@ def _read_command(message: Message, received: int, talk: _Conversation) -> _Mark
     elif name == "CONTINUE_MEDIA":
         talk.paused = False
         talk.continues.append(message.time_ns)
+    elif name == "SET_MEDIA_DIRECTION":
+        talk.direction_in = (message.json() or {}).get("direction") == "in"
     elif name == "STOP_MEDIA_BUFFERING":
         talk.closings.append(message.time_ns)
     before = talk.marks[-1].offset if talk.marks else 0
@@ -290,7 +319,7 @@ def _read_command(message: Message, received: int, talk: _Conversation) -> _Mark
         talk.notes.append(f"malformed MARK, not judged: {message.text!r}")
         return None
     talk.closings.append(message.time_ns)
-    return _Mark(mark_id, "MARK", received, before, message.time_ns)
+    return _Mark(mark_id, "MARK", received, before, message.time_ns, talk.direction_in)
 
 
 def _read_answer(message: Message, rank: int, talk: _Conversation) -> _Answer | None:
@@ -338,18 +367,14 @@ class _Wire:
 
     def __init__(self, timeline: Timeline, talk: _Conversation) -> None:
         self._codec = timeline.codec
+        self.error_bytes = location_bytes(timeline.ruler, timeline.codec)
         self.sequence: PacketSequence = in_order(timeline.rtp)
-        payloads = [one.packet.payload for one in self.sequence.packets]
-        locations = locate(
-            [timeline.codec.canonical(payload) for payload in payloads],
-            timeline.codec.canonical(talk.stream),
-            timeline.codec.silence,
-        )
+        locations = _locations(timeline, self.sequence, talk)
         ready = [
-            _ready_ns(one.packet, where, talk, timeline.codec)
+            _ready_ns(one.packet, where, talk, timeline.wire)
             for one, where in zip(self.sequence.packets, locations, strict=True)
         ]
-        clocks = media_clock(self.sequence.packets, timeline.codec, ready)
+        clocks = media_clock(self.sequence.packets, timeline.wire, ready)
         self.places = tuple(
             PacketPlace(one.packet.time_ns, one.packet.sequence, location, clock)
             for one, location, clock in zip(self.sequence.packets, locations, clocks, strict=True)
@@ -361,9 +386,16 @@ class _Wire:
         self._begins = [piece.offset for piece, _ in self._pieces]
         self._lost_before = [one.lost_before > 0 for one in self.sequence.packets]
 
+    @property
+    def last_audio_ns(self) -> int | None:
+        """When the last packet was sent that holds any of the stream."""
+        times = [place.time_ns for place in self.places if place.location.pieces]
+        return max(times, default=None)
+
     def audio_end(self, offset: int) -> _AudioEnd | None:
         """The end of the audio before ``offset``; None when none of it appeared."""
-        place = bisect_left(self._begins, offset) - 1
+        # A piece that begins at the offset may be found to begin a little before it.
+        place = bisect_left(self._begins, offset - self.error_bytes) - 1
         if place < 0:
             return None
         piece, index = self._pieces[place]
@@ -376,7 +408,7 @@ class _Wire:
             packet.time_ns + played_ns,
             packet.clock,
             packet.location.certain,
-            last < offset and self._loss_behind(place, index),
+            last < offset - self.error_bytes and self._loss_behind(place, index),
         )
 
     def missing(self, begin: int, end: int) -> int:
@@ -389,7 +421,14 @@ class _Wire:
         return end - begin - seen
 
     def loss_within(self, begin: int, end: int) -> bool:
-        """Whether RTP was lost between or behind the pieces that hold these bytes."""
+        """Whether RTP was lost between or behind the pieces that hold these bytes.
+
+        Nothing in the packets shows that the first ones of a call were lost, or the last ones.
+        Where others were, these can be, too.
+        """
+        outside = not self._pieces or begin < self._begins[0] or end > self._pieces[-1][0].end
+        if outside and self.sequence.lost:
+            return True
         first = max(0, bisect_right(self._begins, begin) - 1)
         last = max(0, bisect_left(self._begins, end) - 1)
         return any(
@@ -404,6 +443,18 @@ class _Wire:
 
     def _ns(self, count: int) -> int:
         return count * 1_000_000_000 // self._codec.bytes_per_second
+
+
+def _locations(timeline: Timeline, sequence: PacketSequence, talk: _Conversation) -> list[Location]:
+    codec = timeline.codec
+    if timeline.recoded is None:
+        payloads = [codec.canonical(one.packet.payload) for one in sequence.packets]
+        return locate(payloads, codec.canonical(talk.stream), codec.silence)
+    heard = [
+        Payload(one.packet.payload, one.lost_before, talk.sent_until(one.packet.time_ns))
+        for one in sequence.packets
+    ]
+    return locate_audio(heard, talk.stream, codec, timeline.recoded)
 
 
 def _ready_ns(packet: RtpPacket, where: Location, talk: _Conversation, codec: Codec) -> int | None:
@@ -427,10 +478,11 @@ def _latest(times: Sequence[int], until_ns: int) -> int | None:
 
 class _Judge:
     def __init__(self, timeline: Timeline, bounds: Bounds) -> None:
-        self._timeline = timeline
+        ruler = replace(timeline.ruler, location_ns=ERROR_NS if timeline.recoded else 0)
+        self._timeline = timeline = replace(timeline, ruler=ruler)
         self._bounds = bounds
-        self._late_ns = bounds.late_ns + _tolerance_ns(timeline.ruler)
-        self._early_ns = bounds.early_ns + _tolerance_ns(timeline.ruler)
+        self._late_ns = bounds.late_ns + _tolerance_ns(ruler)
+        self._early_ns = bounds.early_ns + _tolerance_ns(ruler)
         self._talk = _read_conversation(timeline.messages)
         self._wire = _Wire(timeline, self._talk)
         times = [message.time_ns for message in timeline.messages]
@@ -526,6 +578,11 @@ class _Judge:
     def _unanswered(self, mark: _Mark, audio: _AudioEnd | None, due_ns: int) -> tuple[Verdict, str]:
         complete = self._complete(mark)
         flush_ns = next((time for time in self._talk.flushes if time >= mark.sent_ns), None)
+        closed_ns = self._talk.closed_ns
+        if mark.command == "MARK" and closed_ns is not None and closed_ns > mark.sent_ns:
+            return Verdict.NEVER, (
+                f"not answered when Asterisk closed the connection at {self._at(closed_ns)}"
+            )
         since_ns, event = due_ns, "its audio ended" if audio else "it was sent"
         if flush_ns is not None and (not complete or flush_ns <= due_ns + self._late_ns):
             if mark.command == "MARK_MEDIA":
@@ -556,7 +613,13 @@ class _Judge:
         elif answer.reason == "hangup":
             if over:
                 return Verdict.WRONG, f"{said}, but its audio had ended at {self._at(due_ns)}"
-        elif answer.reason not in ("limit", "direction"):
+            last_ns = self._wire.last_audio_ns
+            if last_ns is not None and last_ns > answer.time_ns + 2 * self._ptime_ns:
+                return Verdict.WRONG, f"{said}, but audio left until {self._at(last_ns)}"
+        elif answer.reason == "direction":
+            if not mark.direction_in:
+                return Verdict.WRONG, f"{said}, but the direction of media was not 'in'"
+        elif answer.reason != "limit":
             return Verdict.WRONG, f"{said}: not a reason of the protocol"
         return Verdict.PASS, ""
 
@@ -565,7 +628,7 @@ class _Judge:
     ) -> tuple[Verdict, str]:
         missing = self._wire.missing(mark.previous_offset, mark.offset)
         reported = max(answer.dropped, self._talk.reported_drops)
-        if missing > reported and not self._flushed_before(mark):
+        if missing > reported + self._wire.error_bytes and not self._flushed_before(mark):
             if self._wire.loss_within(mark.previous_offset, mark.offset):
                 return Verdict.INCONCLUSIVE, f"RTP was lost, {missing} of its bytes were not seen"
             return Verdict.WRONG, (
@@ -600,6 +663,12 @@ class _Judge:
         if difference_ns - stalled_ns <= self._late_ns:
             stalled = f"the host stalled for {stalled_ns / 1e6:.1f} ms of these"
             return Verdict.INCONCLUSIVE, f"{explanation}; {stalled}"
+        longest_ns = max((end - begin for begin, end in self._timeline.ruler.stalls), default=0)
+        if difference_ns - self._late_ns <= _STALL_SAMPLE * longest_ns:
+            return Verdict.INCONCLUSIVE, (
+                f"{explanation}; in this call the host kept others waiting, too, "
+                f"for up to {longest_ns / 1e6:.1f} ms"
+            )
         return Verdict.LATE, explanation
 
     def _stall_before_packet(self, audio: _AudioEnd | None) -> int:
@@ -630,7 +699,8 @@ class _Judge:
     def _complete(self, mark: _Mark) -> bool:
         """Whether the byte before the mark left; true for a mark before any media."""
         audio = self._wire.audio_end(mark.offset)
-        return mark.offset == 0 or (audio is not None and audio.last == mark.offset)
+        lowest = mark.offset - self._wire.error_bytes
+        return lowest <= 0 or (audio is not None and audio.last >= lowest)
 
     def _flushed_before(self, mark: _Mark) -> bool:
         """Whether bytes since the mark before it were flushed before it was set."""
@@ -669,7 +739,11 @@ class _Judge:
             (missing, f"of {sent} bytes never left"),
             (self._timeline.ruler.dropped, "packets lost by the capture"),
         ]
-        return [f"{count} {what}" for count, what in counts if count] + self._talk.notes
+        notes = [f"{count} {what}" for count, what in counts if count] + self._talk.notes
+        if self._timeline.recoded is not None:
+            codecs = f"{self._timeline.codec.name} became {self._timeline.recoded.name}"
+            notes.append(f"{codecs}: located by its sound, to {ERROR_NS / 1e6:g} ms")
+        return notes
 
     @property
     def _ptime_ns(self) -> int:
@@ -679,9 +753,14 @@ class _Judge:
         return f"{(time_ns - self._start_ns) / 1e9:+.6f} s"
 
 
+def location_bytes(ruler: Ruler, codec: Codec) -> int:
+    """How many bytes a place in the stream may be wrong by."""
+    return ruler.location_ns * codec.bytes_per_second // 1_000_000_000
+
+
 def _tolerance_ns(ruler: Ruler) -> int:
-    """The ruler's error of a difference: both of its times can be wrong."""
-    return 2 * ruler.error_ns
+    """The ruler's error of a difference: both of its times can be wrong, and one place."""
+    return 2 * ruler.error_ns + ruler.location_ns
 
 
 def _overlap_ns(stalls: Sequence[tuple[int, int]], begin_ns: int, end_ns: int) -> int:

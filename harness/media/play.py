@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Literal
 
 from harness.errors import HarnessFault
-from harness.media import position_code
+from harness.media.coded import coded
 from harness.websocket.client import MediaSession
 
 MarkCommand = Literal["MARK", "MARK_MEDIA"]
@@ -25,11 +25,21 @@ def random_sizes(seed: int, count: int, smallest: int = 1, largest: int = 3000) 
     return [source.randint(smallest, largest) for _ in range(count)]
 
 
-def coded_pieces(sizes: Iterable[int], offset: int = 0) -> list[bytes]:
-    """Position-coded media from ``offset`` on, cut into pieces of these sizes."""
+def coded_pieces(
+    sizes: Iterable[int],
+    offset: int = 0,
+    codec: str = "ulaw",
+    *,
+    caller_codec: str = "",
+    mixed: bool = False,
+) -> list[bytes]:
+    """Position-coded media from ``offset`` on, cut into pieces of these sizes in bytes.
+
+    The other arguments are those of `coded`.
+    """
     pieces = []
     for size in sizes:
-        pieces.append(position_code.encode(offset, size))
+        pieces.append(coded(codec, offset, size, caller_codec=caller_codec, mixed=mixed))
         offset += size
     return pieces
 

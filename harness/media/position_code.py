@@ -36,7 +36,7 @@ def encode(offset: int, length: int) -> bytes:
     count = -(-(offset + length) // BLOCK_BYTES) - first
     blocks = np.uint64(first) + np.arange(count, dtype=np.uint64)
     skip = offset % BLOCK_BYTES
-    return _mix(blocks).astype("<u8").tobytes()[skip : skip + length]
+    return mix(blocks).astype("<u8").tobytes()[skip : skip + length]
 
 
 def decode(payload: bytes) -> int | None:
@@ -57,7 +57,8 @@ def decode(payload: bytes) -> int | None:
     return None
 
 
-def _mix(blocks: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+def mix(blocks: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Of each number another one that looks random, and can be computed back."""
     x: npt.NDArray[np.uint64] = blocks + np.uint64(_INCREMENT)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(_MULTIPLIER_1)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(_MULTIPLIER_2)

@@ -1,22 +1,28 @@
-"""Real speech for the demonstration: espeak-ng's voice as 8 kHz G.711 mu-law."""
+"""Real speech, espeak-ng's voice as 8 kHz G.711 mu-law; as RTP of any codec; how loud audio is."""
 
 from __future__ import annotations
 
+import math
 import shutil
 import subprocess
 import tempfile
 import wave
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.errors import EnvironmentFault, HarnessFault
+from harness.media import pcm
+from harness.media.codecs import codec_named
 
 SAMPLE_RATE_HZ = 8000
+PTIME_MS = 20
 _TIMEOUT_S = 30
+_LINEAR = frozenset({"slin", "slin16"})
 _ROOM_NOISE = 24
 """amplitude of the noise under the speech, of 32768: 63 dB below full scale, not audible"""
 
@@ -65,6 +71,51 @@ def encode_ulaw(samples: npt.ArrayLike) -> bytes:
     return encoded
 
 
+def rtp_payloads(ulaw: bytes, codec: str = "ulaw") -> list[bytes]:
+    """Speech as the payloads of RTP packets of 20 ms; the last one is filled up with silence.
+
+    Raises InputFault for a codec that there is no encoder for (Opus).
+    """
+    wire = codec_named(codec)
+    samples = resample(pcm.decode("ulaw", ulaw), SAMPLE_RATE_HZ, wire.sample_rate_hz)
+    missing = -len(samples) % (wire.sample_rate_hz * PTIME_MS // 1000)
+    data = _in_rtp(codec, np.pad(samples, (0, missing)))
+    size = wire.bytes_per_second * PTIME_MS // 1000
+    return [data[begin : begin + size] for begin in range(0, len(data), size)]
+
+
+def silent_payload(codec: str) -> bytes:
+    """The payload of an RTP packet of 20 ms of silence."""
+    return _in_rtp(codec, np.zeros(codec_named(codec).sample_rate_hz * PTIME_MS // 1000))
+
+
+def interruption(duration_ms: int, codec: str = "ulaw") -> list[bytes]:
+    """Somebody who interrupts and talks for so long, as `rtp_payloads`.
+
+    The first time in a process it takes espeak-ng's while.
+    """
+    spoken = _interruption()
+    size = SAMPLE_RATE_HZ * duration_ms // 1000
+    return rtp_payloads((spoken * (size // len(spoken) + 1))[:size], codec)
+
+
+@cache
+def _interruption() -> bytes:
+    [spoken] = synthesise(["Excuse me, I have to interrupt you, that is not what I asked for."])
+    return spoken.ulaw
+
+
+def energy_dbfs(data: bytes, codec: str = "ulaw") -> float:
+    """How loud audio is, in dB below a square wave of full scale; minus infinity for nothing.
+
+    ``data`` is as chan_websocket has it: linear samples have the low byte first. Speech is
+    around -20, line noise below -60.
+    """
+    samples = pcm.decode(codec, data)
+    power = float(np.mean(np.square(samples))) if len(samples) else 0.0
+    return 10 * math.log10(power / 32768**2) if power else -math.inf
+
+
 def resample(samples: Samples, from_hz: int, to_hz: int = SAMPLE_RATE_HZ) -> Samples:
     """``samples`` at another rate, low-passed below half of the lower one (windowed sinc)."""
     if from_hz == to_hz:
@@ -83,6 +134,12 @@ def resample(samples: Samples, from_hz: int, to_hz: int = SAMPLE_RATE_HZ) -> Sam
         )
         result += padded[nearest + tap + reach] * cutoff * np.sinc(cutoff * distance) * window
     return result
+
+
+def _in_rtp(codec: str, samples: Samples) -> bytes:
+    data = pcm.encode(codec, samples)
+    # Linear samples are in network byte order there (RFC 3551, 4.5.11).
+    return np.frombuffer(data, "<i2").byteswap().tobytes() if codec in _LINEAR else data
 
 
 def _speak(program: str, text: str, folder: Path, noise: np.random.Generator) -> bytes:

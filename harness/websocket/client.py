@@ -27,20 +27,27 @@ from __future__ import annotations
 import asyncio
 import itertools
 import socket
+import ssl
+import struct
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from http import HTTPStatus
 from typing import Any
 
 import websockets
 from websockets.asyncio.client import connect as websocket_connect
 from websockets.asyncio.connection import Connection
-from websockets.asyncio.server import ServerConnection
+from websockets.asyncio.server import Server, ServerConnection
 from websockets.asyncio.server import serve as websocket_serve
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request, Response
+from websockets.protocol import Protocol
 from websockets.typing import Subprotocol
 
 from harness.capture.timeline import Message, MessageKind, Sender
-from harness.errors import HarnessFault
+from harness.errors import EnvironmentFault, HarnessFault, InputFault
+from harness.media.speech import energy_dbfs
 from harness.websocket import protocol
 from harness.websocket.protocol import Event, Format, Id
 
@@ -49,6 +56,10 @@ OPEN_TIMEOUT_S = 5.0
 EVENT_TIMEOUT_S = 10.0
 """for an event to come, unless its waiter says otherwise"""
 CLOSE_TIMEOUT_S = 2.0
+SPEECH_DBFS = -40.0
+"""what is louder is somebody who speaks; see `energy_dbfs`"""
+SPEECH_MESSAGES = 3
+"""so many loud messages in a row are speech, fewer could be a click on the line"""
 _ETHERNET_SEGMENT_BYTES = 1460
 
 _SUBPROTOCOL = Subprotocol("media")
@@ -71,6 +82,8 @@ class MediaSession:
         self._connection = connection
         self._sending = asyncio.Lock()
         self._arrived = asyncio.Condition()
+        # Of its own: what waits for events must not look at all of them 50 times a second.
+        self._heard = asyncio.Condition()
         self._taken: set[int] = set()
         self._closed = False
         self.events: list[Event] = []
@@ -100,6 +113,11 @@ class MediaSession:
         """Path and query of the URI that was connected to: tells calls apart."""
         request = self._connection.request
         return request.path if request else ""
+
+    @property
+    def tls(self) -> bool:
+        """Whether the connection is encrypted."""
+        return self._connection.transport.get_extra_info("ssl_object") is not None
 
     @property
     def frame_bytes(self) -> int:
@@ -152,7 +170,11 @@ class MediaSession:
 
     async def mark(self, mark_id: Id) -> int:
         """Put a playback mark behind the audio sent so far; return its offset."""
-        return await self.send_text(protocol.command_mark(self.format, mark_id))
+        return await self.send_text(self.mark_text(mark_id))
+
+    def mark_text(self, mark_id: Id) -> str:
+        """The command that `mark` sends, for `send_in_one_write`."""
+        return protocol.command_mark(self.format, mark_id)
 
     async def mark_media(self, correlation_id: str | None = None) -> int:
         """The stock driver's MARK_MEDIA; return the offset it was put at."""
@@ -193,6 +215,71 @@ class MediaSession:
     async def close(self) -> None:
         """Close the connection from this side. Done already is fine."""
         await self._connection.close()
+        await self._reader
+
+    # --- Sending as no application should ---
+
+    async def send_in_one_write(self, messages: Sequence[bytes | str]) -> None:
+        """Send audio (bytes) and commands (text) in one write to the socket, in this order.
+
+        So they are in one TCP segment, as far as it holds them (64 KiB on loopback), or in one TLS
+        record (16 KiB). More marks than that are a flood: each write is handed to the kernel as
+        one, and the next one waits until the kernel takes it.
+        """
+        async with self._sending, self._frames() as frames:
+            for message in messages:
+                if isinstance(message, bytes):
+                    self._record("application", "binary", message)
+                    self.sent_bytes += len(message)
+                    frames.send_binary(message)
+                else:
+                    self._record("application", "text", message.encode())
+                    frames.send_text(message.encode())
+            self._write(b"".join(frames.data_to_send()))
+
+    async def send_media_fragmented(self, data: bytes, fragment_bytes: int) -> None:
+        """Send audio as one message in WebSocket fragments (RFC 6455, 5.4) of so many bytes each.
+
+        Every fragment is a write of its own; none is empty. Audio that fits into one is not
+        fragmented.
+        """
+        if fragment_bytes < 1:
+            raise InputFault(f"a fragment of {fragment_bytes} bytes", "Give 1 byte or more.")
+        starts = range(0, max(1, len(data)), fragment_bytes)
+        async with self._sending, self._frames() as frames:
+            self._record("application", "binary", data)
+            self.sent_bytes += len(data)
+            for begin in starts:
+                piece = data[begin : begin + fragment_bytes]
+                last = begin == starts[-1]
+                if begin == 0:
+                    frames.send_binary(piece, fin=last)
+                else:
+                    frames.send_continuation(piece, fin=last)
+                self._write(b"".join(frames.data_to_send()))
+
+    async def send_media_stalled(self, data: bytes, stall_s: float) -> None:
+        """Send audio as one message of which the second half comes ``stall_s`` seconds later.
+
+        The frame's header, which says how long it is, is in the first half.
+        """
+        async with self._sending:
+            async with self._frames() as frames:
+                self._record("application", "binary", data)
+                self.sent_bytes += len(data)
+                frames.send_binary(data)
+                # Masked already where we are the client: it can be cut anywhere.
+                frame = b"".join(frames.data_to_send())
+                self._write(frame[: len(frame) // 2])
+            # The connection must write nothing of its own into the middle of the frame. It would
+            # do so to answer a ping, and Asterisk sends none.
+            await asyncio.sleep(stall_s)
+            async with self._frames():
+                self._write(frame[len(frame) // 2 :])
+
+    async def abort(self) -> None:
+        """Break the connection off as a process that is killed does: TCP RST, no close frame."""
+        break_off(self._connection.transport)
         await self._reader
 
     # --- Receiving ---
@@ -243,6 +330,52 @@ class MediaSession:
             )
         return event
 
+    async def wait_heard(
+        self, threshold_dbfs: float = SPEECH_DBFS, timeout_s: float = EVENT_TIMEOUT_S
+    ) -> Message:
+        """The message with which it is clear that somebody speaks: `SPEECH_MESSAGES` loud ones.
+
+        Only what comes from now on counts. Raises HarnessFault on time-out, with the loudest that
+        was heard, and when the connection ends; InputFault for a codec that cannot be decoded here.
+        """
+        codec = str(self.media_start.fields.get("format", "ulaw"))
+        energy_dbfs(b"", codec)
+        examined = len(self.messages)
+        loud, loudest = 0, float("-inf")
+
+        def heard() -> Message | None:
+            nonlocal examined, loud, loudest
+            while examined < len(self.messages):
+                message = self.messages[examined]
+                examined += 1
+                if message.sender == "asterisk" and message.kind == "binary":
+                    energy = energy_dbfs(message.data, codec)
+                    loudest = max(loudest, energy)
+                    loud = loud + 1 if energy > threshold_dbfs else 0
+                    if loud == SPEECH_MESSAGES:
+                        return message
+            return None
+
+        async def wait() -> Message | None:
+            async with self._heard:
+                while (message := heard()) is None and not self._closed:
+                    await self._heard.wait()
+                return message
+
+        why = f"within {timeout_s:g} s"
+        try:
+            message = await asyncio.wait_for(wait(), timeout_s)
+            if message is not None:
+                return message
+            why = "before the connection ended"
+        except asyncio.TimeoutError:
+            pass
+        raise HarnessFault(
+            f"nobody was heard to speak {why}: the loudest audio was {loudest:.1f} dBFS, and"
+            f" speech is louder than {threshold_dbfs:g}",
+            "Does the caller speak, and does Asterisk send its audio on?",
+        )
+
     async def iterate_events(self) -> AsyncIterator[Event]:
         """All events from the first one on, until the connection ends."""
         for index in itertools.count():
@@ -268,8 +401,23 @@ class MediaSession:
         await self.send_text(protocol.command_simple(self.format, command))
 
     async def _send(self, data: str | bytes) -> None:
-        try:
+        with self._ended_is_a_fault():
             await self._connection.send(data)
+
+    @asynccontextmanager
+    async def _frames(self) -> AsyncIterator[Protocol]:
+        """The connection's frames without its socket. Leaving waits until the kernel takes more."""
+        with self._ended_is_a_fault():
+            async with self._connection.send_context():
+                yield self._connection.protocol
+
+    def _write(self, data: bytes) -> None:
+        self._connection.transport.write(data)
+
+    @contextmanager
+    def _ended_is_a_fault(self) -> Iterator[None]:
+        try:
+            yield
         except websockets.ConnectionClosed as closed:
             raise HarnessFault(
                 f"the connection had ended ({closed}) when something was to be sent",
@@ -289,14 +437,17 @@ class MediaSession:
             if frames.close_rcvd:
                 self._record("asterisk", "close", frames.close_rcvd.serialize())
             self._closed = True
-            async with self._arrived:
-                self._arrived.notify_all()
+            for condition in (self._arrived, self._heard):
+                async with condition:
+                    condition.notify_all()
 
     async def _received(self, data: str | bytes) -> None:
         if isinstance(data, bytes):
             self._record("asterisk", "binary", data)
             self.received_bytes += len(data)
             self.received_packets += 1
+            async with self._heard:
+                self._heard.notify_all()
             return
         self._record("asterisk", "text", data.encode())
         self.events.append(protocol.parse_event(data))
@@ -311,13 +462,35 @@ class MediaSession:
         return f"The events that came: {left_out}{events}"
 
 
+def break_off(transport: asyncio.WriteTransport) -> None:
+    """End a TCP connection with RST; what is not sent yet is thrown away. Ended already is fine."""
+    # A socket that does not linger is reset when it is closed (SO_LINGER, socket(7)).
+    linger = struct.pack("ii", 1, 0)
+    with suppress(OSError):
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    transport.abort()
+
+
 class MediaServer:
     """The application as a server that Asterisk connects to. Made by `serve`."""
 
-    def __init__(self) -> None:
+    def __init__(self, with_handshake: Sequence[str] = ()) -> None:
         self.uri = ""
         """where Asterisk is to connect to"""
+        self._with_handshake = [text.encode() for text in with_handshake]
         self._ready: asyncio.Queue[MediaSession] = asyncio.Queue()
+        self._listener: Server | None = None
+
+    @property
+    def port(self) -> int:
+        """that it listens on"""
+        return int(self.uri.rstrip("/").rpartition(":")[2])
+
+    def stop_listening(self) -> None:
+        """Take no more connections and give the port free; those that are open stay."""
+        if self._listener is not None:
+            # The TCP server's own: the WebSocket server's would also wait for the connections.
+            self._listener.server.close()
 
     async def accept(self, timeout_s: float = OPEN_TIMEOUT_S) -> MediaSession:
         """The next call, in the order their MEDIA_START came in. HarnessFault if none comes."""
@@ -329,8 +502,17 @@ class MediaServer:
                 "Asterisk's log says what became of the call.",
             ) from None
 
+    def _glue(self, connection: ServerConnection, request: Request, response: Response) -> None:
+        # A 101 has no body (RFC 9110, 15.2): what is written behind its header is frames already.
+        if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
+            response.body = b"".join(
+                Frame(Opcode.TEXT, text).serialize(mask=False) for text in self._with_handshake
+            )
+
     async def _handle(self, connection: ServerConnection) -> None:
         session = MediaSession(connection)
+        for text in self._with_handshake:
+            session._record("application", "text", text)
         try:
             session.media_start = await session.wait_event("MEDIA_START", OPEN_TIMEOUT_S)
             self._ready.put_nowait(session)
@@ -342,37 +524,62 @@ class MediaServer:
 
 @asynccontextmanager
 async def serve(
-    host: str = "127.0.0.1", port: int = 0, receive_buffer_bytes: int | None = None
+    host: str = "127.0.0.1",
+    port: int = 0,
+    receive_buffer_bytes: int | None = None,
+    with_handshake: Sequence[str] = (),
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[MediaServer]:
     """Listen for Asterisk's connections, by default on a free port. Leaving closes them all.
 
     With ``receive_buffer_bytes`` the kernel keeps little more than that for a connection that is
     not read, on either side: by default both sides of a loopback connection keep megabytes.
+
+    The text messages ``with_handshake`` are sent in the same write as the HTTP reply that opens the
+    WebSocket. What MEDIA_START says of their spelling is not known by then.
+
+    With ``tls``, a server's, the connections are wss://. Raises EnvironmentFault when the port
+    cannot be had.
     """
-    server = MediaServer()
-    async with websocket_serve(
-        server._handle, host, port, subprotocols=[_SUBPROTOCOL], **_OPTIONS
-    ) as listener:
+    server = MediaServer(with_handshake)
+    try:
+        listener = await websocket_serve(
+            server._handle,
+            host,
+            port,
+            ssl=tls,
+            process_response=server._glue,
+            subprotocols=[_SUBPROTOCOL],
+            **_OPTIONS,
+        )
+    except OSError as error:
+        raise EnvironmentFault(
+            f"the application cannot listen at {host}:{port}: {error.strerror}",
+            "Is it an address of this machine, and does nobody else listen there (ss -tlnp)?",
+        ) from error
+    async with listener:
+        server._listener = listener
         socket_ = next(iter(listener.sockets))
         if receive_buffer_bytes is not None:
             # Inherited by the connections. The sender's own buffer grows with the segment size.
             socket_.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
             socket_.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, _ETHERNET_SEGMENT_BYTES)
         bound_port = socket_.getsockname()[1]
-        server.uri = f"ws://{host}:{bound_port}/"
+        server.uri = f"{'wss' if tls else 'ws'}://{host}:{bound_port}/"
         yield server
 
 
 @asynccontextmanager
-async def connect(uri: str) -> AsyncIterator[MediaSession]:
+async def connect(uri: str, tls: ssl.SSLContext | None = None) -> AsyncIterator[MediaSession]:
     """Connect to the URI of a call that waits for its application. Leaving closes it.
 
-    Yields once MEDIA_START has come. HarnessFault when Asterisk refuses the connection.
+    For wss:// Asterisk's certificate is verified by ``tls``, by default with the machine's
+    authorities. Yields once MEDIA_START has come. HarnessFault when the connection is refused.
     """
     try:
         # Never through a proxy that the environment names: this is traffic with the PBX.
         connection = await websocket_connect(
-            uri, subprotocols=[_SUBPROTOCOL], proxy=None, **_OPTIONS
+            uri, ssl=tls, subprotocols=[_SUBPROTOCOL], proxy=None, **_OPTIONS
         )
     except (OSError, asyncio.TimeoutError, websockets.WebSocketException) as error:
         raise HarnessFault(

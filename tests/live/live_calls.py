@@ -10,7 +10,8 @@ import pytest
 
 from harness.asterisk.configuration import Extension
 from harness.bench import Bench, LiveCall
-from harness.dispositions import late_on_a_busy_host
+from harness.judge.judge import Bounds, Verdict
+from harness.judge.marks_and_accounts import Result, account_failures, call_result
 from harness.websocket.protocol import Event, Format
 
 Script = Callable[[LiveCall], Awaitable[None]]
@@ -18,50 +19,79 @@ Script = Callable[[LiveCall], Awaitable[None]]
 
 PLAIN = Extension("plain")
 JSON = Extension("json", message_format=Format.JSON)
-_ATTEMPTS = 3
+ATTEMPTS = 3
 
 
-async def place(bench: Bench, name: str, script: Script, extension: Extension) -> LiveCall:
+async def place(
+    bench: Bench, name: str, script: Script, extension: Extension, bounds: Bounds | None = None
+) -> LiveCall:
     """One call in which the application does what ``script`` says; judged."""
-    async with bench.call(name, extension) as call:
+    async with bench.call(name, extension, bounds) as call:
         await script(call)
     return call
 
 
 def judged_call(
-    bench: Bench, name: str, script: Script, extension: Extension = PLAIN, *, marks_fail: bool
+    bench: Bench,
+    name: str,
+    script: Script,
+    extension: Extension = PLAIN,
+    *,
+    marks_fail: bool,
+    bounds: Bounds | None = None,
 ) -> LiveCall:
-    """A call whose verdict is PASS, or FAIL with ``marks_fail``; the test fails on the opposite.
+    """A call that passes, or fails with ``marks_fail``; the test fails on the opposite.
 
     A call whose ruler was bent says nothing, nor does a late answer of a busy host: it is placed
     again, and after the third the test is skipped with the reason.
     """
     wanted = "FAIL" if marks_fail else "PASS"
-    for attempt in range(1, _ATTEMPTS + 1):
-        attempt_name = name if attempt == 1 else f"{name}-again-{attempt}"
-        call = asyncio.run(place(bench, attempt_name, script, extension))
-        if call.result.verdict == wanted:
+    for attempt in range(1, ATTEMPTS + 1):
+        call = asyncio.run(place(bench, attempt_name(name, attempt), script, extension, bounds))
+        if result(call) == wanted:
             return call
-        if call.result.verdict != "INCONCLUSIVE" and not late_on_a_busy_host(call.result):
+        if result(call) != "INCONCLUSIVE":
             fail(call)
     skip(call)
 
 
-def passing_call(bench: Bench, name: str, script: Script, extension: Extension = PLAIN) -> LiveCall:
-    """A call in which every mark passes."""
-    return judged_call(bench, name, script, extension, marks_fail=False)
+def passing_call(
+    bench: Bench,
+    name: str,
+    script: Script,
+    extension: Extension = PLAIN,
+    bounds: Bounds | None = None,
+) -> LiveCall:
+    """A call in which every mark passes, and everything that Asterisk counted."""
+    return judged_call(bench, name, script, extension, marks_fail=False, bounds=bounds)
+
+
+def attempt_name(name: str, attempt: int) -> str:
+    """The name of a call that may be placed again; attempts count from 1."""
+    return name if attempt == 1 else f"{name}-again-{attempt}"
+
+
+def result(call: LiveCall) -> Result:
+    """Of a call's marks and accounts together."""
+    return call_result(call.accounts)
 
 
 def fail(call: LiveCall) -> NoReturn:
-    """The judge's account of the marks is why the test fails."""
-    texts = call.failures or ["every mark passed, which is not what was to be shown"]
+    """The judge's account of the call is why the test fails."""
+    texts = _failures(call) or ["everything passed, which is not what was to be shown"]
     pytest.fail("\n".join([*texts, f"everything of the call: {call.folder}"]), pytrace=False)
 
 
 def skip(call: LiveCall) -> NoReturn:
     """Nothing can be said of this call, nor of those before it."""
-    why = call.failures[0] if call.failures else "no mark was set"
-    pytest.skip(f"inconclusive {_ATTEMPTS} times, the last time: {why} ({call.folder})")
+    failures = _failures(call)
+    inconclusive = [text for text in failures if f" {Verdict.INCONCLUSIVE.value}:" in text]
+    why = [*inconclusive, *failures, "no mark was set"][0]
+    pytest.skip(f"inconclusive {ATTEMPTS} times, the last time: {why} ({call.folder})")
+
+
+def _failures(call: LiveCall) -> list[str]:
+    return [*call.failures, *account_failures(call.accounts)]
 
 
 def names(events: list[Event]) -> list[str]:

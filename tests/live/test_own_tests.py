@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
-from harness.asterisk.instance import Instance
+from harness.asterisk.instance import OwnAsterisk
 from harness.bench import Bench
 
 
-def check_own_tests(instance: Instance) -> None:
+def check_own_tests(instance: OwnAsterisk) -> None:
     """Run them all; with what they say if one fails."""
     output = instance.console.run("test execute category /channels/chan_websocket/")
     summary = re.search(r"^(\d+) Test\(s\) Executed +(\d+) Passed +(\d+) Failed$", output, re.M)

@@ -24,6 +24,7 @@ from test_own_tests import check_own_tests
 from harness.asterisk.build import MODULE, Build
 from harness.asterisk.configuration import Extension
 from harness.asterisk.instance import Instance
+from harness.call.peer import SipPeer
 from harness.call.sipp import CallRequest, SipCall, place_calls
 from harness.capture.rtp_socket import RtpSocket
 from harness.websocket.client import MediaSession, serve
@@ -124,10 +125,9 @@ class Sanitized:
             server = await stack.enter_async_context(serve())
             self.instance.use_extensions([extension])
             self.instance.use_application(server.uri)
+            peer = SipPeer(network.address, network.sip_port, local_address=network.address)
             request = CallRequest(extension.name, "127.0.0.1", rtp.port, extension.codec)
-            [sip] = await stack.enter_async_context(
-                place_calls(network.address, network.sip_port, [request], folder)
-            )
+            [sip] = await stack.enter_async_context(place_calls(peer, [request], folder))
             await sip.answered()
             session = await server.accept()
             yield sip, session

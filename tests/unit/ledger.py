@@ -24,6 +24,15 @@ class Outcome(IntEnum):
     DIRECTION = 5
 
 
+class Loss(IntEnum):
+    """enum playback_loss_reason"""
+
+    OVERFLOW = 0
+    PARTIAL = 1
+    DIRECTION_IN = 2
+    BRIDGE = 3
+
+
 @cache
 def _library() -> ctypes.CDLL:
     module = ROOT / "asterisk-module"
@@ -68,8 +77,8 @@ class Ledger:
     def received(self, count: int, ns: int) -> None:
         _library().shim_received(self._handle, _count(count), _time(ns))
 
-    def dropped(self, count: int, ns: int, reason: int) -> None:
-        _library().shim_dropped(self._handle, _count(count), _time(ns), reason)
+    def dropped(self, count: int, ns: int, reason: Loss) -> None:
+        _library().shim_dropped(self._handle, _count(count), _time(ns), int(reason))
 
     def taken(self, count: int, ns: int, frame_ns: int, now: int) -> None:
         _library().shim_taken(self._handle, _count(count), _time(ns), _time(frame_ns), _time(now))

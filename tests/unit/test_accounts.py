@@ -283,3 +283,229 @@ def test_the_failure_text_says_what_and_when() -> None:
         'MEDIA_FLUSHED "f1" WRONG: played is 1761, but it should be 1760\n'
         "  (came +0.221000 s; 16 packets, 0 lost)"
     )
+
+
+@pytest.mark.parametrize(
+    ("reason", "lost", "said", "verdict"),
+    [
+        ("bridge", 160, 640, Verdict.PASS),
+        ("bridge", 160, 800, Verdict.PASS),
+        ("bridge", 160, 801, Verdict.WRONG),
+        ("bridge", 160, 639, Verdict.WRONG),
+        ("bridge", 320, 639, Verdict.WRONG),
+        ("bridge", 40, 759, Verdict.WRONG),
+        ("overflow", 160, 640, Verdict.WRONG),
+    ],
+)
+def test_a_frame_that_a_bridge_may_have_lost_need_not_be_counted_as_played(
+    reason: str, lost: int, said: int, verdict: Verdict
+) -> None:
+    call = Call()
+    call.send(1, 1600)
+    call.command(1, "REPORT_PLAYBACK")
+    call.play(20, 0, 800)
+    call.event(130, f"MEDIA_DROPPED bytes={lost} reason={reason} offset=800")
+    call.event(
+        200,
+        f"PLAYBACK received=1600 played={said} queued=0 flushed={1600 - said - lost} "
+        f"dropped={lost} played_ms=0 queued_ms=0 marks=0 underruns=0 paused=0 at=1 final=1",
+    )
+    finals = [one for one in accounts(call).verdicts if one.name == "PLAYBACK final"]
+    assert [one.verdict for one in finals] == [verdict]
+    assert finals[0].difference_bytes == said - 800
+
+
+# ---- what could not be held against anything -----------------------------------------------------
+
+
+def test_an_open_connection_may_still_carry_what_is_owed() -> None:
+    call = Call()
+    call.send(1, 3200)
+    call.play(20, 0, 1600)
+    call.command(110, "FLUSH_MEDIA id=7")
+    judged = accounts(call)
+    kinds = {one.name: (one.verdict, one.time_ns) for one in judged.verdicts}
+    assert kinds == {
+        'MEDIA_FLUSHED "7"': (Verdict.INCONCLUSIVE, None),
+        "PLAYBACK final": (Verdict.INCONCLUSIVE, None),
+    }
+    assert judged.verdict == "INCONCLUSIVE"
+    assert judged.verdicts[0].explanation.startswith("it did not come, but the connection was")
+    assert "(came never; 10 packets, 0 lost)" in judged.failure_text(judged.verdicts[0])
+
+
+def test_nothing_is_owed_to_an_application_that_closed() -> None:
+    judged = accounts(interrupted([DISCARDED], [], closed_by="application"))
+    assert (judged.verdicts, judged.verdict) == ((), "PASS")
+
+
+def test_a_capture_that_lost_packets_makes_a_difference_inconclusive() -> None:
+    timeline = interrupted([DISCARDED, flushed(played=PLAYED + 1)], [FINAL]).timeline(
+        1000, dropped=1
+    )
+    judged = judge_accounts(timeline, judge(timeline))
+    assert judged.verdict == "INCONCLUSIVE"
+    assert judged.verdicts[0].explanation.startswith("packets were lost; played is 1761")
+
+
+def test_silence_that_could_be_from_elsewhere_makes_a_difference_inconclusive() -> None:
+    def judged(played: int) -> Accounts:
+        call = Call()
+        call.send(1, 160)
+        call.send_bytes(1, b"\xff" * 480)
+        call.send(1, 800)
+        call.play(20, 0, 160)
+        for count in range(1, 4):
+            call.packet(20 + 20 * count, b"\xff" * 160)
+        call.play(100, 960, 1440)  # bytes 640 to 960 are missing: so much silence is not certain
+        call.command(200, "FLUSH_MEDIA id=7")
+        milliseconds = f"played_ms={played / 8} flushed_ms={(1440 - played) / 8}"
+        call.event(
+            201, f"MEDIA_FLUSHED id=7 played={played} flushed={1440 - played} {milliseconds}"
+        )
+        return accounts(call)
+
+    assert judged(1120).verdicts[0].verdict is Verdict.PASS
+    assert judged(1121).verdicts[0].verdict is Verdict.INCONCLUSIVE
+    assert judged(1121).verdicts[0].explanation.startswith("packets could not be located; played")
+
+
+# ---- more that can be wrong ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("field", "wrong"),
+    [
+        ("received", "received is 3999, but it should be 4000"),
+        ("played", "played is 2561, but it should be 2560"),
+        ("queued", "queued is 1, but it should be 0"),
+        ("marks", "marks is 1, but it should be 0"),
+    ],
+)
+def test_what_is_wrong_in_the_last_report(field: str, wrong: str) -> None:
+    said = wrong.split(",")[0].rpartition(" ")[2]
+    fields = [
+        f"{field}={said}" if part.startswith(f"{field}=") else part for part in FINAL.split(" ")
+    ]
+    found = the_final([" ".join(fields)])
+    assert found is not None
+    assert (found.verdict, found.explanation) == (Verdict.WRONG, wrong)
+
+
+def test_losses_told_and_counted_must_agree() -> None:
+    def explanation(told: int, counted: int) -> str:
+        call = Call()
+        call.command(1, "REPORT_PLAYBACK")
+        call.send(2, 1700)
+        call.play(20, 0, 1600)
+        if told:
+            call.event(100, f"MEDIA_DROPPED bytes={told} reason=partial offset=1600")
+        # Where the final report comes, all the others are over.
+        call.event(
+            300,
+            f"PLAYBACK received=1700 played=1600 queued=0 flushed={100 - counted} "
+            f"dropped={counted} played_ms=200 queued_ms=0 marks=0 underruns=0 paused=0 final=1",
+        )
+        call._add(301, "asterisk", "close", b"")
+        return accounts(call).verdicts[-1].explanation
+
+    assert explanation(100, 100) == ""
+    assert explanation(99, 100) == "dropped is 100, but MEDIA_DROPPED events told of 99"
+    assert explanation(0, 100) == "dropped is 100, but MEDIA_DROPPED events told of 0"
+    assert explanation(100, 99) == "dropped is 99, but MEDIA_DROPPED events told of 100"
+
+
+@pytest.mark.parametrize(
+    "name", ["received", "played", "flushed", "dropped", "played_ms", "underruns"]
+)
+def test_no_count_goes_back(name: str) -> None:
+    def fields(**changes: float) -> str:
+        counts: dict[str, float] = {
+            "received": 3200,
+            "played": 1600,
+            "queued": 1000,
+            "flushed": 400,
+            "dropped": 200,
+            "played_ms": 200.0,
+            "underruns": 3,
+        }
+        counts.update(changes)
+        return "PLAYBACK " + " ".join(f"{key}={value}" for key, value in counts.items())
+
+    less = {"received": 3040, "played": 1440, "flushed": 240, "dropped": 40}
+    less |= {"played_ms": 180, "underruns": 2}
+    # What is missing in one count is in another: all adds up again.
+    rest = {"received": {"queued": 840}, "played_ms": {}, "underruns": {}}.get(
+        name, {"queued": 1160}
+    )
+    call = Call()
+    call.send(1, 3200)
+    call.command(1, "REPORT_PLAYBACK interval_ms=20")
+    call.event(220, fields())
+    call.event(240, fields(**{name: less[name]}, **rest))
+    first, second = (one for one in accounts(call).verdicts if one.name == "PLAYBACK")
+    assert (first.verdict, second.verdict) == (Verdict.PASS, Verdict.WRONG)
+    assert second.explanation.startswith(f"{name} went back from")
+
+
+def test_the_worst_account_is_the_verdict() -> None:
+    def verdict(played: int, closed: bool) -> str:
+        call = interrupted([DISCARDED, flushed(played=played)], [FINAL] if closed else [])
+        if not closed:
+            call._messages.pop()  # so that the final report may still come
+        return accounts(call).verdict
+
+    assert verdict(PLAYED, closed=True) == "PASS"
+    assert verdict(PLAYED, closed=False) == "INCONCLUSIVE"
+    assert verdict(PLAYED + 1, closed=False) == "FAIL"
+
+
+@pytest.mark.parametrize(
+    ("command", "asks"),
+    [
+        ("MARK id=a", True),
+        ("MARK nonsense", True),
+        ("REPORT_PLAYBACK", True),
+        ("REPORT_PLAYBACK nonsense", True),
+        ("FLUSH_MEDIA id=f", True),
+        ("FLUSH_MEDIA", False),
+        ("MARK_MEDIA id=a", False),
+        ("NO_SUCH_COMMAND id=a", False),
+    ],
+)
+def test_which_commands_ask_for_a_last_report(command: str, asks: bool) -> None:
+    call = Call()
+    call.command(1, command)
+    call._add(2, "asterisk", "close", b"")
+    assert ("PLAYBACK final" in [one.name for one in accounts(call).verdicts]) == asks
+
+
+@pytest.mark.parametrize(
+    ("played", "flushed_bytes", "verdict"),
+    [
+        (320, 680, Verdict.PASS),
+        # One frame was handed over as the call ended, and left nowhere.
+        (480, 520, Verdict.PASS),
+        (640, 360, Verdict.WRONG),
+        (160, 840, Verdict.WRONG),
+        # All had been played: then there is no such frame.
+        (1000, 0, Verdict.WRONG),
+    ],
+)
+def test_one_frame_may_go_nowhere_as_the_call_ends(
+    played: int, flushed_bytes: int, verdict: Verdict
+) -> None:
+    call = Call()
+    call.event(0, "MEDIA_START channel:x")
+    call.send(1, 1000)
+    call.command(1, "MARK id=m1")
+    call.play(20, 0, 320)
+    call.event(61, "MARK_DISCARDED id=m1 reason=hangup")
+    call.event(
+        61,
+        f"PLAYBACK received=1000 played={played} queued=0 flushed={flushed_bytes} dropped=0 "
+        f"played_ms={played / 8:.3f} queued_ms=0.000 marks=0 underruns=0 paused=0 at=0 final=1",
+    )
+    call._add(61.1, "asterisk", "close", b"\x03\xe8")
+    (final,) = (one for one in accounts(call).verdicts if one.name == "PLAYBACK final")
+    assert final.verdict is verdict

@@ -44,7 +44,7 @@ def test_arguments_that_cannot_be_used(
 
 
 def test_a_folder_that_does_not_exist(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["judge", str(tmp_path / "nowhere")]) == cli.EXIT_FAULT
+    assert cli.main(["judge", str(tmp_path / "nowhere")]) == cli.EXIT_USAGE
     errors = " ".join(capsys.readouterr().err.split())
     assert "input fault" in errors
     assert "Give the folder of a call" in errors
@@ -61,7 +61,13 @@ def test_a_saved_call_is_judged_again(
     code: int,
     said: str,
 ) -> None:
-    save_timeline(tmp_path, speech_call([1000], [after_ms]).timeline())
+    call = speech_call([1000], [after_ms])
+    call.event(
+        4000,
+        "PLAYBACK received=1000 played=1000 queued=0 flushed=0 dropped=0 played_ms=125.000 "
+        "queued_ms=0.000 marks=0 underruns=0 paused=0 at=0 final=1",
+    )
+    save_timeline(tmp_path, call.timeline())
     assert cli.main(["judge", str(tmp_path)]) == code
     assert capsys.readouterr().out.splitlines()[-1] == said
 
@@ -76,7 +82,7 @@ def test_a_call_without_marks_says_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("error", "code", "said"),
     [
-        (EnvironmentFault("no such thing", "install it"), cli.EXIT_FAULT, "install it"),
+        (EnvironmentFault("no such thing", "install it"), cli.EXIT_ENVIRONMENT, "install it"),
         (KeyboardInterrupt(), cli.EXIT_INTERRUPTED, "everything that was started is stopped"),
     ],
 )

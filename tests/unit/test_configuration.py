@@ -63,34 +63,36 @@ def test_the_ari_password_is_the_one_given() -> None:
 
 def test_a_call_with_an_outgoing_connection_dials_the_application() -> None:
     extension = Extension("a", codec="alaw", message_format=Format.JSON, options="d(in)")
-    assert extension.dial_string == "WebSocket/application/c(alaw)f(json)d(in)"
-    assert "[application]" in websocket_client_conf("ws://127.0.0.1:1/")
+    assert extension.dial_string == "WebSocket/harness/c(alaw)f(json)d(in)"
+    assert "[harness]" in websocket_client_conf("ws://127.0.0.1:1/")
     assert f" same = n,Dial({extension.dial_string},,)" in extensions_conf([extension]).splitlines()
 
 
 def test_a_call_with_an_incoming_connection_notes_its_id() -> None:
     text = extensions_conf([Extension("a", connection="incoming")])
     assert (
-        "same = n,Dial(WebSocket/INCOMING/c(ulaw)f(plain-text),,b(note_connection^s^1))"
-        in section(text, "calls")
+        "same = n,Dial(WebSocket/INCOMING/c(ulaw)f(plain-text),,b(harness-note-connection^s^1))"
+        in section(text, "harness-calls")
     )
     noted = "GLOBAL(HARNESS_CONNECTION_${SIP_CALL_ID})=${MEDIA_WEBSOCKET_CONNECTION_ID}"
-    assert f"exten = s,1,Set({noted})" in section(text, "note_connection")
+    assert f"exten = s,1,Set({noted})" in section(text, "harness-note-connection")
 
 
 def test_a_conference_has_answered_before_the_application_is_dialled() -> None:
-    steps = section(extensions_conf([Extension("a", bridge="conference")]), "calls")
+    steps = section(extensions_conf([Extension("a", bridge="conference")]), "harness-calls")
     answer = steps.index("same = n,Answer(,i)")
-    assert "G(conference^s^1)" in steps[answer + 1]
+    assert "G(harness-conference^s^1)" in steps[answer + 1]
 
 
 def test_a_stasis_call_goes_to_the_ari_application() -> None:
-    steps = section(extensions_conf([Extension("a", bridge="stasis")]), "calls")
+    steps = section(extensions_conf([Extension("a", bridge="stasis")]), "harness-calls")
     assert "same = n,Stasis(harness)" in steps
 
 
 def test_each_extension_has_its_own_steps() -> None:
-    steps = section(extensions_conf([Extension("a"), Extension("b", codec="g722")]), "calls")
+    steps = section(
+        extensions_conf([Extension("a"), Extension("b", codec="g722")]), "harness-calls"
+    )
     assert [step for step in steps if step.startswith("exten")] == [
         "exten = a,1,Set(__SIP_CALL_ID=${CHANNEL(pjsip,call-id)})",
         "exten = b,1,Set(__SIP_CALL_ID=${CHANNEL(pjsip,call-id)})",
@@ -103,9 +105,38 @@ def test_two_extensions_of_one_name_are_refused() -> None:
         extensions_conf([Extension("a"), Extension("b"), Extension("b", codec="alaw")])
 
 
-def test_a_uri_that_is_no_plain_websocket_is_refused() -> None:
-    with pytest.raises(InputFault, match="wss://somewhere"):
-        websocket_client_conf("wss://somewhere/")
+def test_a_uri_that_is_no_websocket_is_refused() -> None:
+    with pytest.raises(InputFault, match="https://somewhere"):
+        websocket_client_conf("https://somewhere/")
+
+
+def test_over_tls_the_application_s_certificate_is_verified() -> None:
+    lines = section(websocket_client_conf("wss://127.0.0.1:1/", "/run-1/ca.pem"), "harness")
+    assert {"tls_enabled = yes", "ca_list_file = /run-1/ca.pem", "verify_server_cert = yes"} <= {
+        *lines
+    }
+    assert "tls_enabled" not in websocket_client_conf("ws://127.0.0.1:1/")
+
+
+def test_media_connections_over_tls_have_a_port_of_their_own() -> None:
+    network = Network("127.7.8.9", sip_port=1, http_port=2, https_port=3)
+    certificate = Path("/run-1/127.7.8.9.pem")
+    files = configuration_files(DIRECTORIES, network, "secret", certificate=certificate)
+    assert "tlsbindaddr = 127.7.8.9:3" in section(files["http.conf"], "general")
+    assert network.media_uri("abc-1") == "wss://127.7.8.9:3/media/abc-1"
+
+
+def test_a_call_over_ari_goes_to_an_application_of_its_own() -> None:
+    steps = section(extensions_conf([Extension("a", bridge="ari")]), "harness-calls")
+    assert "same = n,Stasis(harness-${CHANNEL(pjsip,call-id)})" in steps
+
+
+def test_on_a_pbx_that_is_not_ours_no_connection_is_noted() -> None:
+    text = extensions_conf([Extension("a", connection="incoming")], note_connections=False)
+    assert "GLOBAL" not in text
+    assert "same = n,Dial(WebSocket/INCOMING/c(ulaw)f(plain-text),,)" in section(
+        text, "harness-calls"
+    )
 
 
 def test_the_media_uri_of_an_incoming_connection() -> None:

@@ -453,10 +453,18 @@ def test_discarded_though_all_was_played_is_wrong() -> None:
 
 
 def test_discarded_at_hangup_before_its_end_or_for_a_good_reason() -> None:
-    for at_ms, reason in [(130, "hangup"), (2, "limit"), (2, "direction")]:
-        call = one_mark(None)
-        call.event(at_ms, f"MARK_DISCARDED id=a reason={reason}")
-        assert verdicts(call) == ["PASS"], reason
+    hung_up = one_mark(None)
+    hung_up.packets = hung_up.packets[:7]
+    hung_up.event(130, "MARK_DISCARDED id=a reason=hangup")
+    assert verdicts(hung_up) == ["PASS"]
+    no_room = one_mark(None)
+    no_room.event(2, "MARK_DISCARDED id=a reason=limit")
+    assert verdicts(no_room) == ["PASS"]
+    unheard = Call()
+    unheard.json_command(1, command="SET_MEDIA_DIRECTION", direction="in")
+    unheard.json_command(2, command="MARK", id="a")
+    unheard.json_event(2.2, event="MARK_DISCARDED", id="a", reason="direction", offset=0)
+    assert verdicts(unheard) == ["PASS"]
 
 
 def test_a_reason_that_does_not_exist_and_a_flush_that_nobody_asked_for_are_wrong() -> None:
@@ -536,11 +544,12 @@ def test_the_failure_text_says_how_long_was_listened() -> None:
     )
 
 
-def test_the_judge_knows_only_the_timeline() -> None:
+def test_the_judge_knows_only_the_timeline_and_how_audio_is_decoded() -> None:
+    pure = {"harness.capture.timeline", "harness.media.pcm"}
     for file in Path(str(harness.judge.__file__)).parent.glob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.ImportFrom) and str(node.module).startswith("harness"):
-                known = node.module == "harness.capture.timeline"
+                known = node.module in pure
                 assert known or str(node.module).startswith("harness.judge"), file
 
 
@@ -553,3 +562,280 @@ def test_an_answer_with_limit_may_come_ahead_of_the_others() -> None:
     call.play(20, 0, 800)
     call.event(120.5, "MARK_PLAYED id=a")
     assert judge(call.timeline()).verdict == "PASS"
+
+
+# ---- each verdict, with its cause ----------------------------------------------------------------
+
+
+def cause(timeline: Timeline, number: int = 0) -> tuple[str, str]:
+    """Verdict and explanation of a mark, by default the first."""
+    mark = judge(timeline).marks[number]
+    return mark.verdict.value, mark.explanation
+
+
+def without(call: Call, *numbers: int) -> Call:
+    """The call with these RTP packets lost."""
+    call.packets = [one for number, one in enumerate(call.packets) if number not in numbers]
+    return call
+
+
+def discarded(at_ms: float, reason: str) -> Call:
+    call = one_mark(None)
+    call.event(at_ms, f"MARK_DISCARDED id=a reason={reason}")
+    return call
+
+
+def paused_for_good() -> Call:
+    call = Call()
+    call.send(1, 1600)
+    call.command(1, "MARK id=a")
+    call.play(20, 0, 800)
+    call.command(110, "PAUSE_MEDIA")
+    call.command(120, "GET_STATUS")
+    return call
+
+
+def said_offset(offset: int) -> Call:
+    call = one_mark(None)
+    call.json_event(145.5, event="MARK_PLAYED", id="a", offset=offset)
+    return call
+
+
+def answered_twice() -> Call:
+    call = one_mark(145)
+    call.event(150, "MARK_PLAYED id=a")
+    return call
+
+
+def slipping(late_ms: dict[int, float]) -> Call:
+    call, late = one_mark(145.5), Call()
+    late.play(20, 0, 1600, late_ms=late_ms)
+    call.packets = late.packets
+    return call
+
+
+def never_left() -> Call:
+    call = Call()
+    call.send(1, 3200)
+    call.command(1, "MARK id=a")
+    call.play(20, 0, 1600)
+    call.event(220.5, "MARK_PLAYED id=a")
+    return call
+
+
+@pytest.mark.parametrize(
+    ("timeline", "verdict", "says"),
+    [
+        (one_mark(145.5).timeline(), "PASS", ""),
+        (without(discarded(130, "hangup"), 7, 8, 9).timeline(), "PASS", ""),
+        (one_mark(125).timeline(), "EARLY", "acked at +0.125000 s, its audio ended at +0.145000 s"),
+        (one_mark(150).timeline(), "LATE", "acked at +0.150000 s, its audio ended at +0.145000 s"),
+        (one_mark(None).timeline(), "NEVER", "after its audio ended at +0.145000 s"),
+        (without(one_mark(None), 6, 7, 8, 9).timeline(), "NEVER", "of its audio that was seen at"),
+        (answered_twice().timeline(), "TWICE", "played +0.145000 s, played +0.150000 s"),
+        (said_offset(999).timeline(), "WRONG", "offset 999, but 1000 bytes were sent before it"),
+        (discarded(130, "flush").timeline(), "WRONG", "nothing was flushed after it was set"),
+        (discarded(300, "hangup").timeline(), "WRONG", "its audio had ended at +0.145000 s"),
+        (discarded(130, "boredom").timeline(), "WRONG", "not a reason of the protocol"),
+        (never_left().timeline(), "WRONG", "1600 of the 3200 bytes since the mark before it never"),
+        (one_mark(145.5).timeline(dropped=3), "INCONCLUSIVE", "the ruler lost 3 packets"),
+        (without(one_mark(145.5), *range(1, 7)).timeline(), "INCONCLUSIVE", "where its audio ends"),
+        (without(one_mark(145.5), 2).timeline(), "INCONCLUSIVE", "160 of its bytes were not seen"),
+        (slipping({6: 12.0}).timeline(), "INCONCLUSIVE", "ends in was sent 12.0 ms late"),
+        (
+            slipping({number: 4.0 for number in range(10) if number != 2}).timeline(),
+            "INCONCLUSIVE",
+            "half of the packets around were sent more than 4.0 ms late",
+        ),
+        (paused_for_good().timeline(), "INCONCLUSIVE", "still paused when listening ended"),
+        (
+            without(one_mark(None), 4, 5, 6, 7, 8, 9).timeline(end_ms=150),
+            "INCONCLUSIVE",
+            "listening ended while its audio was still to come",
+        ),
+        (one_mark(None).timeline(end_ms=146), "INCONCLUSIVE", "which is too early"),
+        (one_mark(145.5).timeline(error_ns=6 * MS), "INCONCLUSIVE", "wrong by 6.0 ms"),
+        (
+            one_mark(145.5).timeline(stalls_ms=[(145, 146)], source="socket"),
+            "INCONCLUSIVE",
+            "the harness itself was late to see the answer",
+        ),
+        (
+            one_mark(140).timeline(stalls_ms=[(120, 135)]),
+            "INCONCLUSIVE",
+            "the host stalled for 15 ms when its last packet was due",
+        ),
+        (
+            one_mark(150).timeline(stalls_ms=[(145, 149)]),
+            "INCONCLUSIVE",
+            "the host stalled for 4.0 ms of these",
+        ),
+    ],
+)
+def test_each_verdict_says_why(timeline: Timeline, verdict: str, says: str) -> None:
+    found, explanation = cause(timeline)
+    assert found == verdict
+    assert says in explanation
+    assert bool(explanation) == (verdict != "PASS")
+
+
+@pytest.mark.parametrize(("gone", "mark"), [([0, 1, 5], 0), ([5, 13, 14], 1)])
+def test_packets_lost_at_an_end_of_the_call_are_not_held_against_it(
+    gone: list[int], mark: int
+) -> None:
+    """No gap in the numbers shows them, but others were lost; with no loss at all it is WRONG."""
+    call = speech_call([800, 2400], [0.5, 0.5])
+    verdict = judge(without(call, *gone).timeline())
+    assert [one.verdict.value for one in verdict.marks][mark] == "INCONCLUSIVE"
+    call = speech_call([800, 2400], [0.5, 0.5])
+    verdict = judge(without(call, *(one for one in gone if one != 5)).timeline())
+    assert [one.verdict.value for one in verdict.marks][mark] == "WRONG"
+
+
+def test_lost_rtp_hides_all_of_a_marks_audio() -> None:
+    call = Call()
+    call.send(1, 160)
+    call.command(1, "MARK id=a")
+    call.send(1, 800)
+    call.packet(0, b"\xff" * FRAME)
+    call.play(20, 0, 960)
+    call.event(40.5, "MARK_PLAYED id=a")
+    assert cause(call.timeline()) == ("PASS", "")
+    assert cause(without(call, 1).timeline()) == (
+        "INCONCLUSIVE",
+        "RTP was lost, and none of its audio was seen",
+    )
+
+
+def test_a_pause_that_ends_is_no_excuse() -> None:
+    call = paused_for_good()
+    call.command(150, "CONTINUE_MEDIA")
+    found, explanation = cause(call.timeline())
+    assert (found, "not answered" in explanation) == ("NEVER", True)
+
+
+def test_an_unanswered_mark_of_media_that_was_flushed_says_so() -> None:
+    found, explanation = cause(flushed_call(None).timeline(), 1)
+    assert found == "NEVER"
+    assert "after it was flushed at" in explanation
+
+
+def test_what_was_flushed_and_had_left_before_is_wrong() -> None:
+    call = one_mark(None)
+    call.command(300, "FLUSH_MEDIA")
+    call.event(300.4, "MARK_DISCARDED id=a reason=flush")
+    found, explanation = cause(call.timeline())
+    assert (found, "but all of its audio left" in explanation) == ("WRONG", True)
+
+
+def test_a_mark_with_nothing_left_to_play_that_is_late_says_so() -> None:
+    call = Call()
+    call.command(10, "MARK id=a")
+    call.event(15, "MARK_PLAYED id=a")
+    assert cause(call.timeline()) == (
+        "LATE",
+        "acked at +0.005000 s, it was sent, with nothing left to play, at +0.000000 s",
+    )
+    unanswered = Call()
+    unanswered.command(10, "MARK id=a")
+    found, explanation = cause(unanswered.timeline())
+    assert (found, "after it was sent at +0.000000 s" in explanation) == ("NEVER", True)
+
+
+def test_the_wait_of_a_partial_frame_for_the_end_of_its_message_is_no_slip() -> None:
+    call = Call()
+    call.send(1, 850)
+    call.play(20, 0, 800)
+    call.command(150, "STOP_MEDIA_BUFFERING")
+    call.play(160, 800, 850)
+    call.command(161, "MARK id=a")
+    call.event(166.25 + 0.4, "MARK_PLAYED id=a")
+    assert cause(call.timeline()) == ("PASS", "")
+
+
+def test_a_full_frame_waits_for_no_command() -> None:
+    call = slipping({6: 12.0})
+    call.command(151, "MARK id=b")
+    found, explanation = cause(call.timeline())
+    assert (found, "sent 12.0 ms late" in explanation) == ("INCONCLUSIVE", True)
+
+
+def test_a_flush_with_an_id_is_no_mark() -> None:
+    call = flushed_call("MARK_DISCARDED id=b reason=flush")
+    call.command(130.1, "FLUSH_MEDIA id=f")
+    call.event(130.5, "MEDIA_FLUSHED id=f")
+    assert verdicts(call) == ["PASS", "PASS"]
+
+
+def test_bytes_told_of_as_dropped_are_not_missed() -> None:
+    def call(event: str) -> Call:
+        call = Call()
+        call.send(1, 1700)
+        call.command(1, "MARK id=a")
+        call.play(20, 0, 1600)
+        call.event(2, event)
+        call.event(220.5, "MARK_PLAYED id=a")
+        return call
+
+    assert verdicts(call("MEDIA_DROPPED bytes=100 reason=partial offset=1600")) == ["PASS"]
+    assert verdicts(call("MEDIA_DROPPED bytes=99 reason=partial offset=1600")) == ["WRONG"]
+    assert verdicts(call("SOMETHING_ELSE bytes=100")) == ["WRONG"]
+
+
+def test_an_overtaken_mark_that_is_late_is_late() -> None:
+    call = Call()
+    call.send(1, 400)
+    call.command(1, "MARK id=a")
+    call.command(1, "MARK id=b")
+    call.play(20, 0, 400)
+    call.event(70.5, "MARK_PLAYED id=b")
+    call.event(80, "MARK_PLAYED id=a")
+    assert verdicts(call) == ["LATE", "PASS"]
+
+
+def test_the_verdict_of_a_call_is_that_of_its_worst_mark() -> None:
+    def verdict(first_after_ms: float, second_after_ms: float) -> str:
+        # The second one is due at 620 ms: what is late by this stall is inconclusive.
+        call = speech_call([2400, 4800], [first_after_ms, second_after_ms])
+        return judge(call.timeline(stalls_ms=[(620, 628)])).verdict
+
+    assert verdict(0.5, 0.5) == "PASS"
+    assert verdict(0.5, 8) == "INCONCLUSIVE"
+    assert verdict(-9, 8) == "FAIL"
+    assert verdict(0.5, 20) == "FAIL"
+
+
+# ---- discarded without a reason, or not answered at the end --------------------------------------
+
+
+def test_discarded_as_hung_up_while_the_call_goes_on_is_wrong() -> None:
+    found, explanation = cause(discarded(60, "hangup").timeline())
+    assert found == "WRONG"
+    assert "but audio left until +0.200000 s" in explanation
+    # Frames may be on their way.
+    assert cause(without(discarded(130, "hangup"), 8, 9).timeline()) == ("PASS", "")
+
+
+@pytest.mark.parametrize(
+    ("directions", "verdict"), [(["in"], "PASS"), ([], "WRONG"), (["in", "both"], "WRONG")]
+)
+def test_discarded_for_its_direction_needs_that_direction(
+    directions: list[str], verdict: str
+) -> None:
+    call = Call()
+    for direction in directions:
+        call.json_command(1, command="SET_MEDIA_DIRECTION", direction=direction)
+    call.json_command(3, command="MARK", id="a")
+    call.json_event(3.2, event="MARK_DISCARDED", id="a", reason="direction", offset=0)
+    assert cause(call.timeline())[0] == verdict
+
+
+@pytest.mark.parametrize(
+    ("closed_by", "verdict"), [("asterisk", "NEVER"), ("application", "INCONCLUSIVE")]
+)
+def test_what_asterisk_owes_when_it_closes_never_came(
+    closed_by: Literal["asterisk", "application"], verdict: str
+) -> None:
+    call = without(one_mark(None), 4, 5, 6, 7, 8, 9)
+    call._add(110, closed_by, "close", b"")
+    assert cause(call.timeline(end_ms=111))[0] == verdict

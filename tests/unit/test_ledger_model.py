@@ -24,7 +24,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from ledger import NEVER, Ledger, Outcome
+from ledger import NEVER, Ledger, Loss, Outcome
 
 MS = 1_000_000
 TICK = 20 * MS
@@ -95,9 +95,11 @@ class Model:
         self.marks: list[Mark] = []
         self.notes: list[Mark] = []
         self.last_mark = 0
+        self.untold = 0
+        """bytes that a mixer lost behind the last mark"""
         self.wanted = 0
         self.underruns = 0
-        self.losses: dict[int, tuple[int, int]] = {}
+        self.losses: dict[Loss, tuple[int, int]] = {}
         self.next_loss_ns = 0
         self.hung_up = False
 
@@ -117,16 +119,41 @@ class Model:
     def receive(self, size: int) -> None:
         self.pieces.append(Piece(self.received, self.received + size))
 
-    def drop(self, size: int, reason: int) -> None:
+    def drop(self, size: int, reason: Loss) -> None:
         """The newest bytes."""
         cut = self.received - size
         self.cut_at(cut)
         for piece in self.pieces:
             if piece.begin >= cut:
                 piece.state = "dropped"
+        self.lose(size, reason, cut)
+
+    def lose(self, size: int, reason: Loss, offset: int) -> None:
+        """To be reported."""
         if size:
-            offset, lost = self.losses.get(reason, (cut, 0))
-            self.losses[reason] = offset, lost + size
+            first, lost = self.losses.get(reason, (offset, 0))
+            self.losses[reason] = first, lost + size
+
+    def throw_away_held(self, now: int) -> None:
+        """The mixer does, with all it has; what comes after it plays no later for that."""
+        handed = [piece for piece in self.pieces if piece.state == "handed"]
+        end_ns = max(now, handed[-1].end_ns) if handed else now
+        for piece in self.pieces:
+            if piece.state == "held":
+                # What was dropped behind it counts as dropped before it: that is not remembered.
+                dropped_behind = self.count("dropped", after=piece.end)
+                self.lose(piece.size, Loss.BRIDGE, piece.begin + dropped_behind)
+                self.tell_marks(piece)
+                piece.state, piece.end_ns = "lost", end_ns
+
+    def tell_marks(self, lost: Piece) -> None:
+        """Each byte lost is told to the first pending mark behind it, or to the next one."""
+        begin = lost.begin
+        for mark in self.marks:
+            if mark.offset > begin:
+                mark.dropped += min(mark.offset, lost.end) - begin
+                begin = min(mark.offset, lost.end)
+        self.untold += lost.end - begin
 
     def cut_at(self, offset: int) -> None:
         """Have no piece reach over ``offset``."""
@@ -193,8 +220,8 @@ class Model:
     def mark(self, number: int, outcome: Outcome, now: int) -> None:
         mark = Mark(number, self.received, now, outcome)
         mark.waits = self.count("queued", "held") > 0
-        mark.dropped = self.count("dropped", after=self.last_mark)
-        self.last_mark = self.received
+        mark.dropped = self.count("dropped", after=self.last_mark) + self.untold
+        self.last_mark, self.untold = self.received, 0
         if outcome is Outcome.WAITING:
             self.wanted = self.received
         else:
@@ -211,8 +238,8 @@ class Model:
         """When all before a mark has been played."""
         if self.count("queued", "held", before=mark.offset):
             return NEVER
-        ends = [p.end_ns for p in self.pieces if p.state == "handed" and p.end <= mark.offset]
-        return ends[-1] if ends else 0
+        gone = [p for p in self.pieces if p.state in ("handed", "lost") and p.end <= mark.offset]
+        return gone[-1].end_ns if gone else 0
 
     def played(self, now: int) -> int:
         """Bytes; frames but the last one are played as soon as that has left."""
@@ -286,9 +313,9 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(
         size=st.sampled_from([1, 80, 160, 200, 480, 1000]) | st.integers(1, 1000),
         lost=st.just(0) | st.integers(0, 1000),
-        reason=st.integers(0, 2),
+        reason=st.sampled_from([Loss.OVERFLOW, Loss.PARTIAL, Loss.DIRECTION_IN]),
     )
-    def receive(self, size: int, lost: int, reason: int) -> None:
+    def receive(self, size: int, lost: int, reason: Loss) -> None:
         """A message of media, the end or all of which may be lost."""
         self.model.receive(size)
         self.ledger.received(size, size * BYTE_NS)
@@ -323,7 +350,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self.now += TICK
 
     def starve(self) -> None:
-        has_played = self.model.count("handed", "held") > 0
+        has_played = self.model.count("handed", "held", "lost") > 0
         if has_played and self.beyond_wanted():
             self.model.underruns += 1
         self.ledger.starved()
@@ -331,7 +358,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def beyond_wanted(self) -> int:
         """Bytes behind what the application said was all, that were not lost."""
         model = self.model
-        return model.count("queued", "held", "handed", "flushed", after=model.wanted)
+        return model.count("queued", "held", "lost", "handed", "flushed", after=model.wanted)
 
     @rule(
         outcome=st.sampled_from(
@@ -431,8 +458,10 @@ class LedgerMachine(RuleBasedStateMachine):
     def compare(self) -> None:
         model, state = self.model, self.ledger.state(self.now)
         assert state["received"] == model.received
-        for name in ("dropped", "flushed", "held", "handed", "queued"):
+        for name in ("flushed", "lost", "held", "handed", "queued"):
             assert state[name] == model.count(name), name
+        # For the application what a mixer lost is dropped like anything else.
+        assert state["dropped"] == model.count("dropped", "lost")
         assert state["received"] == sum(
             state[name] for name in ("dropped", "flushed", "held", "handed", "queued")
         )
@@ -456,6 +485,7 @@ class LedgerMachine(RuleBasedStateMachine):
             for fields, mark in zip(pending, model_queue, strict=True):
                 assert fields["number"] == mark.number
                 assert fields["outcome"] == mark.outcome
+                assert notes or fields["dropped"] == mark.dropped
                 self.compare_due(fields["due_ns"], mark)
 
     def compare_due(self, due_ns: int, mark: Mark) -> None:
@@ -484,11 +514,12 @@ class MixingLedgerMachine(LedgerMachine):
 
     @rule(mixing=st.booleans())
     def set_mixing(self, mixing: bool) -> None:
+        """What the mixer holds of a channel that leaves it is lost."""
         self.ledger.mixing(mixing, self.now)
         self.mixing = mixing
         self.foreign = self.foreign and mixing
-        self.follow(self.now)
-        assert mixing or not self.model.count("held")
+        if not mixing:
+            self.model.throw_away_held(self.now)
 
     @rule(
         interval_ns=st.sampled_from([TICK, TICK, 10 * MS, 40 * MS, 80 * MS]),
@@ -517,17 +548,22 @@ class MixingLedgerMachine(LedgerMachine):
         """What it no longer has a round took, one that came after the frame."""
         self.foreign = self.foreign or self.mixing
         self.ledger.mixer_holds(held_ns)
-        round_ns = self.ledger.state(self.now)["mixer_round_ns"]
-        for piece in self.follow(round_ns, in_turn=True):
-            assert self.taken_of(piece) <= round_ns
+        state = self.ledger.state(self.now)
+        for piece in self.follow(state["mixer_heard_ns"], in_turn=True):
+            assert self.taken_of(piece) <= state["mixer_round_ns"]
 
     def taken_of(self, piece: Piece) -> int:
         """When a piece's frame was given to the mixer."""
         return max(ns for begin, ns in self.taken_ns.items() if begin <= piece.begin)
 
     def taken(self, size: int, frame_ns: int) -> None:
-        pieces = self.model.first(size, "queued")
+        lost = self.ledger.state(self.now)["lost"]
         self.ledger.taken(size, size * BYTE_NS, frame_ns, self.now)
+        if self.ledger.state(self.now)["lost"] > lost:
+            # When the mixer is over-full is the ledger's to know.
+            assert self.mixing
+            self.model.throw_away_held(self.now)
+        pieces = self.model.first(size, "queued")
         for piece in pieces:
             piece.state = "held"
         self.taken_ns[pieces[0].begin] = self.now

@@ -57,6 +57,13 @@ def test_the_sip_response_is_what_a_failure_says() -> None:
     assert sip_failure(error_log) == "Asterisk answered: SIP/2.0 404 Not Found"
 
 
+def test_the_reason_of_a_sip_response_is_told() -> None:
+    error_log = "received 'SIP/2.0 404 Not Found\r\nReason: Q.850;cause=3\r\nContent-Length: 0\r\n'"
+    assert (
+        sip_failure(error_log) == "Asterisk answered: SIP/2.0 404 Not Found (reason Q.850;cause=3)"
+    )
+
+
 def test_without_a_response_the_error_log_s_end_is_what_a_failure_says() -> None:
     assert "line 9" in sip_failure("\n".join(f"line {n}" for n in range(10)))
     assert sip_failure("") == "It left no error message."
@@ -64,12 +71,18 @@ def test_without_a_response_the_error_log_s_end_is_what_a_failure_says() -> None
 
 def test_the_scenario_uses_each_field_that_is_injected() -> None:
     text = SCENARIO.read_text()
-    fields = len(CallRequest("a", "b", 1).injection_line.split(";"))
+    # The last two are user and authentication.
+    fields = len(CallRequest("a", "b", 1).injection_line.split(";")) + 2
     assert [n for n in range(10) if f"[field{n}]" in text] == list(range(fields))
 
 
 def test_the_scenario_logs_each_stage_that_is_waited_for() -> None:
     messages = [log.attrib["message"] for log in ElementTree.parse(SCENARIO).iter("log")]
-    assert {message.split()[0] for message in messages} == {"dialled", "answered", "ended"}
+    assert {message.split()[0] for message in messages} == {
+        "dialled",
+        "answered",
+        "refused",
+        "ended",
+    }
     # sipp.py reads three words a line.
     assert all(len(message.split()) == 3 for message in messages)

@@ -19,25 +19,26 @@ def verdict_of(call: Call, stalls_ms: list[tuple[float, float]]) -> tuple[str, s
 
 
 @pytest.mark.parametrize(
-    ("stalls_ms", "verdict"),
+    ("stalls_ms", "verdict", "why"),
     [
-        ([(145.5, 149.0)], "INCONCLUSIVE"),
+        ([(145.5, 149.0)], "INCONCLUSIVE", "the host stalled for 3.5 ms of these"),
         # 5 ms late: 3 must be explained, for 2 are allowed.
-        ([(140.0, 148.1)], "INCONCLUSIVE"),
-        ([(140.0, 147.9)], "LATE"),
-        ([(145.1, 146.7), (147.0, 148.5)], "INCONCLUSIVE"),
+        ([(140.0, 148.1)], "INCONCLUSIVE", "the host stalled for 3.1 ms of these"),
+        ([(145.1, 146.5), (147.0, 148.4), (148.5, 149.0)], "INCONCLUSIVE", "the host stalled"),
         # Both processors at the same time: it is the same time only once.
-        ([(145.1, 147.0), (145.2, 147.1)], "LATE"),
-        ([(130.0, 145.0), (150.0, 160.0)], "LATE"),
-        ([], "LATE"),
+        ([(145.1, 146.5), (145.2, 146.6)], "LATE", ""),
+        # One of half the length, at another time: Asterisk can have met one that nobody saw.
+        ([(10.0, 11.5)], "INCONCLUSIVE", "kept others waiting, too, for up to 1.5 ms"),
+        ([(10.0, 11.4), (20.0, 21.4)], "LATE", ""),
+        ([], "LATE", ""),
     ],
 )
-def test_a_late_answer_is_excused_by_stalls_in_that_time_alone(
-    stalls_ms: list[tuple[float, float]], verdict: str
+def test_a_late_answer_is_excused_by_what_the_host_did_in_that_call(
+    stalls_ms: list[tuple[float, float]], verdict: str, why: str
 ) -> None:
     found, explanation = verdict_of(one_mark(150.0), stalls_ms)
     assert found == verdict
-    assert ("the host stalled" in explanation) == (verdict == "INCONCLUSIVE")
+    assert why in explanation
 
 
 @pytest.mark.parametrize(

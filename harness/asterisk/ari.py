@@ -1,0 +1,305 @@
+"""A client of Asterisk's REST interface (ARI): requests, events, and calls bridged over it.
+
+ari = Ari(AriAccess("http://127.0.0.1:8088/ari", "harness", password))
+async with ari.application("harness-1-abcd") as application:
+    ...                                           # a call enters Stasis(harness-1-abcd)
+    await application.bridge_caller()
+    media = await application.external_media(extension)
+    await application.in_bridge(media.channel)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import re
+import ssl
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import websockets
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.client import connect as websocket_connect
+
+from harness.asterisk.configuration import SILENT_PARTY, WEBSOCKET_CLIENT, Extension
+from harness.errors import HarnessFault
+
+REQUEST_TIMEOUT_S = 10.0
+EVENT_TIMEOUT_S = 10.0
+"""for a channel to come, or to be in the bridge"""
+CONNECTION_ID_VARIABLE = "MEDIA_WEBSOCKET_CONNECTION_ID"
+
+Event = dict[str, Any]
+"""one of ARI's, as it is spelled in JSON"""
+
+
+class AriRefused(HarnessFault):
+    """A request that ARI answered with an error, or that never reached it."""
+
+    def __init__(self, what: str, remedy: str, status: int | None) -> None:
+        super().__init__(what, remedy)
+        self.status = status
+        """of HTTP; None when nothing answered"""
+
+
+@dataclass(frozen=True)
+class AriAccess:
+    """Where ARI is, and as whom."""
+
+    uri: str
+    """``http://host:port/ari``, or https"""
+    user: str
+    password: str = field(repr=False)
+    tls: ssl.SSLContext | None = field(default=None, repr=False, compare=False)
+    """for https"""
+
+
+@dataclass(frozen=True)
+class ExternalMedia:
+    """A WebSocket channel that ARI has made."""
+
+    channel: str
+    """its id"""
+    connection_id: str
+    """where the application is to connect, if it is to: the last part of the media URI"""
+
+
+class Ari:
+    """Requests to one Asterisk."""
+
+    def __init__(self, access: AriAccess) -> None:
+        self.access = access
+        login = f"{access.user}:{access.password}"
+        self._headers = {"Authorization": "Basic " + base64.b64encode(login.encode()).decode()}
+
+    def ask(self, method: str, path: str, **query: str) -> Any:
+        """Make one request and return its answer's JSON, None if it has none. Blocks.
+
+        Raises AriRefused with what ARI said.
+        """
+        url = f"{self.access.uri}/{path}"
+        if query:
+            url += f"?{urllib.parse.urlencode(query)}"
+        request = urllib.request.Request(url, method=method, headers=self._headers)
+        # Never through a proxy that the environment names: this is traffic with the PBX.
+        opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=self.access.tls)
+        )
+        try:
+            with opener.open(request, timeout=REQUEST_TIMEOUT_S) as answer:
+                text = answer.read()
+        except urllib.error.HTTPError as error:
+            said = error.read().decode(errors="replace").strip()
+            raise AriRefused(
+                f"ARI answered {method} {path} with {error.code} {error.reason}: {said}",
+                _REMEDIES.get(error.code, "Asterisk's log says more."),
+                error.code,
+            ) from error
+        except OSError as error:
+            raise AriRefused(
+                f"ARI at {self.access.uri} cannot be reached: {error}",
+                "Is http.conf enabled, and is this its address? Check a firewall between.",
+                None,
+            ) from error
+        return json.loads(text) if text else None
+
+    async def request(self, method: str, path: str, **query: str) -> Any:
+        """`ask`, beside an event loop."""
+        return await asyncio.to_thread(self.ask, method, path, **query)
+
+    async def originate(
+        self, endpoint: str, application: str, channel_id: str = "", formats: str = "ulaw"
+    ) -> str:
+        """A channel that enters the application when it is answered; its id."""
+        query = {"channelId": channel_id} if channel_id else {}
+        answer = await self.request(
+            "POST", "channels", endpoint=endpoint, app=application, formats=formats, **query
+        )
+        return str(answer["id"])
+
+    async def originate_into_dialplan(
+        self, endpoint: str, context: str, extension: str, formats: str
+    ) -> str:
+        """A channel that enters the dialplan there when it is answered; its id."""
+        answer = await self.request(
+            "POST",
+            "channels",
+            endpoint=endpoint,
+            context=context,
+            extension=extension,
+            priority="1",
+            formats=formats,
+        )
+        return str(answer["id"])
+
+    @asynccontextmanager
+    async def events(self, application: str) -> AsyncIterator[ClientConnection]:
+        """The WebSocket on which an application gets its events; without it there is none."""
+        url = self.access.uri.replace("http", "ws", 1)
+        url += f"/events?{urllib.parse.urlencode({'app': application})}"
+        try:
+            connection = await websocket_connect(
+                url, additional_headers=self._headers, ssl=self.access.tls, proxy=None
+            )
+        except (OSError, asyncio.TimeoutError, websockets.WebSocketException) as error:
+            raise HarnessFault(
+                f"no events of ARI at {self.access.uri}: {error}",
+                "Check user and password with ari.conf, and whether res_ari_events.so is loaded.",
+            ) from error
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+    @asynccontextmanager
+    async def application(self, name: str) -> AsyncIterator[BridgedCall]:
+        """An ARI application for one call. Leaving ends all of its channels and its bridge."""
+        async with self.events(name) as events:
+            call = BridgedCall(self, name)
+            task = asyncio.create_task(call._run(events))
+            try:
+                yield call
+            finally:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+                await call._end()
+
+
+class BridgedCall:
+    """A caller, external media and perhaps a silent third party in one mixing bridge.
+
+    When the caller or the media channel leaves, the others are sent away, as Dial does it.
+    """
+
+    def __init__(self, ari: Ari, name: str) -> None:
+        self._ari = ari
+        self.name = name
+        """of the ARI application"""
+        self._changed = asyncio.Condition()
+        self._arrived: list[str] = []
+        """ids of the channels that entered the application, in that order"""
+        self._in_bridge: set[str] = set()
+        self._bridge = ""
+        self._made: list[str] = []
+        """ids of the channels that we made"""
+        self._third = ""
+        self._failure: HarnessFault | None = None
+
+    async def bridge_caller(self, third: bool = False) -> None:
+        """Wait for the caller, and make the bridge with it, and with a ``third`` that is silent."""
+        await self._until(lambda: bool(self._arrived), "no call entered it")
+        caller = self._arrived[0]
+        bridge = await self._ari.request("POST", "bridges", type="mixing")
+        self._bridge = bridge["id"]
+        await self._add(caller)
+        await self.in_bridge(caller)
+        if third:
+            self._third = await self._ari.originate(SILENT_PARTY, self.name)
+            self._made.append(self._third)
+            await self.in_bridge(self._third)
+
+    async def external_media(self, extension: Extension) -> ExternalMedia:
+        """Make the WebSocket channel that the extension describes; it joins when it is answered."""
+        outgoing = extension.connection == "outgoing"
+        channel = await self._ari.request(
+            "POST",
+            "channels/externalMedia",
+            app=self.name,
+            external_host=WEBSOCKET_CLIENT if outgoing else "INCOMING",
+            transport="websocket",
+            encapsulation="none",
+            connection_type="client" if outgoing else "server",
+            format=extension.codec,
+            transport_data=extension.media_options,
+        )
+        self._made.append(channel["id"])
+        variables = channel.get("channelvars", {})
+        return ExternalMedia(channel["id"], variables.get(CONNECTION_ID_VARIABLE, ""))
+
+    async def in_bridge(self, channel: str) -> None:
+        """Until a channel is in the bridge: what it says before that nobody hears."""
+        await self._until(
+            lambda: channel in self._in_bridge, f"the channel {channel} did not enter its bridge"
+        )
+
+    async def _until(self, condition: Callable[[], bool], failure: str) -> None:
+        async def reached() -> None:
+            async with self._changed:
+                await self._changed.wait_for(lambda: condition() or self._failure is not None)
+
+        try:
+            await asyncio.wait_for(reached(), EVENT_TIMEOUT_S)
+        except asyncio.TimeoutError:
+            raise HarnessFault(
+                f"ARI application {self.name}: {failure} within {EVENT_TIMEOUT_S:g} s",
+                "Asterisk's log says what became of the call.",
+            ) from None
+        if self._failure is not None:
+            raise self._failure
+
+    async def _run(self, events: ClientConnection) -> None:
+        try:
+            async for text in events:
+                await self._happened(json.loads(text))
+            raise HarnessFault(f"ARI closed the events of the application {self.name}")
+        except HarnessFault as fault:
+            self._failure = fault
+            async with self._changed:
+                self._changed.notify_all()
+
+    async def _happened(self, event: Event) -> None:
+        channel = event.get("channel", {}).get("id", "")
+        if event["type"] == "StasisStart":
+            self._arrived.append(channel)
+            # The caller, who is first, is put there by bridge_caller.
+            if self._bridge:
+                await self._add(channel)
+        elif event["type"] == "ChannelEnteredBridge":
+            self._in_bridge.add(channel)
+        elif event["type"] in ("StasisEnd", "ChannelDestroyed") and channel != self._third:
+            await self._end()
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def _add(self, channel: str) -> None:
+        await self._unless_gone(
+            self._ari.request("POST", f"bridges/{self._bridge}/addChannel", channel=channel)
+        )
+
+    async def _end(self) -> None:
+        """Hang up every channel and take the bridge away, as far as they are still there."""
+        channels = list(dict.fromkeys([*self._arrived, *self._made]))
+        self._arrived, self._made = [], []
+        for channel in channels:
+            await self._unless_gone(self._ari.request("DELETE", f"channels/{channel}"))
+        bridge, self._bridge = self._bridge, ""
+        if bridge:
+            await self._unless_gone(self._ari.request("DELETE", f"bridges/{bridge}"))
+
+    @staticmethod
+    async def _unless_gone(request: Awaitable[Any]) -> None:
+        # 404, 409, 422: it has gone, or is just going.
+        try:
+            await request
+        except AriRefused as refused:
+            if refused.status not in (404, 409, 422):
+                raise
+
+
+def waits_to_be_answered(extension: Extension) -> bool:
+    """Whether the application itself has to answer: option n, which is no part of another one."""
+    return "n" in re.sub(r"\([^)]*\)", "", extension.options)
+
+
+_REMEDIES = {
+    401: "Check user and password with ari.conf on the PBX.",
+    403: "The user may only read: take read_only out of ari.conf.",
+    404: "Is the module loaded that has it (res_ari_channels.so, res_ari_bridges.so)?",
+}

@@ -1,0 +1,44 @@
+"""What a PBX can do for a call, and why it cannot: what `harness list` and the runner ask."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from harness.asterisk.configuration import Extension
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """Of one target, found out by asking it."""
+
+    version: str
+    """of Asterisk, such as 22.10.1; "unknown" when it would not tell"""
+    playback_marks: bool
+    """whether MARK is understood; if not, MARK_MEDIA is judged"""
+    codecs: frozenset[str]
+    """that the WebSocket channel and the caller can both have, by Asterisk's names"""
+    connections: frozenset[str]
+    """outgoing, incoming"""
+    bridges: frozenset[str]
+    """see `Extension.bridge`"""
+    own: bool
+    """whether it is the harness's own, so that it may be reconfigured, loaded and killed"""
+    options: frozenset[str] | None = None
+    """of the WebSocket dial string; None: any"""
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    """why a codec, connection or bridge is not there, as a clause, where that is known"""
+
+    def lacks(self, call: Extension) -> str:
+        """Why a call cannot be placed, as a clause; empty if it can."""
+        for name, offered, what in (
+            (call.codec, self.codecs, f"codec {call.codec}"),
+            (call.connection, self.connections, f"{call.connection} media connection"),
+            (call.bridge, self.bridges, f"bridge of the kind {call.bridge}"),
+        ):
+            if name not in offered:
+                reason = self.reasons.get(name, "")
+                return f"it has no {what}" + (f": {reason}" if reason else "")
+        if self.options is not None and call.options not in self.options:
+            return f"it has no extension with the options {call.options}"
+        return ""

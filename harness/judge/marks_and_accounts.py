@@ -1,0 +1,28 @@
+"""A call's verdict as a whole: of its marks and of the accounts Asterisk gave. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from harness.judge.accounts import Accounts
+
+Result = Literal["PASS", "FAIL", "INCONCLUSIVE"]
+
+
+def call_result(accounts: Accounts) -> Result:
+    """Of the marks and the accounts of a call together: the worse of the two."""
+    return worst((accounts.call.verdict, accounts.verdict))
+
+
+def worst(results: Iterable[Result]) -> Result:
+    """FAIL if there is one, else INCONCLUSIVE if there is one, else PASS."""
+    kinds = set(results)
+    if "FAIL" in kinds:
+        return "FAIL"
+    return "INCONCLUSIVE" if "INCONCLUSIVE" in kinds else "PASS"
+
+
+def account_failures(accounts: Accounts) -> list[str]:
+    """Each account that did not pass, as text that says why."""
+    return [accounts.failure_text(one) for one in accounts.verdicts if one.explanation]

@@ -1,0 +1,72 @@
+"""The codecs whose calls can be judged, and what becomes of an application's bytes on the way."""
+
+from __future__ import annotations
+
+from harness.capture.timeline import ULAW, Codec
+from harness.errors import InputFault
+
+OPUS_FRAME_BYTES = 80
+
+_ALAW = Codec("alaw", bytes_per_second=8000, rtp_clock_hz=8000, ptime_ms=20, silence=0xD5)
+_SLIN = Codec(
+    "slin", bytes_per_second=16000, rtp_clock_hz=8000, ptime_ms=20, silence=0, swapped=True
+)
+_SLIN16 = Codec(
+    "slin16",
+    bytes_per_second=32000,
+    rtp_clock_hz=16000,
+    ptime_ms=20,
+    silence=0,
+    sample_rate_hz=16000,
+    swapped=True,
+)
+_G722 = Codec(
+    "g722",
+    bytes_per_second=8000,
+    rtp_clock_hz=8000,  # though it has 16000 samples a second: RFC 3551, 4.5.2
+    ptime_ms=20,
+    silence=0xFD,  # of all bytes the one that lets every decoder's sound die away soonest
+    sample_rate_hz=16000,
+)
+_OPUS = Codec(
+    "opus",
+    bytes_per_second=50 * OPUS_FRAME_BYTES,
+    rtp_clock_hz=48000,
+    ptime_ms=20,
+    silence=0,
+    sample_rate_hz=48000,
+)
+CODECS = {codec.name: codec for codec in (ULAW, _ALAW, _SLIN, _SLIN16, _G722, _OPUS)}
+"""What can be judged, by Asterisk's name. Opus only in frames of 20 ms that all have
+`OPUS_FRAME_BYTES`, so that bytes and times belong together as they do in G.711."""
+
+_MIXED_UNCHANGED = frozenset({"ulaw", "alaw", "slin"})
+"""of which a mixer makes the same bytes again. It works at 8000 Hz until it has seen that others
+could have more, so that slin16 is resampled twice"""
+
+
+def codec_named(name: str) -> Codec:
+    """The codec of Asterisk's name ``name``. Raises InputFault for one that cannot be judged."""
+    if name not in CODECS:
+        raise InputFault(
+            f"calls with the codec {name!r} cannot be judged", f"Use one of {', '.join(CODECS)}."
+        )
+    return CODECS[name]
+
+
+def recoded(codec: str, caller_codec: str, mixed: bool) -> Codec | None:
+    """The caller's codec if Asterisk decodes the application's bytes and encodes them anew.
+
+    None if RTP carries them unchanged: the codecs are the same, and between them there is no mixer
+    (``mixed``) or one that gives back what it got. Raises InputFault for what cannot be judged.
+    """
+    application, caller = codec_named(codec), codec_named(caller_codec)
+    if codec == caller_codec and (codec in _MIXED_UNCHANGED or not mixed):
+        return None
+    if "opus" in (application.name, caller.name):
+        raise InputFault(
+            f"a call with opus cannot be judged where {codec} becomes {caller_codec}"
+            f"{' in a bridge that mixes' if mixed else ''}: Asterisk has no Opus codec of its own",
+            "Use opus on both sides, without a mixing bridge.",
+        )
+    return caller

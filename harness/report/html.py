@@ -1,0 +1,380 @@
+"""A run as one self-contained page: report.html. Made from the run's folder alone.
+
+It loads nothing, so that it can be mailed or kept by a CI system. Everything is there without
+JavaScript; with it the table can be sorted and filtered, and the pictures zoomed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from harness.errors import InputFault
+from harness.judge.judge import FAILURES, Bounds, Statistics, Verdict, statistics_of
+from harness.report import timeline_picture as picture
+from harness.report.call_files import SavedCall, load_call
+from harness.report.offsets_picture import ROW_HEIGHT, WIDTH, Offsets, offset_charts
+from harness.report.timeline_picture import Limits, TimelinePicture, timeline_picture
+from harness.scenarios.result import CallResult, Outcome, RunSummary, ScenarioResult
+
+REPORT_FILE = "report.html"
+
+PICTURES_BYTES = 7_000_000
+"""of all pictures together; so the file stays below 10 MB"""
+_THINNED = Limits(frames=300, marks=60, messages=60)
+_TEXTS_SHOWN = 25
+"""failures of one scenario"""
+_OPEN_ROWS = 2
+"""rows with something wrong that are open from the start"""
+
+_ORDER = (
+    Outcome.ERROR,
+    Outcome.FAIL,
+    Outcome.XPASS,
+    Outcome.INCONCLUSIVE,
+    Outcome.XFAIL,
+    Outcome.PASS,
+    Outcome.SKIP,
+)
+"""What needs a look comes first"""
+_WRONG = (Outcome.ERROR, Outcome.FAIL, Outcome.XPASS, Outcome.INCONCLUSIVE)
+MEANINGS = {
+    Outcome.PASS: "everything was as it must be",
+    Outcome.FAIL: "the driver did wrong",
+    Outcome.INCONCLUSIVE: "it could not be measured well enough to say, in each of the attempts",
+    Outcome.ERROR: "the harness or the machine did not get it done",
+    Outcome.SKIP: "the target cannot run it",
+    Outcome.XFAIL: "the driver did wrong in just the way it is known for",
+    Outcome.XPASS: "the driver did not do the wrong it is known for: is the harness blind?",
+}
+
+
+@dataclass
+class _CallView:
+    """A call in the page."""
+
+    result: CallResult
+    number: int
+    opened: bool = False
+    saved: bool = False
+    """whether its files could be read"""
+    why_no_picture: str = ""
+    picture: TimelinePicture | None = None
+    notes: Sequence[str] = ()
+
+    @property
+    def statistics(self) -> Statistics | None:
+        """Of its differences."""
+        return statistics_of(self.result.differences_ns)
+
+
+@dataclass
+class _RowView:
+    """A scenario in the page."""
+
+    result: ScenarioResult
+    number: int
+    calls: list[_CallView]
+    opened: bool = False
+
+    @property
+    def statistics(self) -> Statistics | None:
+        """Of the differences of all its calls."""
+        return statistics_of([ns for call in self.result.calls for ns in call.differences_ns])
+
+    @property
+    def marks(self) -> int:
+        """In all its calls."""
+        return sum(sum(call.counts.values()) for call in self.result.calls)
+
+    @property
+    def passed(self) -> int:
+        """Marks that passed."""
+        return sum(call.counts.get(Verdict.PASS.value, 0) for call in self.result.calls)
+
+    @property
+    def said(self) -> str:
+        """The reason, or the first line of the first failure."""
+        first = self.result.failures[0].partition("\n")[0] if self.result.failures else ""
+        return self.result.reason or first
+
+    @property
+    def texts(self) -> Sequence[str]:
+        """The failures that are shown."""
+        return self.result.failures[:_TEXTS_SHOWN]
+
+
+@dataclass
+class _TargetView:
+    """All that was measured on one target."""
+
+    name: str
+    version: str
+    outcomes: dict[Outcome, int]
+    counts: Counter[str]
+    """marks by verdict"""
+    statistics: Statistics | None
+    """of the marks judged by the usual bound"""
+    calls: int
+
+
+@dataclass(frozen=True)
+class _Allowed:
+    """What a call was judged by, in ms; the ruler's error comes on top of it."""
+
+    early_ms: float
+    late_ms: float
+    location_ms: float
+    """how much a place in the stream may be wrong by"""
+
+
+@dataclass
+class _Measured:
+    """How the run was measured."""
+
+    rulers: list[tuple[str, int, float]]
+    """name, calls, largest error in ms"""
+    packets: int
+    lost: int
+    bounds: list[tuple[_Allowed, int]]
+    """with the number of calls; the usual one first"""
+    limits: Bounds = field(default_factory=Bounds)
+    stalls: int = 0
+    longest_stall_ms: float = 0.0
+    not_captured: int = 0
+    unread: int = 0
+    """calls whose files could not be read"""
+
+
+def write_report(run_folder: Path, summary: RunSummary) -> Path:
+    """Write ``report.html`` into a run's folder, from ``summary`` and the calls' folders.
+
+    A call whose folder is missing is shown without a picture.
+    """
+    path = run_folder / REPORT_FILE
+    path.write_text(report_html(run_folder, summary), encoding="utf-8")
+    return path
+
+
+def report_html(run_folder: Path, summary: RunSummary) -> str:
+    """The text of report.html."""
+    rows = _rows(summary)
+    measured = _measured(summary)
+    _draw_pictures(run_folder, rows, measured)
+    usual = measured.bounds[0][0] if measured.bounds else _Allowed(0.0, 2.0, 0.0)
+    offsets = _offsets(summary, usual)
+    worst_ms = max((error for _, _, error in measured.rulers), default=0.0)
+    tolerance_ms = 2 * worst_ms + usual.location_ms
+    charts = offset_charts(
+        offsets,
+        round(usual.early_ms * 1e6),
+        round(usual.late_ms * 1e6),
+        round(tolerance_ms * 1e6),
+    )
+    environment = Environment(
+        loader=PackageLoader("harness.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(ms=_ms, seconds=_seconds, count=_count, plural=_plural, px=_px)
+    return environment.get_template("report.html.j2").render(
+        summary=summary,
+        rows=rows,
+        targets=_targets(summary, offsets),
+        matrix=_matrix(rows, summary),
+        charts=charts,
+        chart_width=WIDTH,
+        chart_row=ROW_HEIGHT,
+        usual=usual,
+        tolerance_ms=tolerance_ms,
+        others=_not_in_charts(summary, usual),
+        measured=measured,
+        meanings=MEANINGS,
+        verdicts=[verdict.value for verdict in Verdict],
+        failures={verdict.value for verdict in FAILURES},
+        outcomes=list(Outcome),
+        wrong=[(outcome, summary.counts[outcome]) for outcome in _WRONG if summary.counts[outcome]],
+        texts_shown=_TEXTS_SHOWN,
+        picture=picture,
+        style=Markup(_resource("report.css")),  # ours: not to be escaped
+        script=Markup(_resource("report.js")),
+    )
+
+
+def _resource(name: str) -> str:
+    return (resources.files("harness.report") / name).read_text(encoding="utf-8")
+
+
+# ---- what the page says --------------------------------------------------------------------------
+
+
+def _rows(summary: RunSummary) -> list[_RowView]:
+    ordered = sorted(summary.results, key=lambda result: _ORDER.index(result.outcome))
+    rows = []
+    calls = 0
+    for number, result in enumerate(ordered):
+        views = [_CallView(call, calls + index) for index, call in enumerate(result.calls)]
+        calls += len(views)
+        if views:
+            next((one for one in views if one.result.verdict != "PASS"), views[0]).opened = True
+        opened = number < _OPEN_ROWS and result.outcome in _WRONG
+        rows.append(_RowView(result, number, views, opened))
+    return rows
+
+
+def _targets(summary: RunSummary, offsets: Sequence[Offsets]) -> list[_TargetView]:
+    by_name = {one.target: one for one in offsets}
+    views = []
+    for name in dict.fromkeys(result.target for result in summary.results):
+        results = [result for result in summary.results if result.target == name]
+        counts: Counter[str] = Counter()
+        for result in results:
+            for call in result.calls:
+                counts.update(call.counts)
+        outcomes = Counter(result.outcome for result in results)
+        versions = dict.fromkeys(result.version for result in results if result.version)
+        views.append(
+            _TargetView(
+                name,
+                ", ".join(versions),
+                {outcome: outcomes[outcome] for outcome in Outcome},
+                counts,
+                by_name[name].statistics if name in by_name else None,
+                sum(len(result.calls) for result in results),
+            )
+        )
+    return views
+
+
+def _matrix(
+    rows: Sequence[_RowView], summary: RunSummary
+) -> list[tuple[ScenarioResult, list[list[_RowView]]]]:
+    """Each scenario once, and its rows on each target: more than one if it was repeated."""
+    targets = list(dict.fromkeys(result.target for result in summary.results))
+    if len(targets) < 2:
+        return []
+    # The first one of each name.
+    names = {result.name: result for result in reversed(summary.results)}
+    found: dict[tuple[str, str], list[_RowView]] = {}
+    for row in rows:
+        found.setdefault((row.result.name, row.result.target), []).append(row)
+    return [
+        (first, [found.get((name, target), []) for target in targets])
+        for name, first in reversed(names.items())
+    ]
+
+
+def _allowed(call: CallResult) -> _Allowed:
+    return _Allowed(call.early_ns / 1e6, call.late_ns / 1e6, call.location_ns / 1e6)
+
+
+def _offsets(summary: RunSummary, usual: _Allowed) -> list[Offsets]:
+    """Of the calls judged by the usual bound: others may be late by design."""
+    found: dict[str, list[int]] = {}
+    for result in summary.results:
+        for call in result.calls:
+            if _allowed(call) == usual:
+                found.setdefault(result.target, []).extend(call.differences_ns)
+    return [Offsets(target, tuple(values)) for target, values in found.items()]
+
+
+def _not_in_charts(summary: RunSummary, usual: _Allowed) -> int:
+    return sum(
+        len(call.differences_ns)
+        for result in summary.results
+        for call in result.calls
+        if _allowed(call) != usual
+    )
+
+
+def _measured(summary: RunSummary) -> _Measured:
+    calls = [call for result in summary.results for call in result.calls]
+    bounds = Counter(_allowed(call) for call in calls)
+    rulers = Counter(call.ruler for call in calls)
+    return _Measured(
+        rulers=[
+            (
+                ruler,
+                count,
+                max(call.ruler_error_ns for call in calls if call.ruler == ruler) / 1e6,
+            )
+            for ruler, count in rulers.most_common()
+        ],
+        packets=sum(call.packets for call in calls),
+        lost=sum(call.lost for call in calls),
+        bounds=bounds.most_common(),
+    )
+
+
+def _draw_pictures(run_folder: Path, rows: Iterable[_RowView], measured: _Measured) -> None:
+    """Draw what there is room for; ``rows`` come with what needs a look first."""
+    left = PICTURES_BYTES
+    for row in rows:
+        # Within a scenario, too, what failed comes first.
+        for view in sorted(row.calls, key=lambda one: one.result.verdict == "PASS"):
+            try:
+                call = load_call(run_folder / view.result.folder)
+            except InputFault:
+                measured.unread += 1
+                view.why_no_picture = "its files are not beside this report, or cannot be read"
+                continue
+            view.saved = True
+            view.notes = call.verdict.notes
+            _note_measured(measured, call)
+            drawn = timeline_picture(call, Limits())
+            if drawn.size > left:
+                drawn = timeline_picture(call, _THINNED)
+            if drawn.size > left:
+                view.why_no_picture = (
+                    "left out to keep this file small; timeline.txt has all of the call"
+                )
+                continue
+            left -= drawn.size
+            view.picture = drawn
+
+
+def _note_measured(measured: _Measured, call: SavedCall) -> None:
+    ruler = call.verdict.ruler
+    measured.limits = call.verdict.bounds
+    measured.not_captured += ruler.dropped
+    measured.stalls += len(ruler.stalls)
+    longest_ns = max((end - begin for begin, end in ruler.stalls), default=0)
+    measured.longest_stall_ms = max(measured.longest_stall_ms, longest_ns / 1e6)
+
+
+# ---- filters of the template ---------------------------------------------------------------------
+
+
+def _ms(value_ns: int | None) -> str:
+    """A difference, with its sign; a true minus, since these stand in columns."""
+    return "" if value_ns is None else f"{value_ns / 1e6:+.2f}".replace("-", "\u2212")
+
+
+def _seconds(value: float) -> str:
+    if value < 60:
+        return f"{value:.1f} s"
+    minutes, seconds = divmod(round(value), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
+
+
+def _count(value: int) -> str:
+    return f"{value:,}".replace(",", "\u202f")
+
+
+def _plural(value: int, word: str) -> str:
+    return f"{_count(value)} {word}{'' if value == 1 else 's'}"
+
+
+def _px(value: Any) -> str:
+    """A number as CSS and SVG take it."""
+    return f"{float(value):.2f}".rstrip("0").rstrip(".")

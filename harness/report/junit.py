@@ -1,0 +1,86 @@
+"""A run as JUnit XML, which CI systems read: a test suite a target, a test case a scenario."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+from harness.scenarios.result import Outcome, RunSummary, ScenarioResult
+
+JUNIT_FILE = "junit.xml"
+
+# XML 1.0 has no spelling for these; the ids of marks may hold some.
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+_SKIPPED = (Outcome.SKIP, Outcome.XFAIL)
+_FAILED = (Outcome.FAIL, Outcome.XPASS)
+_ERRORS = {Outcome.ERROR: "environment", Outcome.INCONCLUSIVE: "inconclusive"}
+"""What is no success and not the driver's fault either: with the type of its <error>"""
+
+
+def write_junit(path: Path, summary: RunSummary) -> None:
+    """Write the file. XFAIL is a skipped test; INCONCLUSIVE is an error: it may not pass."""
+    root = ET.Element("testsuites", {"name": "playback marks", **_numbers(summary.results)})
+    root.set("time", f"{summary.seconds:.3f}")  # several may have run at once
+    for target in dict.fromkeys(result.target for result in summary.results):
+        results = tuple(result for result in summary.results if result.target == target)
+        suite = ET.SubElement(root, "testsuite", {"name": _text(target), **_numbers(results)})
+        suite.set("timestamp", summary.started)
+        versions = dict.fromkeys(result.version for result in results if result.version)
+        _properties(suite, version=", ".join(versions), command=summary.command)
+        for result in results:
+            _add_case(suite, result)
+    ET.indent(root)
+    ET.ElementTree(root).write(path, encoding="utf-8", xml_declaration=True)
+
+
+def _add_case(suite: ET.Element, result: ScenarioResult) -> None:
+    case = ET.SubElement(
+        suite,
+        "testcase",
+        name=_text(result.name),
+        classname=_text(f"{result.target}.{result.scenario}"),
+        time=f"{result.seconds:.3f}",
+    )
+    _properties(case, seed=str(result.seed), attempts=str(result.attempts), rerun=result.rerun)
+    first = result.failures[0].partition("\n")[0] if result.failures else ""
+    message = _text(result.reason or first or result.outcome.value)
+    if result.outcome in _SKIPPED:
+        known = "expected failure: " if result.outcome is Outcome.XFAIL else ""
+        ET.SubElement(case, "skipped", message=known + message)
+    elif result.outcome in _FAILED:
+        said = ET.SubElement(case, "failure", message=message, type=result.outcome.value)
+        said.text = _account(result)
+    elif result.outcome in _ERRORS:
+        said = ET.SubElement(case, "error", message=message, type=_ERRORS[result.outcome])
+        said.text = _account(result)
+    if result.calls:
+        folders = "\n".join(call.folder for call in result.calls)
+        ET.SubElement(case, "system-out").text = _text(f"{result.proves}\n{folders}")
+
+
+def _account(result: ScenarioResult) -> str:
+    again = f"run exactly this again: {result.rerun}" if result.rerun else ""
+    return _text("\n".join(filter(None, [result.reason, *result.failures, again])))
+
+
+def _properties(parent: ET.Element, **values: str) -> None:
+    properties = ET.SubElement(parent, "properties")
+    for name, value in values.items():
+        ET.SubElement(properties, "property", name=name, value=_text(value))
+
+
+def _numbers(results: tuple[ScenarioResult, ...]) -> dict[str, str]:
+    outcomes = [result.outcome for result in results]
+    return {
+        "tests": str(len(outcomes)),
+        "failures": str(sum(one in _FAILED for one in outcomes)),
+        "errors": str(sum(one in _ERRORS for one in outcomes)),
+        "skipped": str(sum(one in _SKIPPED for one in outcomes)),
+        "time": f"{sum(result.seconds for result in results):.3f}",
+    }
+
+
+def _text(text: str) -> str:
+    return _NOT_XML.sub("\ufffd", text)

@@ -1,0 +1,509 @@
+"""The picture of a call in report.html: what the template draws, bounded in its size. Pure.
+
+Everything is drawn once, as a few SVG paths with the time in ms from left to right, so that it can
+be zoomed by stretching it sideways. Names of marks and events are HTML texts laid over it, which
+are not stretched.
+"""
+
+from __future__ import annotations
+
+import heapq
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.capture.timeline import Message, Sender
+from harness.judge.judge import FAILURES, CallVerdict, MarkVerdict, PacketPlace, Verdict
+from harness.judge.messages import read_command, read_event
+from harness.report.call_files import SavedCall, SavedMessage
+
+PIXELS_PER_MS = 2.0
+"""at first: a frame of 20 ms is 40 pixels wide"""
+LABEL_ROWS = 3
+CHARACTER_PIXELS = 6.2
+"""width of a character of a label; report.js lays them out anew with the same"""
+
+_MARGIN_MS = 20.0
+_AFTER_MS = 200.0
+"""shown behind the last event, though listening went on"""
+_LABEL_CHARACTERS = 16
+_SLIP_SHOWN_NS = 100_000
+"""as in timeline.txt"""
+_REGULAR_MS = 1.0
+"""a frame further from its place than this begins a new run"""
+_BOUND_DRAWN_NS = 50_000_000
+"""a wider bound would cover the picture"""
+_WIDEST_PIXELS = 2_000_000
+
+_LAYERS = (
+    *("stall", "paused", "allowed", "silence", "foreign", "unsure", "stream", "lost", "cut"),
+    *("slip", "due", "bar good", "bar doubt", "bar bad", "media", "sent", "event"),
+    *("flag", "dot gone", "dot good", "dot doubt", "dot bad"),
+)
+"""What is drawn first lies below; what matters most on top"""
+
+# Heights, in pixels. The template's lane names stand at the same places.
+SENT_Y, FRAME_TOP, FRAME_BOTTOM, DUE_TOP, DUE_BOTTOM, ANSWER_Y = 30, 48, 80, 42, 90, 100
+LABEL_TOP, EVENT_Y, HEIGHT = 110, 160, 184
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much of a call is drawn singly."""
+
+    frames: int = 2500
+    marks: int = 400
+    messages: int = 400
+
+
+@dataclass(frozen=True)
+class Label:
+    """A text over the picture."""
+
+    at_ms: float
+    text: str
+    kind: str
+    """class of its colour"""
+    row: int
+    """-1: no room at the first scale"""
+
+
+@dataclass
+class TimelinePicture:
+    """What the template draws. Paths by their class; times in ms since the call's first event."""
+
+    begin_ms: float
+    end_ms: float
+    focus_ms: float
+    """where to look first: at the worst mark"""
+    pixels_per_ms: float
+    paths: dict[str, str] = field(default_factory=dict)
+    labels: list[Label] = field(default_factory=list)
+    flags: list[Label] = field(default_factory=list)
+    """moments that concern everything: a command, the end of the call"""
+    events: list[Label] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """what was left out, and whatever else must be said"""
+    data: dict[str, Any] = field(default_factory=dict)
+    """for the script: marks and runs of frames, to say what is under the pointer"""
+
+    @property
+    def width_ms(self) -> float:
+        """Of the whole picture."""
+        return self.end_ms - self.begin_ms
+
+    @property
+    def ticks_ms(self) -> list[float]:
+        """Moments named on the axis at the first scale."""
+        step = next(
+            (one for one in (200, 1000, 5000, 20_000, 60_000) if self.width_ms / one <= 300),
+            300_000,
+        )
+        first = -int(-self.begin_ms // step)
+        return [float(step * count) for count in range(first, int(self.end_ms // step) + 1)]
+
+    @property
+    def size(self) -> int:
+        """Roughly, in bytes of the report."""
+        words = sum(len(path) for path in self.paths.values())
+        words += sum(60 + len(one.text) for one in [*self.labels, *self.events, *self.flags])
+        return words + sum(len(str(value)) for value in self.data.values()) + 4000
+
+
+def timeline_picture(call: SavedCall, limits: Limits) -> TimelinePicture:
+    """The picture of a call."""
+    return _Drawing(call, limits).picture
+
+
+def worst_mark(verdict: CallVerdict) -> MarkVerdict | None:
+    """The first that failed, else the first that is inconclusive, else the one furthest off."""
+    marks = verdict.marks
+    return (
+        next((mark for mark in marks if mark.verdict in FAILURES), None)
+        or next((mark for mark in marks if mark.verdict is Verdict.INCONCLUSIVE), None)
+        or max(marks, key=lambda mark: abs(mark.difference_ns or 0), default=None)
+    )
+
+
+def mark_kind(mark: MarkVerdict) -> str:
+    """The class of its colour."""
+    if mark.verdict in FAILURES:
+        return "bad"
+    if mark.verdict is Verdict.INCONCLUSIVE:
+        return "doubt"
+    return "gone" if mark.outcome != "played" else "good"
+
+
+class _Path:
+    """The commands of an SVG path."""
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+
+    def line(self, x: float, top: float, bottom: float) -> None:
+        self._parts.append(f"M{_number(x)} {_number(top)}V{_number(bottom)}")
+
+    def dot(self, x: float, y: float) -> None:
+        """A line without length: its round ends make it a dot of any width."""
+        self._parts.append(f"M{_number(x)} {_number(y)}h0")
+
+    def box(self, x: float, width: float, top: float, bottom: float) -> None:
+        self._parts.append(
+            f"M{_number(x)} {_number(top)}h{_number(width)}V{_number(bottom)}h{_number(-width)}z"
+        )
+
+    def __str__(self) -> str:
+        return "".join(self._parts)
+
+
+class _Drawing:
+    def __init__(self, call: SavedCall, limits: Limits) -> None:
+        self._call = call
+        self._verdict = call.verdict
+        self._limits = limits
+        self._paths: dict[str, _Path] = {}
+        self._names = [_name(message) for message in call.messages]
+        times = list(self._times())
+        end = min(max(times, default=0.0) + _AFTER_MS, max(self._ms(call.end_ns), *times, 1.0))
+        worst = worst_mark(call.verdict)
+        self.picture = TimelinePicture(
+            begin_ms=min(times, default=0.0) - _MARGIN_MS,
+            end_ms=end + _MARGIN_MS,
+            focus_ms=self._where(worst) if worst else min(times, default=0.0),
+            pixels_per_ms=PIXELS_PER_MS,
+        )
+        self.picture.pixels_per_ms = min(PIXELS_PER_MS, _WIDEST_PIXELS / self.picture.width_ms)
+        marks = self._chosen_marks()
+        self._draw_spans()
+        self._draw_frames(marks)
+        self._draw_marks(marks)
+        self._draw_messages()
+        self.picture.paths = {
+            kind: str(self._paths[kind]) for kind in _LAYERS if kind in self._paths
+        }
+
+    def _path(self, kind: str) -> _Path:
+        return self._paths.setdefault(kind, _Path())
+
+    def _ms(self, time_ns: int) -> float:
+        return (time_ns - self._verdict.start_ns) / 1e6
+
+    def _times(self) -> Iterator[float]:
+        """Of all that is drawn."""
+        for place in self._verdict.places:
+            yield self._ms(place.time_ns)
+            yield self._ms(place.clock.start_ns)
+            yield self._ms(place.clock.start_ns) + self._call.ptime_ms
+        for message in self._call.messages:
+            yield self._ms(message.time_ns)
+        for mark in self._verdict.marks:
+            for time_ns in (mark.sent_ns, mark.due_ns, mark.answered_ns):
+                if time_ns is not None:
+                    yield self._ms(time_ns)
+
+    def _where(self, mark: MarkVerdict) -> float:
+        for time_ns in (mark.due_ns, mark.answered_ns, mark.sent_ns):
+            if time_ns is not None:
+                return self._ms(time_ns)
+        return 0.0
+
+    def _chosen_marks(self) -> list[MarkVerdict]:
+        """All, or those that matter most: failed, then inconclusive, then furthest from due."""
+        marks, most = self._verdict.marks, self._limits.marks
+        if len(marks) <= most:
+            return list(marks)
+        chosen = heapq.nlargest(
+            most,
+            range(len(marks)),
+            key=lambda index: (
+                marks[index].verdict in FAILURES,
+                marks[index].verdict is Verdict.INCONCLUSIVE,
+                abs(marks[index].difference_ns or 0),
+                -index,
+            ),
+        )
+        self.picture.notes.append(
+            f"{most} of its {len(marks)} marks are drawn: those that failed, those that could not "
+            "be judged, and those furthest from their time"
+        )
+        return [marks[index] for index in sorted(chosen)]
+
+    # ---- the wire --------------------------------------------------------------------------------
+
+    def _draw_frames(self, marks: Sequence[MarkVerdict]) -> None:
+        places, ptime = self._verdict.places, float(self._call.ptime_ms)
+        single = self._single_frames(marks)
+        runs: list[list[Any]] = []
+        bar: tuple[str, float, float] | None = None
+        for index, place in enumerate(places):
+            start = self._ms(place.clock.start_ns)
+            kind = _frame_kind(place)
+            continues = index > 0 and abs(start - self._end(places[index - 1])) < _REGULAR_MS
+            if bar and bar[0] == kind and continues:
+                bar = (kind, bar[1], start + ptime)
+            else:
+                self._draw_bar(bar)
+                bar = (kind, start, start + ptime)
+            if index in single:
+                self._path("cut").line(start, FRAME_TOP, FRAME_BOTTOM)
+                if place.clock.slip_ns >= _SLIP_SHOWN_NS:
+                    wire = self._ms(place.time_ns)
+                    self._path("slip").line(wire, FRAME_TOP - 5, FRAME_TOP + 4)
+            missing = (place.sequence - places[index - 1].sequence - 1) % 2**16 if index else 0
+            # A new source (SSRC) begins at any number: no more than a second is called lost.
+            if 0 < missing * ptime <= 1000 and self._verdict.lost:
+                width = max(ptime, start - self._end(places[index - 1]))
+                self._path("lost").box(start - width, width, FRAME_TOP, FRAME_BOTTOM)
+            _add_to_runs(runs, place, start, ptime)
+        self._draw_bar(bar)
+        if len(single) < len(places):
+            self.picture.notes.append(
+                f"{len(single)} of its {len(places)} RTP frames are drawn singly, around the "
+                "marks that matter most; the others as one bar"
+            )
+        # So that the file stays small where nothing is regular.
+        self.picture.data["runs"] = runs[: self._limits.frames]
+        self.picture.data["ptime"] = ptime
+
+    def _draw_bar(self, bar: tuple[str, float, float] | None) -> None:
+        if bar:
+            kind, begin, end = bar
+            self._path(kind).box(begin, end - begin, FRAME_TOP, FRAME_BOTTOM)
+
+    def _end(self, place: PacketPlace) -> float:
+        return self._ms(place.clock.start_ns) + self._call.ptime_ms
+
+    def _single_frames(self, marks: Sequence[MarkVerdict]) -> set[int]:
+        places, most = self._verdict.places, self._limits.frames
+        if len(places) <= most:
+            return set(range(len(places)))
+        starts = [place.clock.start_ns for place in places]
+        ordered = starts == sorted(starts)
+        around = max(4, most // max(1, 2 * len(marks)))
+        chosen: set[int] = set()
+        for mark in [*[mark for mark in marks if mark.verdict is not Verdict.PASS], *marks]:
+            if mark.due_ns is None or not ordered:
+                continue
+            middle = bisect_left(starts, mark.due_ns)
+            chosen.update(range(max(0, middle - around), min(len(places), middle + around)))
+            if len(chosen) >= most:
+                break
+        return chosen or set(range(most))
+
+    # ---- marks -----------------------------------------------------------------------------------
+
+    def _draw_marks(self, marks: Sequence[MarkVerdict]) -> None:
+        late_ms = self._verdict.bounds.late_ns / 1e6
+        for mark in marks:
+            kind = mark_kind(mark)
+            if mark.sent_ns is not None:
+                self._path("sent").dot(self._ms(mark.sent_ns), SENT_Y)
+            # A discarded one is not due, nor is a flushed MARK_MEDIA, which is never answered.
+            judged = mark.outcome == "played" or mark.verdict is not Verdict.PASS
+            if mark.due_ns is not None and judged:
+                due = self._ms(mark.due_ns)
+                self._path("due").line(due, DUE_TOP, DUE_BOTTOM)
+                if self._verdict.bounds.late_ns <= _BOUND_DRAWN_NS:
+                    self._path("allowed").box(due, late_ms, DUE_BOTTOM, ANSWER_Y + 8)
+            if mark.answered_ns is not None:
+                answered = self._ms(mark.answered_ns)
+                self._path(f"dot {kind}").dot(answered, ANSWER_Y)
+                if mark.due_ns is not None and judged:
+                    begin, end = sorted((self._ms(mark.due_ns), answered))
+                    self._path(f"bar {kind}").box(begin, end - begin, ANSWER_Y - 3, ANSWER_Y + 3)
+        self.picture.labels = self._labels(marks)
+        self.picture.data["marks"] = [self._mark_data(mark) for mark in marks]
+
+    def _labels(self, marks: Sequence[MarkVerdict]) -> list[Label]:
+        wanted = [
+            (self._label_at(mark), _label(mark), mark_kind(mark), mark.verdict is not Verdict.PASS)
+            for mark in marks
+        ]
+        rows = place_labels(
+            [(at, text, important) for at, text, _, important in wanted],
+            self.picture.pixels_per_ms,
+            LABEL_ROWS,
+        )
+        return [
+            Label(at, text, kind, row)
+            for (at, text, kind, _), row in zip(wanted, rows, strict=True)
+        ]
+
+    def _label_at(self, mark: MarkVerdict) -> float:
+        return self._ms(mark.answered_ns) if mark.answered_ns is not None else self._where(mark)
+
+    def _mark_data(self, mark: MarkVerdict) -> list[Any]:
+        times = [
+            None if time_ns is None else round(self._ms(time_ns), 4)
+            for time_ns in (mark.sent_ns, mark.due_ns, mark.answered_ns)
+        ]
+        difference = None if mark.difference_ns is None else round(mark.difference_ns / 1e6, 3)
+        return [
+            mark.id,
+            mark.offset,
+            *times,
+            difference,
+            mark.outcome,
+            mark.verdict.value,
+            mark.explanation,
+        ]
+
+    # ---- the conversation ------------------------------------------------------------------------
+
+    def _draw_messages(self) -> None:
+        media = [one for one in self._call.messages if one.kind == "binary"]
+        media = [one for one in media if one.sender == "application"]
+        for message in _thinned(media, self._limits.messages):
+            self._path("media").line(self._ms(message.time_ns), SENT_Y - 7, SENT_Y + 7)
+        flags = list(self._flags())
+        self.picture.flags = self._row_of(_thinned(flags, self._limits.messages // 4))
+        for flag in self.picture.flags:
+            self._path("flag").line(flag.at_ms, 0, HEIGHT)
+        told = [
+            (self._ms(message.time_ns), name[:_LABEL_CHARACTERS])
+            for message, name in zip(self._call.messages, self._names, strict=True)
+            if message.sender == "asterisk" and name and name not in _ANSWERS
+        ]
+        chosen = _thinned(told, self._limits.messages // 2)
+        if len(chosen) < len(told) or len(self.picture.flags) < len(flags):
+            self.picture.notes.append("not all commands and events are drawn: see ws.jsonl")
+        self.picture.events = self._row_of(chosen)
+        for event in self.picture.events:
+            self._path("event").dot(event.at_ms, EVENT_Y)
+
+    def _row_of(self, texts: Sequence[tuple[float, str]]) -> list[Label]:
+        rows = place_labels([(at, text, True) for at, text in texts], self.picture.pixels_per_ms, 1)
+        return [
+            Label(at, text, "bad" if text.startswith(_LOSSES) else "plain", row)
+            for (at, text), row in zip(texts, rows, strict=True)
+        ]
+
+    def _flags(self) -> Iterator[tuple[float, str]]:
+        for message, name in zip(self._call.messages, self._names, strict=True):
+            if message.kind == "close":
+                yield self._ms(message.time_ns), f"{message.sender} closes"
+            elif message.sender == "application" and name in _COMMANDS:
+                yield self._ms(message.time_ns), _COMMANDS[name]
+
+    def _draw_spans(self) -> None:
+        begin_ms, end_ms = self.picture.begin_ms, self.picture.end_ms
+        paused: float | None = None
+        for message, name in zip(self._call.messages, self._names, strict=True):
+            if message.sender != "application":
+                continue
+            at = self._ms(message.time_ns)
+            if name == "PAUSE_MEDIA" and paused is None:
+                paused = at
+            elif name == "CONTINUE_MEDIA" and paused is not None:
+                self._path("paused").box(paused, at - paused, FRAME_TOP - 8, FRAME_BOTTOM + 8)
+                paused = None
+        if paused is not None:
+            self._path("paused").box(paused, end_ms - paused, FRAME_TOP - 8, FRAME_BOTTOM + 8)
+        stalls = self._verdict.ruler.stalls
+        for begin_ns, end_ns in _thinned(stalls, self._limits.messages):
+            begin, end = max(begin_ms, self._ms(begin_ns)), min(end_ms, self._ms(end_ns))
+            if begin < end:
+                self._path("stall").box(begin, end - begin, 0, HEIGHT)
+
+
+_COMMANDS = {
+    "FLUSH_MEDIA": "flush",
+    "PAUSE_MEDIA": "pause",
+    "CONTINUE_MEDIA": "continue",
+    "HANGUP": "hang-up",
+    "SET_MEDIA_DIRECTION": "direction",
+}
+"""Commands drawn as a line through everything, and what they are called"""
+_LOSSES = ("MEDIA_DROPPED", "ERROR")
+_ANSWERS = ("MARK_PLAYED", "MARK_DISCARDED", "MEDIA_MARK_PROCESSED")
+
+
+def _name(message: SavedMessage) -> str:
+    """The name of a command or an event, plain or JSON."""
+    if message.kind != "text":
+        return ""
+    from_application = message.sender == "application"
+    sender: Sender = "application" if from_application else "asterisk"
+    text = Message(message.time_ns, sender, "text", message.text.encode())
+    return read_command(text)[0] if from_application else read_event(text)[0]
+
+
+def _frame_kind(place: PacketPlace) -> str:
+    if place.location.foreign:
+        return "foreign"
+    if not place.location.pieces:
+        return "silence"
+    return "stream" if place.location.certain else "unsure"
+
+
+def _add_to_runs(runs: list[list[Any]], place: PacketPlace, start: float, ptime: float) -> None:
+    """Frames that follow each other in time, number and offset are one entry.
+
+    [begin ms, frames, first sequence number, first offset or None, bytes a frame, slip ms]
+    """
+    pieces = place.location.pieces
+    offset = pieces[0].offset if pieces else None
+    length = sum(piece.length for piece in pieces)
+    slip = round(place.clock.slip_ns / 1e6, 1) if place.clock.slip_ns >= _SLIP_SHOWN_NS else 0
+    if runs:
+        begin, count, sequence, first, size, run_slip = runs[-1]
+        follows = offset == (None if first is None else first + count * size)
+        if (
+            follows
+            and size == length
+            and slip == run_slip == 0
+            and place.sequence == (sequence + count) % 2**16
+            and abs(start - begin - count * ptime) < _REGULAR_MS
+        ):
+            runs[-1][1] += 1
+            return
+    runs.append([round(start, 2), 1, place.sequence, offset, length, slip])
+
+
+def _label(mark: MarkVerdict) -> str:
+    name = str(mark.id)
+    if len(name) > _LABEL_CHARACTERS:
+        name = name[: _LABEL_CHARACTERS - 1] + "\u2026"
+    if mark.difference_ns is not None and mark.verdict not in (Verdict.WRONG, Verdict.TWICE):
+        return f"{name} {mark.difference_ns / 1e6:+.2f}"
+    if mark.verdict is Verdict.PASS:
+        return f"{name} {mark.outcome or 'unanswered'}"
+    return f"{name} {mark.verdict.value.lower()}"
+
+
+def place_labels(
+    wanted: Sequence[tuple[float, str, bool]], pixels_per_ms: float, rows: int
+) -> list[int]:
+    """The row of each label (moment in ms, text, whether important), so that none overlap.
+
+    -1 for one without room. Important ones choose first; report.js does the same at other scales.
+    """
+    taken: list[list[tuple[float, float]]] = [[] for _ in range(rows)]
+    found = [-1] * len(wanted)
+    for index in sorted(range(len(wanted)), key=lambda one: (not wanted[one][2], wanted[one][0])):
+        at, text, _ = wanted[index]
+        begin = at * pixels_per_ms
+        end = begin + (len(text) + 1) * CHARACTER_PIXELS
+        for row, spans in enumerate(taken):
+            place = bisect_right(spans, (begin, end))
+            free_before = place == 0 or spans[place - 1][1] <= begin
+            if free_before and (place == len(spans) or spans[place][0] >= end):
+                spans.insert(place, (begin, end))
+                found[index] = row
+                break
+    return found
+
+
+def _thinned(values: Iterable[Any], most: int) -> list[Any]:
+    """At most so many of them, evenly spread."""
+    every = list(values)
+    if len(every) <= most:
+        return every
+    return [every[index * len(every) // most] for index in range(most)]
+
+
+def _number(value: float) -> str:
+    """As short as 0.01 allows."""
+    text = f"{value:.2f}".rstrip("0").rstrip(".")
+    return "0" if text in ("-0", "") else text

@@ -1,0 +1,82 @@
+"""Which scenarios are meant: by name, by parameters, by file, by group."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from harness.errors import InputFault
+from harness.scenarios.schema import Group, Scenario, load_scenarios, shipped
+
+_NAMED = re.compile(r"(?P<name>[^\[\]]+)(\[(?P<parameters>[^\[\]]*)\])?")
+
+
+def choose_scenarios(names: Sequence[str], groups: Sequence[Group] = ()) -> list[Scenario]:
+    """The scenarios of these names and in these groups; all of the shipped ones if none is given.
+
+    A name is that of a shipped scenario or the path of a file, and may be followed by parameters:
+    ``matrix[codec=ulaw]`` means all of matrix that have this codec. Of names and groups both given,
+    the scenarios that are in both. Raises InputFault for what does not exist.
+    """
+    if not names:
+        scenarios = [one for path in shipped() for one in load_scenarios(path)]
+    else:
+        scenarios = [one for name in names for one in _named(name)]
+    if groups:
+        scenarios = [one for one in scenarios if set(groups) & set(one.groups)]
+    if not scenarios:
+        raise InputFault(
+            f"no scenario of {', '.join(names)} is in the group {' or '.join(groups)}",
+            "See: harness list",
+        )
+    return list({(one.file, one.full_name): one for one in scenarios}.values())
+
+
+def _named(text: str) -> list[Scenario]:
+    parsed = _NAMED.fullmatch(text)
+    if parsed is None:
+        raise InputFault(f"{text!r} names no scenario", "Such as matrix or matrix[codec=ulaw].")
+    scenarios = load_scenarios(_file(parsed["name"]))
+    wanted = dict(_parameters(parsed["parameters"] or "", text))
+    known = scenarios[0].parameters if scenarios else {}
+    for key in wanted:
+        if key not in known:
+            raise InputFault(
+                f"{parsed['name']} has no parameter {key!r}",
+                f"It has {', '.join(known) or 'none'}.",
+            )
+    chosen = [one for one in scenarios if wanted.items() <= one.parameters.items()]
+    if not chosen:
+        values = {key: sorted({one.parameters[key] for one in scenarios}) for key in wanted}
+        raise InputFault(
+            f"{text} has no such combination",
+            "; ".join(f"{key} is one of {', '.join(found)}" for key, found in values.items()),
+        )
+    return chosen
+
+
+def _file(name: str) -> Path:
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml") or "/" in name:
+        return path
+    known = {one.stem: one for one in shipped()}
+    if name not in known:
+        raise InputFault(f"there is no scenario {name!r}", _suggestion(name, known))
+    return known[name]
+
+
+def _suggestion(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"Did you mean {close[0]}?" if close else "See: harness list"
+
+
+def _parameters(text: str, whole: str) -> Iterable[tuple[str, str]]:
+    for part in filter(None, text.split(",")):
+        key, equals, value = part.partition("=")
+        if not equals:
+            raise InputFault(
+                f"in {whole} the parameter {part!r} has no value", "Such as codec=ulaw."
+            )
+        yield key.strip(), value

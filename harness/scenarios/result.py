@@ -1,0 +1,205 @@
+"""What became of a scenario, as values that can be saved: the input of every report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from harness.errors import InputFault
+from harness.judge.accounts import Accounts
+from harness.judge.judge import CallVerdict, timed_differences
+
+SUMMARY_FILE = "summary.json"
+
+
+class Outcome(str, Enum):
+    """What became of one run of a scenario."""
+
+    PASS = "PASS"
+    FAIL = "FAIL"
+    """the product did wrong"""
+    INCONCLUSIVE = "INCONCLUSIVE"
+    """the ruler was bent, in each of the attempts"""
+    ERROR = "ERROR"
+    """the harness or the environment did not get it done"""
+    SKIP = "SKIP"
+    """the target cannot run it"""
+    XFAIL = "XFAIL"
+    """the driver did wrong in just the way the scenario says it is known to do"""
+    XPASS = "XPASS"
+    """the wrong that the driver is known to do did not show: it is mended, or the harness blind"""
+
+
+@dataclass(frozen=True)
+class CallResult:
+    """One judged call of a scenario."""
+
+    folder: str
+    """of the call's files (verdict.json, timeline.txt, ...), below the run's folder"""
+    verdict: str
+    """PASS, FAIL or INCONCLUSIVE: of its marks and accounts together"""
+    counts: dict[str, int]
+    """marks by verdict"""
+    differences_ns: tuple[int, ...]
+    """answered - due, of each mark whose time could be judged"""
+    packets: int
+    lost: int
+    ruler: str
+    """capture or socket"""
+    ruler_error_ns: int
+    early_ns: int
+    """how much earlier than due an answer may be, and"""
+    late_ns: int
+    """how much later; the ruler's error comes on top of both"""
+    location_ns: int = 0
+    """how much a place in the stream may be wrong by, where audio was located by its sound"""
+    marks: int = 0
+    """that were sent, and of these"""
+    played: int = 0
+    """answered so, first"""
+    discarded: int = 0
+    """answered so, first"""
+    difference_bytes: int | None = None
+    """between played bytes reported and found on the wire, the largest; None if none was told"""
+    flushes: tuple[tuple[int, float], ...] = ()
+    """of each MEDIA_FLUSHED what ``played`` (bytes) and ``since_mark_ms`` differ from the wire"""
+
+
+@dataclass(frozen=True)
+class ScenarioResult:
+    """One scenario with one set of parameters on one target."""
+
+    scenario: str
+    parameters: dict[str, str]
+    """of the matrix"""
+    proves: str
+    target: str
+    """such as "native patched", "native stock", "container source", "lab office-pbx" """
+    version: str
+    """of the target's Asterisk"""
+    seed: int
+    outcome: Outcome
+    reason: str
+    """one sentence: why it was skipped, is inconclusive, ...; empty for PASS"""
+    failures: tuple[str, ...]
+    """each thing that was wrong, as text that says where to look"""
+    attempts: int
+    seconds: float
+    rerun: str
+    """the command that runs exactly this again"""
+    calls: tuple[CallResult, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Scenario and parameters: ``play-chunks[codec=ulaw,format=json]``."""
+        values = ",".join(f"{key}={value}" for key, value in self.parameters.items())
+        return f"{self.scenario}[{values}]" if values else self.scenario
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """All results of a run."""
+
+    command: str
+    started: str
+    """local time, ISO 8601"""
+    seconds: float
+    results: tuple[ScenarioResult, ...] = field(default=())
+
+    @property
+    def counts(self) -> dict[Outcome, int]:
+        """How many results have each outcome."""
+        return {
+            outcome: sum(result.outcome is outcome for result in self.results)
+            for outcome in Outcome
+        }
+
+    @property
+    def outcome(self) -> Outcome:
+        """The worst one: ERROR, FAIL (or XPASS), INCONCLUSIVE, else PASS; SKIP if nothing ran."""
+        counts = self.counts
+        if counts[Outcome.ERROR]:
+            return Outcome.ERROR
+        if counts[Outcome.FAIL] or counts[Outcome.XPASS]:
+            return Outcome.FAIL
+        if counts[Outcome.INCONCLUSIVE]:
+            return Outcome.INCONCLUSIVE
+        return Outcome.PASS if counts[Outcome.PASS] or counts[Outcome.XFAIL] else Outcome.SKIP
+
+
+def call_result(folder: str, verdict: CallVerdict, accounts: Accounts) -> CallResult:
+    """What is kept of a judged call; ``folder`` is that of its files, below the run's folder."""
+    kinds = {verdict.verdict, accounts.verdict}
+    differences = [
+        one.difference_bytes for one in accounts.verdicts if one.difference_bytes is not None
+    ]
+    return CallResult(
+        folder=folder,
+        verdict=next((kind for kind in ("FAIL", "INCONCLUSIVE") if kind in kinds), "PASS"),
+        counts={kind.value: count for kind, count in verdict.counts.items() if count},
+        differences_ns=tuple(timed_differences(verdict.marks)),
+        packets=verdict.packets,
+        lost=verdict.lost,
+        ruler=verdict.ruler.source,
+        ruler_error_ns=verdict.ruler.error_ns,
+        early_ns=verdict.bounds.early_ns,
+        late_ns=verdict.bounds.late_ns,
+        location_ns=verdict.ruler.location_ns,
+        marks=sum(mark.offset is not None for mark in verdict.marks),
+        played=_outcomes(verdict, "played"),
+        discarded=_outcomes(verdict, "discarded"),
+        difference_bytes=max(differences, key=abs, default=None),
+        flushes=tuple(
+            (one.difference_bytes or 0, one.since_mark_difference_ms or 0.0)
+            for one in accounts.verdicts
+            if one.name.startswith("MEDIA_FLUSHED")
+        ),
+    )
+
+
+def _outcomes(verdict: CallVerdict, outcome: str) -> int:
+    return sum(mark.outcome == outcome for mark in verdict.marks if mark.offset is not None)
+
+
+def save_summary(folder: Path, summary: RunSummary) -> None:
+    """Write ``summary.json`` into a run's folder."""
+    (folder / SUMMARY_FILE).write_text(json.dumps(asdict(summary), indent=2) + "\n")
+
+
+def load_summary(folder: Path) -> RunSummary:
+    """The summary saved in a run's folder. Raises InputFault when there is none."""
+    path = folder / SUMMARY_FILE
+    try:
+        saved = json.loads(path.read_text())
+        results = tuple(result_from(result) for result in saved.pop("results"))
+        return RunSummary(results=results, **saved)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputFault(
+            f"{path} cannot be read: {error}", "Give the folder of a run, such as out/latest."
+        ) from error
+
+
+def result_from(saved: dict[str, Any]) -> ScenarioResult:
+    """A result out of its plain values (``asdict``)."""
+    calls: Sequence[dict[str, Any]] = saved.pop("calls")
+    return ScenarioResult(
+        **{
+            **saved,
+            "outcome": Outcome(saved["outcome"]),
+            "failures": tuple(saved["failures"]),
+            "calls": tuple(
+                CallResult(
+                    **{
+                        **call,
+                        "differences_ns": tuple(call["differences_ns"]),
+                        "flushes": tuple((size, ms) for size, ms in call["flushes"]),
+                    }
+                )
+                for call in calls
+            ),
+        }
+    )

@@ -1,0 +1,254 @@
+"""Runs many scenarios on one or several targets, in processes of their own, some at once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from harness.capabilities import Capabilities
+from harness.child_process import die_with_parent
+from harness.errors import EnvironmentFault, Fault, HarnessFault, InputFault
+from harness.scenarios.result import Outcome, ScenarioResult, result_from
+from harness.scenarios.schema import Scenario
+from harness.scenarios.targets import TargetName
+
+_LONGEST_LINE = 64 * 1024 * 1024
+STOP_TIMEOUT_S = 30.0
+"""for a worker to stop its target"""
+BAD = frozenset({Outcome.FAIL, Outcome.XPASS, Outcome.ERROR})
+
+
+@dataclass(frozen=True)
+class Job:
+    """A scenario that is to be run on a target."""
+
+    scenario: Scenario
+    target: TargetName
+    seed: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be run, and how."""
+
+    jobs: Sequence[Job]
+    parallel: int
+    """workers of each target that can have several"""
+    keep_going: bool
+    """whether to go on after a failure"""
+    hold: bool
+    """whether to keep the target of a failure alive until `Watcher.held` returns"""
+    root: Path
+    run_folder: Path
+    commands: dict[str, str]
+    """by target: how a scenario is run on it again"""
+
+
+class Watcher:
+    """Is told how the run gets on; what a report on the terminal overrides."""
+
+    def started(self, job: Job) -> None:
+        """A worker has begun with a job."""
+
+    def finished(self, result: ScenarioResult) -> None:
+        """It is done."""
+
+    def held(self, result: ScenarioResult, console: str) -> None:
+        """After a failure: returns when the target may be stopped."""
+
+
+def run_jobs(plan: Plan, watcher: Watcher) -> list[ScenarioResult]:
+    """Run the plan's jobs, target after target; the results in the order of the jobs."""
+    return asyncio.run(_Run(plan, watcher).run())
+
+
+def probe(target: TargetName, root: Path, folder: Path) -> Capabilities:
+    """What a target can do. Raises HarnessFault when it cannot be started or reached."""
+
+    async def ask() -> Capabilities:
+        async with _Worker(target, root, folder, folder, "") as worker:
+            return worker.capabilities
+
+    return asyncio.run(ask())
+
+
+class _Run:
+    def __init__(self, plan: Plan, watcher: Watcher) -> None:
+        self._plan = plan
+        self._watcher = watcher
+        self._results: dict[int, ScenarioResult] = {}
+        self._stopping = False
+
+    async def run(self) -> list[ScenarioResult]:
+        targets = list(dict.fromkeys(job.target for job in self._plan.jobs))
+        for target in targets:
+            waiting = [
+                (number, job) for number, job in enumerate(self._plan.jobs) if job.target == target
+            ]
+            workers = min(self._plan.parallel if target.parallel else 1, len(waiting))
+            await asyncio.gather(
+                *(self._work(target, number, waiting) for number in range(workers))
+            )
+        return [self._results[number] for number in sorted(self._results)]
+
+    async def _work(self, target: TargetName, number: int, waiting: list[tuple[int, Job]]) -> None:
+        """One worker's life: it takes job after job out of ``waiting``."""
+        plan = self._plan
+        name = target.text.replace(":", "-").replace("/", "-")
+        folder = plan.run_folder / (f"{name}-{number + 1}" if plan.parallel > 1 else name)
+        while waiting and not self._stopping:
+            try:
+                async with _Worker(
+                    target, plan.root, folder, plan.run_folder, plan.commands[target.text]
+                ) as worker:
+                    while waiting and not self._stopping:
+                        await self._one(worker, waiting)
+            except Fault as fault:
+                # The target could not be had: so it will be for the others.
+                while waiting:
+                    index, job = waiting.pop(0)
+                    self._done(index, broken(job, fault))
+
+    async def _one(self, worker: _Worker, waiting: list[tuple[int, Job]]) -> None:
+        index, job = waiting.pop(0)
+        self._watcher.started(job)
+        try:
+            result = await worker.run(job)
+        except Fault as fault:
+            self._done(index, broken(job, fault))
+            raise
+        if result.outcome in BAD and self._plan.hold:
+            console = await worker.hold()
+            await asyncio.to_thread(self._watcher.held, result, console)
+        self._done(index, result)
+
+    def _done(self, index: int, result: ScenarioResult) -> None:
+        self._results[index] = result
+        self._watcher.finished(result)
+        if result.outcome in BAD and not self._plan.keep_going:
+            self._stopping = True
+
+
+def broken(job: Job, fault: Fault) -> ScenarioResult:
+    """The result of a job whose worker broke."""
+    return ScenarioResult(
+        scenario=job.scenario.name,
+        parameters=job.scenario.parameters,
+        proves=job.scenario.proves,
+        target=job.target.text,
+        version="unknown",
+        seed=job.seed,
+        outcome=Outcome.ERROR,
+        reason=str(fault),
+        failures=(),
+        attempts=1,
+        seconds=0.0,
+        rerun="",
+    )
+
+
+class _Worker:
+    """The process of `harness.scenarios.worker`, its target started."""
+
+    def __init__(
+        self, target: TargetName, root: Path, folder: Path, run_folder: Path, command: str
+    ) -> None:
+        self._given = {
+            "target": target.text,
+            "root": str(root),
+            "folder": str(folder),
+            "run_folder": str(run_folder),
+            "command": command,
+        }
+        self._log = folder.with_name(folder.name + "-worker.log")
+
+    capabilities: Capabilities
+
+    async def __aenter__(self) -> _Worker:
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        with self._log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "harness.scenarios.worker", json.dumps(self._given)),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                limit=_LONGEST_LINE,
+                # Ctrl-C is for the harness, which then stops its workers in order.
+                start_new_session=True,
+                preexec_fn=die_with_parent,
+            )
+        try:
+            ready = (await self._read())["ready"]
+        except BaseException:
+            await self._stop()
+            raise
+        sets = {key: frozenset(value) for key, value in ready.items() if isinstance(value, list)}
+        self.capabilities = Capabilities(**{**ready, **sets})
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._stop()
+
+    async def run(self, job: Job) -> ScenarioResult:
+        """Run a job. Raises HarnessFault when the worker breaks."""
+        scenario = job.scenario
+        await self._write(file=str(scenario.file), name=scenario.full_name, seed=job.seed)
+        return result_from((await self._read())["result"])
+
+    async def hold(self) -> str:
+        """The command that reaches the console of the worker's Asterisk."""
+        await self._write(hold=True)
+        return str((await self._read())["held"])
+
+    async def _write(self, **message: Any) -> None:
+        assert self._process.stdin is not None
+        with suppress(ConnectionError):  # the reading says what became of it
+            self._process.stdin.write(json.dumps(message).encode() + b"\n")
+            await self._process.stdin.drain()
+
+    async def _read(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = await self._process.stdout.readline()
+        if not line:
+            code = await self._process.wait()
+            raise HarnessFault(
+                f"the process that runs scenarios ended by itself (exit code {code})",
+                f"See {self._log}.",
+            )
+        message: dict[str, Any] = json.loads(line)
+        if "fault" in message:
+            kinds = {kind.kind: kind for kind in (EnvironmentFault, InputFault)}
+            raise kinds.get(message["fault"], HarnessFault)(message["what"], message["remedy"])
+        return message
+
+    async def _stop(self) -> None:
+        if self._process.returncode is not None:
+            return
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        # Its end of input is the way to stop it between jobs, the signal within one.
+        if sys.exc_info()[0] is not None:
+            with suppress(ProcessLookupError):
+                self._process.terminate()
+        try:
+            await asyncio.wait_for(self._process.wait(), STOP_TIMEOUT_S)
+        except asyncio.TimeoutError:
+            self._process.kill()
+            await self._process.wait()
+
+
+def repeated(jobs: Sequence[Job], times: int) -> list[Job]:
+    """Each job so often, with another seed each time."""
+    return [replace(job, seed=job.seed + repetition) for repetition in range(times) for job in jobs]
+
+
+def seconds_since(started: float) -> float:
+    """Of the monotonic clock, rounded for a report."""
+    return round(time.monotonic() - started, 1)

@@ -1,0 +1,246 @@
+"""Runs one scenario on a bench: places its call, does its steps, judges it, holds it against what
+the file expects."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness.bench import Bench, LiveCall
+from harness.errors import Fault
+from harness.judge.judge import FAILURES, CallVerdict, Verdict
+from harness.scenarios.result import CallResult, Outcome, ScenarioResult, call_result
+from harness.scenarios.schema import Known, Scenario
+from harness.scenarios.steps import Player, answered_id
+
+ATTEMPTS = 3
+"""of a scenario that comes out inconclusive"""
+EXPECTATION = "EXPECTATION"
+"""what a failure is called that is not the judge's but the file's"""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a scenario's result says of where it ran."""
+
+    target: str
+    stock: bool
+    """whether the target is the stock driver, so that the scenario's ``stock`` part holds"""
+    command: str
+    """that runs something there again; the scenario's name and the seed are added"""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    call: CallResult
+    kinds: frozenset[str]
+    """of failures: verdicts of the judge, EXPECTATION"""
+    inconclusive: bool
+    failures: tuple[str, ...]
+    reason: str
+
+
+def run_scenario(
+    bench: Bench, scenario: Scenario, seed: int, setting: Setting, run_folder: Path
+) -> ScenarioResult:
+    """Run it, again when it comes out inconclusive, and say what became of it."""
+    started = time.monotonic()
+
+    def result(
+        outcome: Outcome,
+        reason: str = "",
+        failures: Sequence[str] = (),
+        attempts: int = 0,
+        calls: Sequence[CallResult] = (),
+    ) -> ScenarioResult:
+        return ScenarioResult(
+            scenario=scenario.name,
+            parameters=scenario.parameters,
+            proves=scenario.proves,
+            target=setting.target,
+            version=bench.capabilities.version,
+            seed=seed,
+            outcome=outcome,
+            reason=reason,
+            failures=tuple(failures),
+            attempts=attempts,
+            seconds=round(time.monotonic() - started, 3),
+            rerun=f"{setting.command} {shlex.quote(_how_to_name(scenario))} --seed {seed}",
+            calls=tuple(calls),
+        )
+
+    known = known_of(scenario, setting, bench)
+    if why := (known.cannot if known else "") or bench.capabilities.lacks(
+        scenario.call.extension()
+    ):
+        return result(Outcome.SKIP, why)
+    attempts = 0
+    try:
+        while True:
+            attempts += 1
+            again = f"-again-{attempts}" if attempts > 1 else ""
+            name = f"{scenario.full_name}-{seed}{again}"
+            attempt = asyncio.run(_attempt(bench, scenario, seed, name, run_folder))
+            if not attempt.inconclusive or attempts == ATTEMPTS:
+                break
+    except Fault as fault:
+        return result(Outcome.ERROR, str(fault), attempts=attempts)
+    became, reason = outcome(attempt, known)
+    return result(became, reason, attempt.failures, attempts, [attempt.call])
+
+
+def known_of(scenario: Scenario, setting: Setting, bench: Bench) -> Known | None:
+    """What the scenario says of the target's driver.
+
+    A lab PBX without the patch is there to be judged: nothing is excused.
+    """
+    if setting.stock:
+        return scenario.stock
+    return scenario.patched if bench.capabilities.playback_marks else None
+
+
+def _how_to_name(scenario: Scenario) -> str:
+    shipped = scenario.file.parent == Path(__file__).parent
+    if shipped:
+        return scenario.full_name
+    return str(scenario.file) + scenario.full_name[len(scenario.name) :]
+
+
+async def _attempt(
+    bench: Bench, scenario: Scenario, seed: int, name: str, run_folder: Path
+) -> Attempt:
+    call = scenario.call
+    async with bench.call(
+        name,
+        call.extension(),
+        scenario.bounds,
+        call.receive_buffer_bytes,
+        judged_later=True,
+        with_handshake=call.with_handshake,
+    ) as live:
+        player = Player(live, scenario, seed)
+        await player.play()
+    await _judge_niced(live.judge)
+    return _weigh(live, player, scenario, run_folder)
+
+
+async def _judge_niced(judge: Callable[[], None]) -> None:
+    """Judge in a thread that yields to everything else of the machine.
+
+    Other calls may be under way beside this one, and judging takes a processor for a moment.
+    """
+
+    def yields() -> None:
+        # Niceness is a thread's own affair on Linux.
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+
+    with ThreadPoolExecutor(1, initializer=yields) as executor:
+        await asyncio.get_running_loop().run_in_executor(executor, judge)
+
+
+def _weigh(live: LiveCall, player: Player, scenario: Scenario, run_folder: Path) -> Attempt:
+    marks = live.result
+    accounts = live.accounts
+    missed = [*player.failures, *_unexpected(live, player, scenario)]
+    kinds = {one.verdict.value for one in marks.marks if one.verdict in FAILURES}
+    kinds |= {one.verdict.value for one in accounts.verdicts if one.verdict in FAILURES}
+    inconclusive = not kinds and (
+        accounts.verdict == "INCONCLUSIVE"
+        or (marks.verdict == "INCONCLUSIVE" and bool(marks.marks))
+    )
+    reason = ""
+    if inconclusive:
+        bent = [one.explanation for one in marks.marks if one.verdict is Verdict.INCONCLUSIVE]
+        bent += [
+            one.explanation for one in accounts.verdicts if one.verdict is Verdict.INCONCLUSIVE
+        ]
+        reason = bent[0]
+    if missed:
+        kinds.add(EXPECTATION)
+    failures = [
+        *live.failures,
+        *(
+            f"{accounts.failure_text(one)}   {live.folder}/timeline.txt"
+            for one in accounts.verdicts
+            if one.explanation
+        ),
+        *(f"{text}   {live.folder}/timeline.txt" for text in missed),
+    ]
+    verdict = "FAIL" if kinds else ("INCONCLUSIVE" if inconclusive else "PASS")
+    folder = str(live.folder.relative_to(run_folder))
+    call = replace(call_result(folder, marks, accounts), verdict=verdict)
+    return Attempt(call, frozenset(kinds), inconclusive and not kinds, tuple(failures), reason)
+
+
+def outcome(attempt: Attempt, known: Known | None) -> tuple[Outcome, str]:
+    """The outcome and its reason; ``known`` is what the driver is known to do wrong."""
+    shown = ", ".join(sorted(attempt.kinds))
+    if known is None:
+        if attempt.kinds:
+            return Outcome.FAIL, shown
+        return (
+            (Outcome.INCONCLUSIVE, attempt.reason) if attempt.inconclusive else (Outcome.PASS, "")
+        )
+    expected = ", ".join(known.fails)
+    if attempt.kinds - set(known.fails):
+        return Outcome.FAIL, f"it fails with {shown}; only {expected} was known"
+    if attempt.kinds:
+        return Outcome.XFAIL, known.because
+    if attempt.inconclusive:
+        return Outcome.INCONCLUSIVE, attempt.reason
+    return Outcome.XPASS, f"{expected} was to show: {known.because}"
+
+
+# ---- what the file expects -----------------------------------------------------------------------
+
+
+def _unexpected(live: LiveCall, player: Player, scenario: Scenario) -> list[str]:
+    """What did not come as the file says, each with the file's name."""
+    expect = scenario.expect
+    file = scenario.file.name
+    texts = []
+    for mark_id, wanted in expect.marks.items():
+        for mark in live.result.marks:
+            named = str(mark.id) == mark_id
+            others = mark_id == "all" and str(mark.id) not in expect.marks
+            if mark.offset is None or not (named or others):
+                continue
+            said = outcome_of(live, mark.id)
+            # The stock driver knows no discarding: a flushed mark is not answered.
+            if not player.patched and wanted not in ("played", "nothing"):
+                continue
+            if said != wanted:
+                texts.append(f'{file}: mark "{mark.id}" was to be {wanted}, and is {said}')
+        if mark_id != "all" and not any(str(mark.id) == mark_id for mark in live.result.marks):
+            texts.append(f'{file}: there is no mark "{mark_id}"')
+    for name, (least, most) in expect.events.items():
+        count = sum(event.name == name for event in live.session.events)
+        if not least <= count <= most:
+            wanted_count = str(least) if least == most else f"{least} to {most}"
+            texts.append(f"{file}: {wanted_count} {name} were to come, and {count} did")
+    # Where the host stalled, so did Asterisk: the gaps are not its own.
+    bent = any(one.verdict is Verdict.INCONCLUSIVE for one in live.result.marks)
+    if expect.gapless and not bent and (gaps := _gaps(live.result)):
+        texts.append(f"{file}: the media to the caller was interrupted {gaps} times")
+    return texts
+
+
+def outcome_of(live: LiveCall, mark_id: object) -> str:
+    """How the latest mark of an id was answered: played, a reason of MARK_DISCARDED, nothing."""
+    said = "nothing"
+    for event in live.session.events:
+        if answered_id(event) == mark_id:
+            discarded = event.name == "MARK_DISCARDED"
+            said = str(event.fields.get("reason")) if discarded else "played"
+    return said
+
+
+def _gaps(verdict: CallVerdict) -> int:
+    return len({place.clock.stretch for place in verdict.places if place.location.pieces}) - 1

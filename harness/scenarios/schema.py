@@ -1,0 +1,438 @@
+"""What a scenario file may say, and what it means. docs/scenarios.md is the page for its authors.
+
+A scenario is a call, what the application and the caller do in it step by step, and what is to
+come of it. Whatever else the file says, every mark and every account of the call is judged.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from harness.asterisk.configuration import Bridge, Connection, Extension
+from harness.errors import InputFault
+from harness.judge.judge import Bounds
+from harness.strict_yaml import Document, Location, StrictModel, read
+from harness.websocket.protocol import Format
+
+Group = Literal["smoke", "full", "soak", "dispositions", "baseline"]
+GROUPS: dict[Group, str] = {
+    "smoke": "a minute: is the feature there, and does it tell the truth",
+    "full": "everything: the whole matrix and every disposition",
+    "soak": "long calls and many marks",
+    "dispositions": "everything that can become of a mark, for the table in docs/measurements.md",
+    "baseline": "what the stock driver does wrong today, beyond acknowledging",
+}
+
+_FOLDER = Path(__file__).parent
+
+
+def _as_range(value: object) -> object:
+    return [value, value] if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _as_words(value: object) -> object:
+    """``mark: m1`` and ``mark: [m1, 7]`` mean ids; ``flush: f1`` an id."""
+    if isinstance(value, list):
+        return {"ids": value}
+    return value if isinstance(value, Mapping) or value is None else {"id": value}
+
+
+Range = Annotated[
+    tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]], BeforeValidator(_as_range)
+]
+"""A number, or [lowest, highest] out of which the run's seed chooses one"""
+Id = Annotated[str, Field(strict=True)] | Annotated[int, Field(strict=True)]
+
+
+class Call(StrictModel):
+    """How the call is made."""
+
+    codec: str = "ulaw"
+    """of the WebSocket channel, by Asterisk's name"""
+    caller_codec: str = ""
+    """of the caller, where it is another one: then Asterisk transcodes"""
+    format: Literal["plain", "json"] = "plain"
+    """how commands and events are spelled"""
+    connection: Connection = "outgoing"
+    """outgoing: Asterisk connects to the application; incoming: the application to Asterisk"""
+    bridge: Bridge = "dial"
+    """what joins caller and application"""
+    options: str = ""
+    """further options of the WebSocket dial string, such as ``p``"""
+    receive_buffer_bytes: int | None = None
+    """of the application's socket: a small one fills up soon when it is not read"""
+    with_handshake: tuple[str, ...] = ()
+    """text messages in one write with the answer to the WebSocket's handshake (outgoing only)"""
+
+    def extension(self) -> Extension:
+        """What Asterisk is to do with the call; calls of the same kind have the same name."""
+        words = [self.codec, self.caller_codec, self.format, self.connection]
+        words += [self.bridge, self.options]
+        name = "-".join(re.sub(r"\W+", "-", word).strip("-") for word in words if word)
+        return Extension(
+            name=f"marks-{name}",
+            codec=self.codec,
+            caller_codec=self.caller_codec,
+            message_format=Format.JSON if self.format == "json" else Format.PLAIN,
+            connection=self.connection,
+            bridge=self.bridge,
+            options=self.options,
+        )
+
+
+class Play(StrictModel):
+    """Media that the application sends, position-coded. One of ms, bytes and frames."""
+
+    ms: Range | None = None
+    bytes: Range | None = None
+    frames: Range | None = None
+    times: Range = (1, 1)
+    """how often, with sizes chosen anew"""
+    chunks: Literal["whole", "aligned", "random"] = "whole"
+    """messages: one; one a frame; of 50 to 700 bytes as text-to-speech engines send them"""
+    marks: Literal["none", "each", "last"] = "none"
+    """behind no message, each message, the last one"""
+    pending: int = Field(default=1000, ge=1)
+    """with so many marks unanswered it waits"""
+    fragments: int = Field(default=0, ge=0)
+    """bytes of each WebSocket fragment that a message is sent in; 0: not fragmented"""
+    stall_ms: int = Field(default=0, ge=0)
+    """how long the connection stands still half-way in each message"""
+
+    @model_validator(mode="after")
+    def _one_size(self) -> Play:
+        if sum(size is not None for size in (self.ms, self.bytes, self.frames)) != 1:
+            raise ValueError("give its size as one of ms, bytes and frames")
+        return self
+
+
+class Mark(StrictModel):
+    """One mark, or some in a row."""
+
+    id: Id | None = None
+    """by default the next of m0, m1, ..."""
+    ids: tuple[Id, ...] = ()
+    count: Range = (1, 1)
+    """of marks with ids of their own (or all with ``id``)"""
+
+
+class Flush(StrictModel):
+    """FLUSH_MEDIA; with an id it is answered."""
+
+    id: Id | None = None
+
+
+class Wait(StrictModel):
+    """Until something has happened. One of its kinds; `within_s` is how long at most."""
+
+    answered: Id | Literal["all"] | None = None
+    """the mark of this id, or all so far, in whichever way"""
+    event: str | None = None
+    """an event of this name that no step has waited for yet"""
+    packets: Range | None = None
+    """so many more RTP packets came to the caller"""
+    heard: bool = False
+    """the application hears somebody speak"""
+    closed: bool = False
+    """the media connection has ended"""
+    within_s: float = Field(default=10.0, gt=0)
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Wait:
+        kinds = [self.answered, self.event, self.packets, self.heard or None, self.closed or None]
+        if sum(kind is not None for kind in kinds) != 1:
+            raise ValueError("wait for one of: answered, event, packets, heard, closed")
+        return self
+
+
+class Report(StrictModel):
+    """REPORT_PLAYBACK."""
+
+    interval_ms: int | None = None
+
+
+class Speech(StrictModel):
+    """The caller speaks."""
+
+    ms: Range
+
+
+class Repeat(StrictModel):
+    """Steps, more than once."""
+
+    times: Range
+    steps: tuple[Step, ...]
+
+
+class Load(StrictModel):
+    """Steps while processors of the host are kept busy by others."""
+
+    cores: int = Field(ge=1)
+    steps: tuple[Step, ...]
+
+
+Nothing = Literal[""]
+"""of a step that is a word alone"""
+
+
+def _as_step(value: object) -> object:
+    return {value.replace(" ", "_"): ""} if isinstance(value, str) else value
+
+
+class Step(StrictModel):
+    """One thing that is done or waited for: exactly one of these."""
+
+    buffering: Literal["start", "stop"] | None = None
+    play: Play | None = None
+    mark: Annotated[Mark, BeforeValidator(_as_words)] | None = None
+    flush: Annotated[Flush, BeforeValidator(_as_words)] | None = None
+    pause: Nothing | None = None
+    continue_: Nothing | None = Field(default=None, alias="continue")
+    direction: Literal["in", "out", "both"] | None = None
+    report: Report | None = None
+    send: str | None = None
+    """a text message as it stands"""
+    wait: Wait | None = None
+    elapse: Range | None = None
+    """ms that pass: a moment for what comes next, never a way to be ready"""
+    repeat: Repeat | None = None
+    hang_up: Literal["caller", "application"] | None = None
+    speak: Speech | None = None
+    stop_reading: Nothing | None = None
+    read_on: Nothing | None = None
+    close: Nothing | None = None
+    """the application closes the connection"""
+    abort: Nothing | None = None
+    """the application's connection breaks off (TCP RST)"""
+    mark_in_one_write: Play | None = None
+    """media and a mark behind it in one TCP segment or TLS record"""
+    load: Load | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _word(cls, value: object) -> object:
+        return _as_step(value)
+
+    @model_validator(mode="after")
+    def _one_step(self) -> Step:
+        if len(self.model_fields_set) != 1:
+            raise ValueError("a step is one thing: one key, or one word")
+        return self
+
+    @property
+    def kind(self) -> str:
+        """The name of the field that is set."""
+        return next(iter(self.model_fields_set))
+
+
+class Expect(StrictModel):
+    """What must have come of it, besides that every mark and account is truthful."""
+
+    marks: dict[str, Literal["played", "flush", "hangup", "limit", "direction", "nothing"]] = Field(
+        default_factory=dict
+    )
+    """by id (numbers as text), or "all" for those not named"""
+    events: dict[str, Range] = Field(default_factory=dict)
+    """how many of them came"""
+    gapless: bool = False
+    """the media to the caller went on without interruption"""
+    late_ms: float | None = Field(default=None, gt=0)
+    """an answer may come so late"""
+    because: str = ""
+    """why so late"""
+
+    @model_validator(mode="after")
+    def _with_reason(self) -> Expect:
+        if (self.late_ms is not None) != bool(self.because):
+            raise ValueError("late_ms and because go together: no bound without its reason")
+        return self
+
+
+class Known(StrictModel):
+    """What a driver is known to do wrong with it, so that this is no surprise; or why not to try.
+
+    Strict: when it does not show, the run fails.
+    """
+
+    fails: tuple[str, ...] = ()
+    """verdicts, at least one of which must show, and no others"""
+    because: str = ""
+    """why it fails"""
+    cannot: str = ""
+    """why it makes no sense there"""
+
+    @model_validator(mode="after")
+    def _with_reason(self) -> Known:
+        if bool(self.fails) == bool(self.cannot) or bool(self.fails) != bool(self.because):
+            raise ValueError("give either cannot, or fails and because")
+        return self
+
+
+class ScenarioFile(StrictModel):
+    """A file."""
+
+    proves: str
+    """one sentence"""
+    groups: tuple[Group, ...] = ()
+    matrix: dict[str, tuple[str | int, ...]] = Field(default_factory=dict)
+    """values of ``$name`` in the rest of the file; each combination is a run"""
+    exclude: tuple[dict[str, str | int], ...] = ()
+    """combinations that make no sense; a parameter left out means any value"""
+    call: dict[str, Any] = Field(default_factory=dict)
+    steps: list[Any]
+    expect: dict[str, Any] = Field(default_factory=dict)
+    stock: dict[str, Any] = Field(default_factory=dict)
+    """of the stock driver, which has MARK_MEDIA but no MARK"""
+    patched: dict[str, Any] = Field(default_factory=dict)
+    """of ours"""
+
+
+class _Resolved(StrictModel):
+    """The parts of a file in which $names have been replaced."""
+
+    call: Call = Call()
+    steps: tuple[Step, ...] = Field(min_length=1)
+    expect: Expect = Expect()
+    stock: Known | None = None
+    patched: Known | None = None
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One file with one combination of its parameters."""
+
+    file: Path
+    name: str
+    parameters: dict[str, str]
+    proves: str
+    groups: tuple[Group, ...]
+    call: Call
+    steps: tuple[Step, ...]
+    expect: Expect
+    stock: Known | None
+    patched: Known | None
+    lines: dict[int, int]
+    """line in the file of each step, by the step's ``id()``"""
+
+    @property
+    def full_name(self) -> str:
+        """``name[parameter=value,...]``"""
+        values = ",".join(f"{key}={value}" for key, value in self.parameters.items())
+        return f"{self.name}[{values}]" if values else self.name
+
+    @property
+    def bounds(self) -> Bounds:
+        """What is allowed of the times."""
+        if self.expect.late_ms is None:
+            return Bounds()
+        return Bounds(late_ns=int(self.expect.late_ms * 1e6))
+
+    def where(self, step: Step) -> str:
+        """File and line of a step."""
+        return f"{self.file.name}:{self.lines.get(id(step), 1)}"
+
+
+def shipped() -> list[Path]:
+    """The scenario files that come with the harness."""
+    return sorted(_FOLDER.glob("*.yaml"))
+
+
+def load_scenarios(path: Path) -> list[Scenario]:
+    """All combinations of a file. Raises InputFault, with its line, for what it may not say."""
+    document = read(path)
+    file = document.validate(ScenarioFile)
+    names = list(file.matrix)
+    scenarios = []
+    known = {"stock": file.stock, "patched": file.patched}
+    unused = set(names) - set(_names_in([file.call, file.steps, file.expect, *known.values()]))
+    if unused:
+        raise InputFault(
+            f"{path}: the matrix has {', '.join(sorted(unused))}, which nothing uses",
+            f"Use it as ${min(unused)}, or remove it.",
+        )
+    for values in itertools.product(*file.matrix.values()):
+        parameters = dict(zip(names, values, strict=True))
+        if any(one.items() <= parameters.items() for one in file.exclude):
+            continue
+        parts = {"call": file.call, "steps": file.steps, "expect": file.expect}
+        parts |= {name: part for name, part in known.items() if part}
+        resolved = document.validate(_Resolved, _replace(parts, parameters, path))
+        scenarios.append(
+            Scenario(
+                path,
+                path.stem,
+                {key: str(value) for key, value in parameters.items()},
+                " ".join(file.proves.split()),
+                file.groups,
+                resolved.call,
+                resolved.steps,
+                resolved.expect,
+                resolved.stock,
+                resolved.patched,
+                dict(_step_lines(document, ["steps"], resolved.steps)),
+            )
+        )
+    return scenarios
+
+
+_NAME = re.compile(r"\$([A-Za-z_]\w*)")
+
+
+def _names_in(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield from _NAME.findall(value)
+    elif isinstance(value, Mapping):
+        for key, one in value.items():
+            yield from _names_in(key)
+            yield from _names_in(one)
+    elif isinstance(value, Sequence):
+        for one in value:
+            yield from _names_in(one)
+
+
+def _replace(value: Any, parameters: Mapping[str, str | int], path: Path) -> Any:
+    """``value`` with each ``$name`` replaced; a text that is nothing else gets its value's type."""
+    if isinstance(value, Mapping):
+        return {
+            _replace(key, parameters, path): _replace(one, parameters, path)
+            for key, one in value.items()
+        }
+    if isinstance(value, list):
+        return [_replace(one, parameters, path) for one in value]
+    if not isinstance(value, str):
+        return value
+
+    def named(name: str) -> str | int:
+        if name not in parameters:
+            raise InputFault(
+                f"{path}: ${name} is not in the matrix",
+                f"There is: {', '.join(parameters) or 'nothing'}.",
+            )
+        return parameters[name]
+
+    whole = _NAME.fullmatch(value)
+    return named(whole[1]) if whole else _NAME.sub(lambda found: str(named(found[1])), value)
+
+
+def _step_lines(
+    document: Document, where: Location, steps: Sequence[Step]
+) -> Iterator[tuple[int, int]]:
+    for index, step in enumerate(steps):
+        here = [*where, index]
+        yield id(step), document.line(here)
+        inner = step.repeat or step.load
+        if inner is not None:
+            yield from _step_lines(document, [*here, step.kind, "steps"], inner.steps)
+
+
+def choose(value: Range, chance: random.Random) -> int:
+    """A number out of a range."""
+    return chance.randint(*value)

@@ -1,0 +1,288 @@
+"""Does a scenario's steps in a call that is up.
+
+What a step waits for and does not get is noted and not raised: the call goes on, and the judge has
+the last word on the marks. The stock driver is taken through the same steps with the commands it
+knows, MARK_MEDIA and FLUSH_MEDIA without an id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any, cast
+
+from harness.bench import LiveCall
+from harness.call.rtp_sender import RtpSender
+from harness.capture.timeline import Message
+from harness.disturb import cpu_load
+from harness.errors import HarnessFault
+from harness.judge.messages import read_command
+from harness.media.codecs import codec_named
+from harness.media.coded import coded
+from harness.media.play import ANSWER_EVENT
+from harness.media.speech import interruption
+from harness.scenarios import schema
+from harness.scenarios.schema import Id, Range, Scenario, Step, choose
+from harness.websocket.protocol import Event, Format, command_mark_media, command_set_direction
+
+_OURS = frozenset({"MARK_DISCARDED", "MEDIA_FLUSHED", "PLAYBACK", "MEDIA_DROPPED", "MARK_PLAYED"})
+"""events that the stock driver does not have: nobody waits for them there"""
+_CHUNK_MS = (6, 88)
+"""random messages: in G.711 these are 50 to 700 bytes, what text-to-speech engines send"""
+
+
+class Player:
+    """The application and the caller in one call."""
+
+    def __init__(self, call: LiveCall, scenario: Scenario, seed: int) -> None:
+        self.call = call
+        self.session = call.session
+        self.scenario = scenario
+        self.patched = self.session.media_start.flag("playback_marks")
+        self.chance = random.Random(f"{seed}/{scenario.full_name}")
+        self.failures: list[str] = []
+        """stages that were not reached, as text with file and line"""
+        codec = codec_named(scenario.call.codec)
+        self._bytes_per_ms = codec.bytes_per_second / 1000
+        self._frame = codec.bytes_per_second * codec.ptime_ms // 1000
+        self._caller: RtpSender | None = None
+        self._marks = 0
+        self._asked: list[Id] = []
+        """ids of the marks sent, in order"""
+
+    async def play(self) -> None:
+        """All steps, one after the other."""
+        for text in self.scenario.call.with_handshake:
+            self._note_raw(text, self.scenario.file.name)
+        await self._steps(self.scenario.steps)
+
+    async def _steps(self, steps: Sequence[Step]) -> None:
+        for step in steps:
+            if step.repeat is not None:
+                for _ in range(choose(step.repeat.times, self.chance)):
+                    await self._steps(step.repeat.steps)
+            elif step.load is not None:
+                with cpu_load(step.load.cores):
+                    await self._steps(step.load.steps)
+            else:
+                does = cast(
+                    Callable[[Any, Step], Awaitable[None]],
+                    getattr(self, f"_{step.kind.rstrip('_')}"),
+                )
+                await does(getattr(step, step.kind), step)
+
+    # ---- media and marks ----
+
+    async def _buffering(self, state: str, step: Step) -> None:
+        if state == "start":
+            await self.session.start_buffering()
+        else:
+            await self.session.stop_buffering()
+
+    async def _play(self, play: schema.Play, step: Step) -> None:
+        for _ in range(choose(play.times, self.chance)):
+            chunks = list(self._chunks(play))
+            for number, size in enumerate(chunks):
+                await self._send_media(size, play)
+                last = number == len(chunks) - 1
+                if play.marks == "each" or (play.marks == "last" and last):
+                    await self._set_mark(None, step)
+                while len(self._asked) - len(self._answers()) >= play.pending:
+                    oldest = self._asked[len(self._answers())]
+                    if not await self._until_answered([oldest], 10.0):
+                        break
+
+    def _chunks(self, play: schema.Play) -> Iterator[int]:
+        rest = self._size(play)
+        while rest > 0:
+            size = rest
+            if play.chunks == "aligned":
+                size = self._frame
+            elif play.chunks == "random":
+                size = max(1, round(self.chance.uniform(*_CHUNK_MS) * self._bytes_per_ms))
+            size = min(size, rest)
+            yield size
+            rest -= size
+
+    def _size(self, play: schema.Play) -> int:
+        if play.bytes is not None:
+            return choose(play.bytes, self.chance)
+        if play.frames is not None:
+            return choose(play.frames, self.chance) * self._frame
+        assert play.ms is not None
+        return round(choose(play.ms, self.chance) * self._bytes_per_ms)
+
+    def _media(self, size: int) -> bytes:
+        call = self.scenario.call
+        return coded(
+            call.codec,
+            self.session.sent_bytes,
+            size,
+            caller_codec=call.caller_codec,
+            mixed=call.extension().mixed,
+        )
+
+    async def _send_media(self, size: int, play: schema.Play) -> None:
+        media = self._media(size)
+        if play.stall_ms:
+            await self.session.send_media_stalled(media, play.stall_ms / 1000)
+        elif play.fragments:
+            await self.session.send_media_fragmented(media, play.fragments)
+        else:
+            await self.session.send_media(media)
+
+    async def _mark(self, mark: schema.Mark, step: Step) -> None:
+        for mark_id in mark.ids:
+            await self._set_mark(mark_id, step)
+        if not mark.ids:
+            for _ in range(choose(mark.count, self.chance)):
+                await self._set_mark(mark.id, step)
+
+    async def _set_mark(self, mark_id: Id | None, step: Step) -> None:
+        if mark_id is None:
+            mark_id = f"m{self._marks}"
+            self._marks += 1
+        self._note_mark(mark_id, step)
+        if self.patched:
+            await self.session.mark(mark_id)
+        elif isinstance(mark_id, int) and self.session.format is Format.JSON:
+            text = f'{{"command":"MARK_MEDIA","correlation_id":{mark_id}}}'
+            await self.session.send_text(text)
+        else:
+            await self.session.mark_media(str(mark_id))
+        # The loop has to read meanwhile: an application that does not gets no more than ten small
+        # events in time, since its kernel acknowledges no more (TCP).
+        await asyncio.sleep(0)
+
+    def _note_mark(self, mark_id: Id, step: Step) -> None:
+        self._asked.append(mark_id)
+        self.call.where.append(self.scenario.where(step))
+
+    def _note_raw(self, text: str, where: str) -> None:
+        """Note the mark that a text message sets, if it does."""
+        name, mark_id, correlation_id = read_command(
+            Message(0, "application", "text", text.encode())
+        )
+        asked = mark_id if name == "MARK" else correlation_id if name == "MARK_MEDIA" else None
+        if asked is not None:
+            self._asked.append(asked)
+            self.call.where.append(where)
+
+    async def _mark_in_one_write(self, play: schema.Play, step: Step) -> None:
+        mark_id = f"m{self._marks}"
+        self._marks += 1
+        self._note_mark(mark_id, step)
+        command = (
+            self.session.mark_text(mark_id)
+            if self.patched
+            else command_mark_media(self.session.format, mark_id)
+        )
+        await self.session.send_in_one_write([self._media(self._size(play)), command])
+
+    # ---- commands ----
+
+    async def _flush(self, flush: schema.Flush, step: Step) -> None:
+        await self.session.flush(flush.id if self.patched else None)
+
+    async def _pause(self, _: str, step: Step) -> None:
+        await self.session.pause()
+
+    async def _continue(self, _: str, step: Step) -> None:
+        await self.session.continue_()
+
+    async def _direction(self, direction: str, step: Step) -> None:
+        await self.session.send_text(command_set_direction(direction))
+
+    async def _report(self, report: schema.Report, step: Step) -> None:
+        if self.patched:
+            await self.session.report_playback(report.interval_ms)
+
+    async def _send(self, text: str, step: Step) -> None:
+        self._note_raw(text, self.scenario.where(step))
+        await self.session.send_text(text)
+
+    async def _hang_up(self, who: str, step: Step) -> None:
+        if who == "caller":
+            await self.call.sip.hang_up()
+        else:
+            await self.session.hangup()
+        await self.session.wait_closed()
+
+    # ---- disturbances ----
+
+    async def _stop_reading(self, _: str, step: Step) -> None:
+        self.session.stop_reading()
+
+    async def _read_on(self, _: str, step: Step) -> None:
+        self.session.go_on_reading()
+
+    async def _close(self, _: str, step: Step) -> None:
+        await self.session.close()
+
+    async def _abort(self, _: str, step: Step) -> None:
+        await self.session.abort()
+
+    async def _speak(self, speech: schema.Speech, step: Step) -> None:
+        codec = self.scenario.call.caller_codec or self.scenario.call.codec
+        if self._caller is None:
+            self._caller = self.call.rtp.talk(self.call.sip.media, codec)
+        self._caller.speak(interruption(choose(speech.ms, self.chance), codec))
+
+    # ---- time ----
+
+    async def _elapse(self, ms: Range, step: Step) -> None:
+        await asyncio.sleep(choose(ms, self.chance) / 1000)
+
+    async def _wait(self, wait: schema.Wait, step: Step) -> None:
+        within_s = wait.within_s
+        if wait.answered is not None:
+            ids = self._asked if wait.answered == "all" else [wait.answered]
+            await self._until_answered(ids, within_s)
+            return  # what is not answered is the judge's to say
+        try:
+            if wait.event is not None:
+                if self.patched or wait.event not in _OURS:
+                    await self.session.wait_event(wait.event, within_s)
+            elif wait.packets is not None:
+                count = choose(wait.packets, self.chance)
+                wanted = len(self.call.rtp.packets) + count
+                if not await asyncio.to_thread(self.call.rtp.wait_for_packets, wanted, within_s):
+                    raise HarnessFault(f"{count} more RTP packets did not come in {within_s:g} s")
+            elif wait.heard:
+                await self.session.wait_heard(timeout_s=within_s)
+            else:
+                await self.session.wait_closed(within_s)
+        except HarnessFault as fault:
+            self.failures.append(f"{self.scenario.where(step)}: {fault.what}")
+
+    def _answers(self) -> list[Id]:
+        return [one for event in self.session.events if (one := answered_id(event)) is not None]
+
+    async def _until_answered(self, ids: Sequence[Id], within_s: float) -> bool:
+        """Until as many answers to each of these ids have come as marks were sent with it."""
+        wanted = {one: self._asked.count(one) for one in ids}
+
+        async def wait() -> None:
+            missing = dict(wanted)
+            async for event in self.session.iterate_events():
+                answered = answered_id(event)
+                if answered in missing:
+                    missing[answered] -= 1
+                    if not missing[answered]:
+                        del missing[answered]
+                if not missing:
+                    return
+
+        try:
+            await asyncio.wait_for(wait(), within_s)
+        except asyncio.TimeoutError:
+            return False
+        return True
+
+
+def answered_id(event: Event) -> Id | None:
+    """The id of the mark that an event answers, of whichever kind; None for other events."""
+    if event.name in ("MARK_PLAYED", "MARK_DISCARDED"):
+        return event.fields.get("id")
+    return event.fields.get("correlation_id") if event.name in ANSWER_EVENT.values() else None

@@ -1,0 +1,72 @@
+"""A process that has one target of its own and runs scenarios on it, one after the other.
+
+It is told what to run by lines of JSON on its standard input, and says what became of it by lines
+of JSON on its standard output: `run_many` is the other end. So several can run beside each other,
+and one that breaks takes nothing along. Its own console output goes to its standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from harness.errors import Fault
+from harness.scenarios.run_one import Setting, run_scenario
+from harness.scenarios.schema import Scenario, load_scenarios
+from harness.scenarios.targets import TargetName, open_target
+
+
+def main() -> int:
+    """``python -m harness.scenarios.worker <JSON object>``, as `run_many` starts it."""
+    # Results have the standard output to themselves, whatever a library prints.
+    results = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    # asyncio makes an orderly cancellation of a Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
+    given = json.loads(sys.argv[1])
+    target = TargetName(given["target"])
+    run_folder = Path(given["run_folder"])
+    setting = Setting(target.text, target.stock, given["command"])
+
+    def tell(**message: Any) -> None:
+        results.write(json.dumps(message) + "\n")
+        results.flush()
+
+    loaded: dict[str, list[Scenario]] = {}
+    try:
+        with open_target(target, Path(given["root"]), Path(given["folder"])) as bench:
+            tell(ready=asdict_capabilities(bench.capabilities))
+            for line in sys.stdin:
+                job = json.loads(line)
+                if "hold" in job:
+                    tell(held=bench.attach_command)
+                    continue
+                file = job["file"]
+                if file not in loaded:
+                    loaded[file] = load_scenarios(Path(file))
+                [scenario] = [one for one in loaded[file] if one.full_name == job["name"]]
+                result = run_scenario(bench, scenario, job["seed"], setting, run_folder)
+                tell(result=asdict(result))
+    except Fault as fault:
+        tell(fault=fault.kind, what=fault.what, remedy=fault.remedy)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def asdict_capabilities(capabilities: Any) -> dict[str, Any]:
+    """Capabilities as plain values."""
+    return {
+        key: sorted(value) if isinstance(value, frozenset) else value
+        for key, value in asdict(capabilities).items()
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

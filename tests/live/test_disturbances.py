@@ -1,0 +1,286 @@
+"""What an ill-behaved application, a bad network and a busy host do to the patched driver.
+
+Some of it is wrong today and not of our making: how Asterisk's WebSocket reads fragments, and what
+it reads with the handshake. The tests say what happens, so that a change of it is noticed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import pytest
+from live_calls import ATTEMPTS, PLAIN, attempt_name, fail, ids, of, passing_call, result, skip
+from test_marks import STRETCH, played, send
+
+from harness.asterisk.configuration import Extension
+from harness.bench import Bench, LiveCall
+from harness.capture.saved import load_timeline
+from harness.disturb import BadNetwork, cpu_load, hang_up_channel
+from harness.errors import HarnessFault
+from harness.judge.judge import FAILURES, CallVerdict, Verdict, judge
+from harness.media.play import coded_pieces, play_with_marks, random_sizes
+from harness.media.speech import interruption
+from harness.websocket.client import MediaSession
+
+HELD_BACK_S = 1.0
+STALL_S = 0.5
+MARKS = 20
+DELAY_MS = 40.0
+LOSSES = BadNetwork(loss=0.3, seed=1)
+
+
+def media(session: MediaSession, size: int) -> bytes:
+    """The next ``size`` bytes of the position-coded stream, not sent yet."""
+    [piece] = coded_pieces([size], session.sent_bytes)
+    return piece
+
+
+def conclusive(place: Callable[[str], Awaitable[LiveCall]], name: str) -> LiveCall:
+    """A call in which every mark passes, placed again as `passing_call` does."""
+
+    async def run(attempt: int) -> LiveCall:
+        return await place(attempt_name(name, attempt))
+
+    for attempt in range(1, ATTEMPTS + 1):
+        call = asyncio.run(run(attempt))
+        if result(call) == "PASS":
+            return call
+        if result(call) != "INCONCLUSIVE":
+            fail(call)
+    skip(call)
+
+
+def longest_gap_ns(call: LiveCall) -> int:
+    """Between two packets to the caller, as its own socket saw them."""
+    times = [packet.time_ns for packet in call.rtp.packets]
+    return max(later - earlier for earlier, later in itertools.pairwise(times))
+
+
+# ---- the application -----------------------------------------------------------------------------
+
+
+def test_two_fragments_are_played_whole(patched: Bench) -> None:
+    async def script(call: LiveCall) -> None:
+        session = call.session
+        await session.start_buffering()
+        await send(session, STRETCH)
+        await session.send_media_fragmented(media(session, 1600), 800)
+        await session.mark("m")
+        await played(session, "m")
+
+    passing_call(patched, "two-fragments", script)
+
+
+def test_asterisk_loses_fragments_beyond_a_kilobyte(patched: Bench) -> None:
+    """4 x 500 bytes: the first three, which Asterisk cannot put together any more, are gone.
+
+    The judge must see that bytes are missing of which the driver never knew.
+    """
+
+    async def script(call: LiveCall) -> None:
+        session = call.session
+        await session.start_buffering()
+        await send(session, STRETCH)
+        await session.send_media_fragmented(media(session, 2000), 500)
+        await session.mark("m")
+        await played(session, "m")
+
+    async def place() -> LiveCall:
+        async with patched.call("four-fragments", PLAIN) as call:
+            await script(call)
+        return call
+
+    call = asyncio.run(place())
+    (mark,) = call.result.marks
+    # The bytes on the wire need no clock; the mark does, and a busy host may bend it.
+    assert mark.verdict in (Verdict.WRONG, Verdict.INCONCLUSIVE), mark.explanation
+    (final,) = of(call, "PLAYBACK")
+    assert final.number("received") == STRETCH + 500
+    assert call.accounts.verdict == "FAIL"
+
+
+def test_a_first_fragment_of_a_kilobyte_ends_the_call(patched: Bench) -> None:
+    async def place() -> LiveCall:
+        async with patched.call("big-fragment", PLAIN) as call:
+            session = call.session
+            await session.start_buffering()
+            await send(session, STRETCH)
+            await session.mark("before")
+            await session.send_media_fragmented(media(session, 4500), 1500)
+            await session.wait_closed()
+        return call
+
+    call = asyncio.run(place())
+    assert call.session.close_code == 1003
+    # Even so each mark is answered, and the accounts are closed.
+    assert ids(of(call, "MARK_PLAYED") + of(call, "MARK_DISCARDED")) == ["before"]
+    assert of(call, "PLAYBACK")[-1].flag("final")
+
+
+def test_a_message_that_stalls_half_way_stops_what_is_queued(patched: Bench) -> None:
+    """The thread that reads the socket is the one that plays. Marks stay true all the same."""
+
+    async def script(call: LiveCall) -> None:
+        session = call.session
+        await session.start_buffering()
+        await send(session, 5 * STRETCH)
+        await session.mark("queued")
+        assert await asyncio.to_thread(call.rtp.wait_for_packets, 10, 5.0)
+        await session.send_media_stalled(media(session, 5 * STRETCH), STALL_S)
+        await session.mark("stalled")
+        await played(session, "queued", "stalled")
+
+    call = passing_call(patched, "stalled", script)
+    assert longest_gap_ns(call) > (STALL_S - 0.05) * 1e9
+
+
+def test_a_mark_in_the_same_segment_as_its_audio(patched: Bench) -> None:
+    async def script(call: LiveCall) -> None:
+        session = call.session
+        await session.start_buffering()
+        await send(session, STRETCH)
+        await session.send_in_one_write([media(session, STRETCH + 77), session.mark_text("m")])
+        await played(session, "m")
+
+    passing_call(patched, "one-segment", script)
+
+
+def test_a_mark_with_the_handshake_waits_for_more_bytes(patched: Bench) -> None:
+    async def place() -> LiveCall:
+        async with patched.call("handshake", PLAIN, with_handshake=["MARK id=glued"]) as call:
+            with pytest.raises(HarnessFault, match="no event"):
+                await call.session.wait_event("MARK_PLAYED", HELD_BACK_S, id="glued")
+            await call.session.mark("next")
+            await played(call.session, "glued", "next")
+        return call
+
+    call = asyncio.run(place())
+    glued = call.result.marks[0]
+    assert (glued.id, glued.verdict) == ("glued", Verdict.LATE)
+    assert glued.difference_ns is not None
+    assert glued.difference_ns > HELD_BACK_S * 1e9
+
+
+def test_a_connection_that_breaks_off_ends_the_call(patched: Bench) -> None:
+    async def script(call: LiveCall) -> None:
+        session = call.session
+        await session.start_buffering()
+        await send(session, STRETCH)
+        await session.mark("m")
+        await played(session, "m")
+        await send(session, 10 * STRETCH)
+        await session.abort()
+        assert await call.sip.ended() == "asterisk"
+
+    async def place() -> LiveCall:
+        async with patched.call("abort", PLAIN) as call:
+            await script(call)
+        return call
+
+    call = asyncio.run(place())
+    assert call.session.close_code == 1006
+    assert [mark.outcome for mark in call.result.marks] == ["played"]
+
+
+# ---- the caller ----------------------------------------------------------------------------------
+
+
+def test_asterisk_kills_the_callers_channel(patched: Bench) -> None:
+    async def script(call: LiveCall) -> None:
+        session = call.session
+        await session.start_buffering()
+        await send(session, STRETCH + 80)
+        await session.mark("heard")
+        await send(session, 10 * STRETCH)
+        await session.mark("pending")
+        await played(session, "heard")
+        console = patched.instance.console
+        name = await asyncio.to_thread(hang_up_channel, console, call.sip.call_id)
+        assert name.startswith("PJSIP/")
+        await session.wait_event("MARK_DISCARDED", id="pending", reason="hangup")
+        assert await call.sip.ended() == "asterisk"
+        await session.wait_closed()
+
+    passing_call(patched, "killed", script, Extension("killed"))
+
+
+# ---- the network and the host --------------------------------------------------------------------
+
+
+def test_what_the_network_loses_is_not_held_against_asterisk(patched: Bench) -> None:
+    """The ruler is before the loss: all pass. Seen from behind it nothing is a failure, either."""
+
+    async def place(name: str) -> LiveCall:
+        async with patched.call(name, Extension("lossy"), network=LOSSES) as call:
+            await call.session.start_buffering()
+            await play_with_marks(call.session, coded_pieces(random_sizes(1, MARKS, 200, 1200)))
+        return call
+
+    call = conclusive(place, "lossy")
+    assert call.result.lost == 0
+    arrived = {packet.sequence for packet in call.rtp.packets}
+    timeline = load_timeline(call.folder)
+    # With the times of before: the relay is no ruler for them.
+    seen = tuple(packet for packet in timeline.rtp if packet.sequence in arrived)
+    behind: CallVerdict = judge(replace(timeline, rtp=seen))
+    assert behind.lost > 0.1 * call.result.packets
+    assert {mark.verdict for mark in behind.marks} <= {Verdict.PASS, Verdict.INCONCLUSIVE}
+    assert Verdict.INCONCLUSIVE in {mark.verdict for mark in behind.marks}
+
+
+def test_the_caller_is_heard_through_a_bad_network(patched: Bench) -> None:
+    async def script(call: LiveCall) -> None:
+        session = call.session
+        await session.start_buffering()
+        await send(session, 20 * STRETCH)
+        await session.mark("m")
+        assert await asyncio.to_thread(call.rtp.wait_for_packets, 10, 5.0)
+        call.rtp.talk(call.sip.media).speak(interruption(2000))
+        await session.wait_heard()
+        await session.flush("f")
+        await session.wait_event("MEDIA_FLUSHED", id="f")
+
+    async def place() -> LiveCall:
+        bad = BadNetwork(loss=0.05, delay_ms=30, jitter_ms=40, seed=2)
+        async with patched.call("bad-network", Extension("bad-network"), network=bad) as call:
+            await script(call)
+        return call
+
+    call = asyncio.run(place())
+    # The relay's delay is behind the ruler: it makes nothing early or late.
+    assert not FAILURES & {mark.verdict for mark in call.result.marks}
+    assert call.accounts.verdict != "FAIL"
+
+
+def test_a_slow_way_to_the_application_delays_no_mark(patched: Bench) -> None:
+    """Each answer leaves Asterisk in time, and comes to the application later."""
+    slow = Extension("slow")
+
+    async def place(name: str) -> LiveCall:
+        async with patched.call(name, slow, websocket_delay_ms=DELAY_MS) as call:
+            await call.session.start_buffering()
+            await play_with_marks(call.session, coded_pieces(random_sizes(3, MARKS, 200, 1200)))
+        return call
+
+    call = conclusive(place, "slow")
+    received = {
+        message.data: message.time_ns
+        for message in call.session.messages
+        if message.data.startswith(b"MARK_PLAYED")
+    }
+    for mark in call.result.marks:
+        assert mark.answered_ns is not None
+        late_ns = received[f"MARK_PLAYED id={mark.id}".encode()] - mark.answered_ns
+        assert late_ns >= DELAY_MS * 1e6
+
+
+def test_a_busy_processor_gives_no_wrong_verdict(patched: Bench) -> None:
+    async def script(call: LiveCall) -> None:
+        await call.session.start_buffering()
+        await play_with_marks(call.session, coded_pieces(random_sizes(2, MARKS, 200, 1200)))
+
+    with cpu_load(1):
+        passing_call(patched, "load", script)

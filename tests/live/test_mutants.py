@@ -1,0 +1,253 @@
+"""Drivers broken on purpose: the judge names each fault by its name, and nothing else.
+
+Every patch in tests/mutants breaks the module in one way and says which. It is applied to a copy of
+the built module's sources, and one and the same call is placed on each mutant and on the driver as
+it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from live_calls import ATTEMPTS, JSON, attempt_name, passing_call, place, skip
+from test_marks import STRETCH, played, send
+
+from harness.asterisk.build import MODULE, Build
+from harness.bench import Bench, LiveCall, bench
+from harness.judge.judge import Verdict
+from harness.websocket.client import MediaSession
+
+NOTHING_SAID = frozenset({Verdict.INCONCLUSIVE, Verdict.LATE})
+"""Where a mark gets one of these that should have another, the call is placed again."""
+
+MUTANTS = Path(__file__).parents[1] / "mutants"
+FLAGS = (
+    *("-shared", "-fPIC", "-pthread", '-DAST_MODULE="chan_websocket"'),
+    *("-DAST_MODULE_SELF_SYM=__internal_chan_websocket_self", "-Wl,--version-script"),
+    "-Wl,chan_websocket.exports",
+)
+SIZES = (1000, 210, 260, 200, 350, 150, 180, 340, 210)
+"""of the first pieces, in bytes. No mark behind one is near the end of its frame, where an answer
+on the tick would be in time."""
+SPOKEN = (*(f"m{number}" for number in range(10)), "cue", "after")
+"""The marks whose media is played"""
+
+
+async def one_of_each(call: LiveCall) -> None:
+    """Marks that are played, flushed and pending at hang-up; two at once; reports and a flush."""
+    session = call.session
+    await session.report_playback()
+    await session.wait_event("PLAYBACK")
+    await session.start_buffering()
+    for number, size in enumerate(SIZES):
+        await send(session, size)
+        await session.mark(f"m{number}")
+    await session.mark("m9")
+    await send(session, 560)
+    await session.mark("cue")
+    await send(session, 3 * STRETCH)
+    await session.mark("cut")
+    await played(session, "cue")
+    await one_tick(session)
+    await session.flush("f")
+    await session.wait_event("MEDIA_FLUSHED", id="f")
+    # A flush ends buffering. "after" is to be inside a frame: a frame that the core is handed while
+    # the caller hangs up need not leave any more, and what was played would not be certain.
+    await session.start_buffering()
+    await send(session, STRETCH + 70)
+    await session.mark("after")
+    await send(session, 3 * STRETCH)
+    await session.mark("pending")
+    await played(session, "after")
+    await one_tick(session)
+
+
+async def one_tick(session: MediaSession) -> None:
+    """20 ms, by a report: also what a mutant has answered too early has left by then."""
+    await session.report_playback(20)
+    await session.wait_event("PLAYBACK")
+    await session.report_playback(0)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What the judge must say of a mark or an account."""
+
+    verdict: Verdict
+    says: str
+    """somewhere in the explanation"""
+    between_ms: tuple[float, float] | None = None
+    """when the answer comes, counted from the end of the audio"""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the judge says of one."""
+
+    verdict: Verdict
+    explanation: str
+    difference_ns: int | None = None
+
+
+def spoken(fault: Fault) -> dict[str, Fault]:
+    return dict.fromkeys(SPOKEN, fault)
+
+
+FLUSH = 'MEDIA_FLUSHED "f"'
+FINAL = "PLAYBACK final"
+ENDED = "its audio ended at"
+CAUGHT = {
+    "one-tick-early": spoken(Fault(Verdict.EARLY, ENDED, (-20.5, -15))),
+    "one-ms-early": spoken(Fault(Verdict.EARLY, ENDED, (-1.1, 0))),
+    "five-ms-late": spoken(Fault(Verdict.LATE, ENDED, (4.9, 10))),
+    "on-the-tick": spoken(Fault(Verdict.LATE, ENDED, (2, 25))),
+    "twice": {"m4": Fault(Verdict.TWICE, "answered 2 times")},
+    "never": {
+        "m4": Fault(Verdict.NEVER, "not answered"),
+        FLUSH: Fault(Verdict.EARLY, 'before the answer of the mark "m4"'),
+    },
+    "unasked": {"nobody": Fault(Verdict.UNASKED, "no such mark was set")},
+    "out-of-order": {"m8": Fault(Verdict.WRONG, "after a mark that was sent later")},
+    "offset-off-by-one": dict.fromkeys(
+        (*SPOKEN, "cut", "pending"), Fault(Verdict.WRONG, "the answer says offset")
+    ),
+    "flushed-as-played": {
+        "cut": Fault(Verdict.WRONG, "never left"),
+        FLUSH: Fault(Verdict.WRONG, "last_mark is 'cue'"),
+    },
+    "played-as-flushed": {"m4": Fault(Verdict.WRONG, "but nothing was flushed")},
+    "discarded-while-it-plays": {
+        "m4": Fault(Verdict.WRONG, "but the direction of media was not 'in'"),
+        "m5": Fault(Verdict.WRONG, "but audio left until"),
+    },
+    "silent-at-hang-up": {"pending": Fault(Verdict.NEVER, "not answered")},
+    "flush-answered-first": {FLUSH: Fault(Verdict.EARLY, 'before the answer of the mark "cut"')},
+    "flush-counts-one-more": {FLUSH: Fault(Verdict.WRONG, "played is")},
+    "since-mark-one-ms-more": {FLUSH: Fault(Verdict.WRONG, "since_mark_ms is")},
+    "report-does-not-add-up": {
+        "PLAYBACK": Fault(Verdict.WRONG, "the others add up to"),
+        FINAL: Fault(Verdict.WRONG, "queued is 1"),
+    },
+    "no-final-report": {FINAL: Fault(Verdict.NEVER, "it did not come")},
+}
+"""What each mutant must be accused of; of every other mark and account the judge says PASS"""
+
+
+def build_mutant(build: Build, name: str) -> Path:
+    """The module with one of the patches; a second when the patch or the module has changed."""
+    patch = MUTANTS / f"{name}.patch"
+    folder = build.patched_module.parents[1] / "mutants" / name
+    module = folder / MODULE
+    made_from = (build.patched_module, patch, Path(__file__))
+    if module.exists() and module.stat().st_mtime >= max(p.stat().st_mtime for p in made_from):
+        return module
+    channels = build.source_dir / "channels"
+    sources = folder / "websocket"
+    shutil.rmtree(folder, ignore_errors=True)
+    sources.mkdir(parents=True)
+    for source in [*channels.glob("websocket/*.[ch]"), channels / "chan_websocket.c"]:
+        shutil.copy(source, folder / source.relative_to(channels))
+    run = subprocess.run(
+        ["patch", "-p1", "-F0", "--batch", "--forward", f"--input={patch.resolve()}"],
+        cwd=sources,
+        capture_output=True,
+        text=True,
+    )
+    if run.returncode != 0:
+        pytest.fail(
+            f"tests/mutants/{patch.name} does not apply any more to the module that was built "
+            f"({channels / 'websocket'}). Make the same change there again and save it with "
+            f"`diff -U1`. What patch said:\n{run.stdout}{run.stderr}",
+            pytrace=False,
+        )
+    unfinished = module.with_suffix(".unfinished")
+    libraries = subprocess.run(
+        ["pkg-config", "--cflags", "libxml-2.0"], capture_output=True, text=True, check=True
+    ).stdout.split()
+    shutil.copy(channels / "chan_websocket.exports", folder)
+    compiled = subprocess.run(
+        [
+            *("gcc", *FLAGS, f"-I{build.source_dir / 'include'}", *libraries),
+            *("-o", str(unfinished), "chan_websocket.c", *map(str, sorted(sources.glob("*.c")))),
+        ],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+    if compiled.returncode != 0:
+        pytest.fail(
+            f"the module does not compile with tests/mutants/{patch.name}:\n{compiled.stderr}",
+            pytrace=False,
+        )
+    unfinished.replace(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def exchanged(build: Build, run_folder: Path) -> Iterator[Bench]:
+    """One Asterisk for all mutants."""
+    folder = run_folder / "mutants"
+    folder.mkdir()
+    with bench(build, folder) as b:
+        yield b
+
+
+def found(call: LiveCall) -> dict[str, Found]:
+    """What the judge says of every mark, by its id, and of every account, by its name.
+
+    Of several accounts with the same name it is the last one that did not pass.
+    """
+    marks = {
+        str(mark.id): Found(mark.verdict, mark.explanation, mark.difference_ns)
+        for mark in call.result.marks
+    }
+    accounts = sorted(call.accounts.verdicts, key=lambda one: one.verdict is not Verdict.PASS)
+    return marks | {one.name: Found(one.verdict, one.explanation) for one in accounts}
+
+
+def test_the_driver_as_it_is_passes(exchanged: Bench) -> None:
+    call = passing_call(exchanged, "as-it-is", one_of_each, JSON)
+    assert {str(mark.id): mark.outcome for mark in call.result.marks} == {
+        **dict.fromkeys(SPOKEN, "played"),
+        **dict.fromkeys(("cut", "pending"), "discarded"),
+    }
+    assert {FLUSH, "PLAYBACK", FINAL} == {one.name for one in call.accounts.verdicts}
+
+
+def test_every_mutant_has_its_verdict() -> None:
+    assert {patch.name for patch in MUTANTS.iterdir()} == {f"{name}.patch" for name in CAUGHT}
+
+
+@pytest.mark.parametrize("name", CAUGHT)
+def test_a_mutant_is_caught(exchanged: Bench, build: Build, name: str) -> None:
+    expected = CAUGHT[name]
+    exchanged.instance.use_module(build_mutant(build, name))
+    for attempt in range(1, ATTEMPTS + 1):
+        call = asyncio.run(place(exchanged, attempt_name(name, attempt), one_of_each, JSON))
+        verdicts = found(call)
+        unlike = {
+            one.verdict
+            for key, one in verdicts.items()
+            if one.verdict is not (expected[key].verdict if key in expected else Verdict.PASS)
+        }
+        # A busy host makes marks late, also one that a mutant answers early.
+        if not unlike or not unlike <= {*NOTHING_SAID, Verdict.PASS}:
+            break
+    else:
+        if unlike & NOTHING_SAID:
+            skip(call)
+    wrong = {key: one for key, one in verdicts.items() if one.verdict is not Verdict.PASS}
+    assert {key: one.verdict for key, one in wrong.items()} == {
+        key: fault.verdict for key, fault in expected.items()
+    }
+    for key, fault in expected.items():
+        assert fault.says in wrong[key].explanation
+        if fault.between_ms:
+            earliest_ms, latest_ms = fault.between_ms
+            assert earliest_ms < (wrong[key].difference_ns or 0) / 1e6 < latest_ms

@@ -1,0 +1,84 @@
+"""junit.xml, read back as a CI system does."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+from made_results import result, speech, summary
+
+from harness.report.junit import write_junit
+from harness.scenarios.result import Outcome, ScenarioResult
+
+
+def read(folder: Path, *results: ScenarioResult) -> ET.Element:
+    write_junit(folder / "junit.xml", summary(*results))
+    return ET.parse(folder / "junit.xml").getroot()
+
+
+def case(root: ET.Element) -> ET.Element:
+    (only,) = root.iter("testcase")
+    return only
+
+
+@pytest.mark.parametrize(
+    ("outcome", "tag", "kind"),
+    [
+        (Outcome.FAIL, "failure", "FAIL"),
+        (Outcome.XPASS, "failure", "XPASS"),
+        (Outcome.INCONCLUSIVE, "error", "inconclusive"),
+        (Outcome.ERROR, "error", "environment"),
+        (Outcome.SKIP, "skipped", None),
+        (Outcome.XFAIL, "skipped", None),
+    ],
+)
+def test_what_is_not_a_pass_says_so(
+    tmp_path: Path, outcome: Outcome, tag: str, kind: str | None
+) -> None:
+    root = read(tmp_path, result(outcome, reason="because", failures=("m1 EARLY", "m2 EARLY")))
+    (said,) = (one for one in case(root) if one.tag in ("failure", "error", "skipped"))
+    assert (said.tag, said.get("type")) == (tag, kind)
+    assert "because" in (said.get("message") or "")
+    counts = {name: root.get(name) for name in ("tests", "failures", "errors", "skipped")}
+    wanted = {"failure": "failures", "error": "errors", "skipped": "skipped"}[tag]
+    assert counts == {"tests": "1", "failures": "0", "errors": "0", "skipped": "0", wanted: "1"}
+    if tag != "skipped":
+        assert "m2 EARLY" in (said.text or "")
+        assert "harness run --target patched" in (said.text or "")
+
+
+def test_an_expected_failure_is_skipped_with_its_reason(tmp_path: Path) -> None:
+    root = read(tmp_path, result(Outcome.XFAIL, reason="acks on the tick"))
+    skipped = case(root).find("skipped")
+    assert skipped is not None
+    assert skipped.get("message") == "expected failure: acks on the tick"
+
+
+def test_a_pass_has_its_seed_and_how_to_run_it_again(tmp_path: Path) -> None:
+    passed = case(read(tmp_path, result(calls=(speech(tmp_path, "call", [0.5]),))))
+    assert passed.get("name") == "text_to_speech[codec=ulaw,format=json]"
+    assert passed.get("classname") == "patched.text_to_speech"
+    assert passed.get("time") == "2.500"
+    values = {one.get("name"): one.get("value") for one in passed.iter("property")}
+    assert values["seed"] == "7"
+    assert values["rerun"] == result().rerun
+    assert {one.tag for one in passed} == {"properties", "system-out"}
+
+
+def test_one_suite_a_target(tmp_path: Path) -> None:
+    root = read(
+        tmp_path, result(), result(Outcome.FAIL, target="stock", version="22.9.0"), result()
+    )
+    suites = [(one.get("name"), one.get("tests"), one.get("failures")) for one in root]
+    assert suites == [("patched", "2", "0"), ("stock", "1", "1")]
+    versions = [one.get("value") for one in root.iter("property") if one.get("name") == "version"]
+    assert versions == ["22.10.1", "22.9.0"]
+
+
+def test_any_text_makes_readable_xml(tmp_path: Path) -> None:
+    odd = 'mark "a\x00\x1b\ud800<&]]>\U0001f600" EARLY'
+    root = read(tmp_path, result(Outcome.FAIL, failures=(odd,), scenario="<&\x01>"))
+    failure = case(root).find("failure")
+    assert failure is not None
+    assert 'mark "a\ufffd\ufffd\ufffd<&]]>\U0001f600" EARLY' in (failure.text or "")

@@ -1,0 +1,318 @@
+"""Recoded audio is found where it was in the stream: how exactly, and what is admitted not to be.
+
+Here the way through Asterisk is played by a resampler of the test's own, as long as Asterisk's, and
+the codecs of `harness.media.pcm`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.capture.timeline import Codec, Message, RtpPacket, Ruler, Timeline
+from harness.judge.judge import judge
+from harness.judge.locate import Location
+from harness.judge.locate_audio import ERROR_NS, Payload, locate_audio
+from harness.media import audio_code
+from harness.media.codecs import CODECS, recoded
+from harness.media.pcm import Samples, decode, encode
+
+PAIRS = (
+    ("ulaw", "alaw"),
+    ("slin", "ulaw"),
+    ("slin16", "ulaw"),
+    ("ulaw", "slin16"),
+    ("alaw", "g722"),
+    ("slin16", "g722"),
+    ("g722", "slin16"),
+    ("g722", "ulaw"),
+)
+every_pair = pytest.mark.parametrize(("application", "caller"), PAIRS)
+MS = 1_000_000
+
+
+def resampled(samples: Samples, from_hz: int, to_hz: int) -> Samples:
+    """8000 Hz made 16000 Hz or back, with the delay of a filter of 20 ms: 5 ms."""
+    if from_hz == to_hz:
+        return samples
+    moments = np.arange(-80, 81) / 2
+    taps = np.sinc(moments) * np.kaiser(161, 9) / 2
+    if from_hz > to_hz:
+        return np.asarray(np.convolve(samples, taps)[: len(samples)][::2])
+    spread = np.zeros(2 * len(samples))
+    spread[::2] = samples
+    return np.asarray(2 * np.convolve(spread, taps)[: len(spread)])
+
+
+@dataclass
+class Path:
+    """A path through Asterisk: frames of the application in, payloads for the caller out."""
+
+    application: str
+    caller: str
+    position: int = 0
+    """bytes of the stream that have been given out or left out"""
+    frames: list[bytes] = field(default_factory=list)
+    truth: list[tuple[int, int]] = field(default_factory=list)
+    """offset and length of what is in each frame"""
+    later: float = 0.0
+    """by how many samples of the caller's the whole is shifted"""
+
+    @property
+    def codecs(self) -> tuple[Codec, Codec]:
+        return CODECS[self.application], CODECS[self.caller]
+
+    @property
+    def frame_bytes(self) -> int:
+        return CODECS[self.application].bytes_per_second // 50
+
+    def play(self, size: int) -> None:
+        """Give out the next bytes, the last frame filled up with silence."""
+        codec = CODECS[self.application]
+        for begin in range(0, size, self.frame_bytes):
+            length = min(self.frame_bytes, size - begin)
+            media = audio_code.coded(self.application, self.position, length)
+            self.frames.append(media.ljust(self.frame_bytes, bytes([codec.silence])))
+            self.truth.append((self.position, length))
+            self.position += length
+
+    def leave_out(self, size: int) -> None:
+        """As a flush does."""
+        self.position += size
+
+    def silence(self, frames: int) -> None:
+        self.frames += [bytes([CODECS[self.application].silence]) * self.frame_bytes] * frames
+        self.truth += [(self.position, 0)] * frames
+
+    def payloads(self, lost: Sequence[int] = ()) -> list[Payload]:
+        application, caller = self.codecs
+        heard = resampled(
+            decode(application.name, b"".join(self.frames)),
+            application.sample_rate_hz,
+            caller.sample_rate_hz,
+        )
+        media = encode(caller.name, shifted(heard, self.later))
+        size = caller.bytes_per_second // 50
+        found, missing = [], 0
+        for number in range(len(self.frames)):
+            if number in lost:
+                missing += 1
+                continue
+            data = media[number * size : (number + 1) * size]
+            found.append(Payload(data, missing, self.position))
+            missing = 0
+        return found
+
+    def located(self, lost: Sequence[int] = ()) -> list[Location]:
+        stream = audio_code.coded(self.application, 0, self.position)
+        return locate_audio(self.payloads(lost), stream, *self.codecs)
+
+
+def shifted(samples: Samples, later: float) -> Samples:
+    """By a part of a sample, which is what another resampler may do."""
+    if not later:
+        return samples
+    spectrum = np.fft.rfft(np.pad(samples, (0, 1000)))
+    turns = np.exp(-2j * np.pi * np.fft.rfftfreq(len(samples) + 1000) * later)
+    return np.asarray(np.fft.irfft(spectrum * turns)[: len(samples)])
+
+
+def spans_of(locations: Sequence[Location]) -> list[tuple[int, int]]:
+    """Offset and length of what is in each payload, which is to be one piece or none."""
+    assert all(len(where.pieces) <= 1 for where in locations), locations
+    return [
+        (where.pieces[0].offset, where.pieces[0].length) if where.pieces else (0, 0)
+        for where in locations
+    ]
+
+
+def error_bytes(found: Sequence[tuple[int, int]], truth: Sequence[tuple[int, int]]) -> int:
+    """The largest error of where a piece begins or ends."""
+    assert [bool(length) for _, length in found] == [bool(length) for _, length in truth]
+    errors = [0]
+    for (offset, length), (true_offset, true_length) in zip(found, truth, strict=True):
+        if true_length:
+            errors += [offset - true_offset, offset + length - true_offset - true_length]
+    return max(map(abs, errors))
+
+
+def allowed_bytes(application: str) -> int:
+    return ERROR_NS * CODECS[application].bytes_per_second // 1_000_000_000
+
+
+# ---- accuracy ------------------------------------------------------------------------------------
+
+
+@every_pair
+def test_media_that_goes_on_is_located_to_the_byte(application: str, caller: str) -> None:
+    path = Path(application, caller)
+    path.play(60 * path.frame_bytes)
+    found = path.located()
+    assert error_bytes(spans_of(found), path.truth) == 0
+    assert all(where.certain and not where.padding and not where.foreign for where in found)
+
+
+@pytest.mark.parametrize(("application", "caller"), [one for one in PAIRS if one[0] != "g722"])
+@pytest.mark.parametrize("tail", [0.25, 0.5, 0.6, 0.97])
+def test_a_tail_filled_up_with_silence_and_what_follows_are_located_to_the_byte(
+    application: str, caller: str, tail: float
+) -> None:
+    path = Path(application, caller)
+    size = int((10 + tail) * path.frame_bytes) // 4 * 4
+    for _ in range(3):
+        path.play(size)
+        path.silence(2)
+    found = path.located()
+    assert error_bytes(spans_of(found), path.truth) == 0
+    assert [bool(where.padding) for where in found] == [
+        length < path.frame_bytes for _, length in path.truth
+    ]
+
+
+@every_pair
+def test_a_jump_as_a_flush_makes_it_is_located(application: str, caller: str) -> None:
+    path = Path(application, caller)
+    for skipped in (1000, 12, 40_000, 0):
+        path.play(7 * path.frame_bytes)
+        path.leave_out(skipped)
+    assert error_bytes(spans_of(path.located()), path.truth) <= allowed_bytes(application)
+
+
+@every_pair
+def test_lost_packets(application: str, caller: str) -> None:
+    path = Path(application, caller)
+    path.play(30 * path.frame_bytes)
+    lost = [3, 11, 12, 29]
+    truth = [span for number, span in enumerate(path.truth) if number not in lost]
+    assert error_bytes(spans_of(path.located(lost)), truth) <= allowed_bytes(application)
+
+
+@every_pair
+@pytest.mark.parametrize("later", [-0.75, -0.4, 0.25, 0.5, 0.9])
+def test_a_shift_by_parts_of_a_sample(application: str, caller: str, later: float) -> None:
+    path = Path(application, caller, later=later)
+    path.play(20 * path.frame_bytes)
+    path.leave_out(4000)
+    path.play(20 * path.frame_bytes)
+    # A whole sample of 8000 Hz at most.
+    one_sample = CODECS[application].bytes_per_second // 8000
+    assert error_bytes(spans_of(path.located()), path.truth) <= one_sample
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    pair=st.sampled_from([pair for pair in PAIRS if pair[0] != "g722"]),
+    steps=st.lists(
+        st.tuples(
+            st.sampled_from(["play", "leave out", "silence"]),
+            st.integers(400, 3000),
+        ),
+        max_size=8,
+    ),
+)
+def test_any_course_of_a_call_is_located_within_the_error_that_is_stated(
+    pair: tuple[str, str], steps: list[tuple[str, int]]
+) -> None:
+    path = Path(*pair)
+    scale = path.frame_bytes // 160
+    path.play(3200 * scale)
+    for what, size in steps:
+        if what == "play":
+            # In pieces that end with a frame or some milliseconds before or after that, as the
+            # least that is told apart from nothing.
+            rest = size % 160
+            path.play((size if 16 <= rest <= 144 else size - rest) * scale)
+        elif what == "leave out":
+            path.leave_out(size * scale)
+        else:
+            path.silence(size // 1000)
+    path.play(3200 * scale)
+    assert error_bytes(spans_of(path.located()), path.truth) <= allowed_bytes(pair[0])
+
+
+# ---- what is not ours ----------------------------------------------------------------------------
+
+
+def test_silence_and_the_sound_of_others_are_not_from_the_stream() -> None:
+    path = Path("slin16", "ulaw")
+    path.play(6400)
+    payloads = path.payloads()
+    others = encode("ulaw", audio_code.samples(10**9, 1600, 8000))
+    payloads += [Payload(b"\xff" * 160, 0, 6400)] * 2
+    payloads += [Payload(others[at : at + 160], 0, 6400) for at in range(0, 1600, 160)]
+    stream = audio_code.coded("slin16", 0, 6400)
+    found = locate_audio(payloads, stream, *path.codecs)
+    assert [bool(where.pieces) for where in found] == [True] * 10 + [False] * 12
+    assert all(where.padding == 640 for where in found[10:12])
+    assert all(where.foreign == 640 for where in found[12:])
+
+
+def test_nothing_was_sent_and_nothing_came() -> None:
+    codecs = CODECS["slin16"], CODECS["g722"]
+    assert locate_audio([], b"", *codecs) == []
+    [where] = locate_audio([Payload(b"\xfa" * 160, 0, 0)], b"", *codecs)
+    assert where.pieces == ()
+
+
+def test_what_was_not_sent_yet_is_not_looked_for() -> None:
+    path = Path("slin16", "ulaw")
+    path.play(12800)
+    payloads = [Payload(one.data, one.lost_before, 6400) for one in path.payloads()]
+    found = locate_audio(payloads, audio_code.coded("slin16", 0, 12800), *path.codecs)
+    ends = [piece.end for where in found for piece in where.pieces]
+    assert max(ends) <= 6400
+
+
+def test_a_sentence_that_is_said_twice_is_in_doubt_after_a_jump() -> None:
+    said = [audio_code.coded("ulaw", at, 3200) for at in (0, 50_000, 90_000)]
+    stream = said[0] + said[1] + said[2] + said[1]
+    path = Path("ulaw", "alaw", position=len(stream))
+    path.frames = [part[at : at + 160] for part in (said[0], said[1]) for at in range(0, 3200, 160)]
+    payloads = path.payloads()
+    assert all(where.certain for where in locate_audio(payloads, stream, *path.codecs))
+    found = locate_audio(payloads[20:], stream, *path.codecs)
+    assert all(where.pieces and not where.certain for where in found)
+
+
+# ---- in a call -----------------------------------------------------------------------------------
+
+
+def call(answered_after_ms: float) -> Timeline:
+    """Speech of 410 ms in slin16 for a caller with G.722, a mark behind it."""
+    path = Path("slin16", "g722")
+    path.play(13_120)
+    rtp = tuple(
+        RtpPacket((20 + 20 * number) * MS, number, 160 * number, 9, 7, payload.data)
+        for number, payload in enumerate(path.payloads())
+    )
+    end_ms = 20 + 410
+    messages = (
+        Message(MS, "application", "binary", audio_code.coded("slin16", 0, 13_120)),
+        Message(2 * MS, "application", "text", b"MARK id=a"),
+        Message(int((end_ms + answered_after_ms) * MS), "asterisk", "text", b"MARK_PLAYED id=a"),
+    )
+    return Timeline(
+        codec=CODECS["slin16"],
+        rtp=rtp,
+        messages=messages,
+        ruler=Ruler("capture", 0),
+        end_ns=2000 * MS,
+        recoded=recoded("slin16", "g722", False),
+    )
+
+
+@pytest.mark.parametrize(
+    ("after_ms", "verdict"), [(0.0, "PASS"), (1.5, "PASS"), (-1.5, "EARLY"), (3.5, "LATE")]
+)
+def test_a_mark_is_judged_with_the_error_that_is_stated(after_ms: float, verdict: str) -> None:
+    found = judge(call(after_ms))
+    assert [mark.verdict.value for mark in found.marks] == [verdict]
+    assert found.marks[0].difference_ns == pytest.approx(after_ms * MS, abs=ERROR_NS / 2)
+    assert found.notes == ("slin16 became g722: located by its sound, to 1 ms",)
+    if verdict == "EARLY":
+        assert "ruler +-1 ms" in found.failure_text(found.marks[0])

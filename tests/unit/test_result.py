@@ -1,0 +1,95 @@
+"""What became of a run: counted, saved and loaded."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from hand_made import speech_call
+from made_results import placed, result, speech, summary
+
+from harness.errors import InputFault
+from harness.judge.judge import Bounds
+from harness.report.call_files import load_call, write_call_files
+from harness.scenarios.result import SUMMARY_FILE, Outcome, load_summary, save_summary
+
+
+def test_a_saved_summary_is_the_same_when_loaded(tmp_path: Path) -> None:
+    flushed = speech_call([2000, 4000], [0.5, 0.7])
+    flushed.command(300, "FLUSH_MEDIA id=f")
+    calls = (speech(tmp_path, "a/b", [0.5, -3.0]), placed(tmp_path, "c", flushed))
+    run = summary(
+        result(calls=calls), result(Outcome.FAIL, failures=("m1 EARLY\n  (\u2026)",), reason="why")
+    )
+    save_summary(tmp_path, run)
+    assert load_summary(tmp_path) == run
+
+
+@pytest.mark.parametrize("content", [None, "no json", "{}", '{"results": [{}]}', "[]"])
+def test_a_folder_without_a_readable_run_is_refused(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / SUMMARY_FILE).write_text(content)
+    with pytest.raises(InputFault, match=r"summary\.json cannot be read"):
+        load_summary(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "expected"),
+    [
+        ([], Outcome.SKIP),
+        ([Outcome.SKIP], Outcome.SKIP),
+        ([Outcome.SKIP, Outcome.PASS], Outcome.PASS),
+        ([Outcome.XFAIL], Outcome.PASS),
+        ([Outcome.PASS, Outcome.INCONCLUSIVE], Outcome.INCONCLUSIVE),
+        ([Outcome.INCONCLUSIVE, Outcome.FAIL], Outcome.FAIL),
+        ([Outcome.PASS, Outcome.XPASS], Outcome.FAIL),
+        ([Outcome.FAIL, Outcome.ERROR], Outcome.ERROR),
+    ],
+)
+def test_the_worst_result_is_that_of_the_run(outcomes: list[Outcome], expected: Outcome) -> None:
+    assert summary(*(result(outcome) for outcome in outcomes)).outcome is expected
+
+
+def test_what_is_kept_of_a_call(tmp_path: Path) -> None:
+    call = placed(tmp_path, "call", speech_call([500, 1000], [0.5, -3.0]), Bounds(late_ns=5))
+    assert call.verdict == "FAIL"
+    assert call.counts == {"EARLY": 1, "LATE": 1}
+    assert call.differences_ns == (500_000, -3_000_000)
+    assert (call.packets, call.lost, call.ruler) == (7, 0, "capture")
+    assert (call.ruler_error_ns, call.early_ns, call.late_ns) == (25_000, 0, 5)
+
+
+def test_a_judged_call_is_the_same_when_its_files_are_loaded(tmp_path: Path) -> None:
+    call = speech_call([500, 1300], [0.5, 0.7])
+    call.json_command(5, command="MARK", id=7)
+    call.command(6, "FLUSH_MEDIA")
+    call.play(500, 500, 700, late_ms={1: 3.0})
+    placed(tmp_path, "call", call)
+    saved = load_call(tmp_path / "call")
+    again = tmp_path / "again"
+    again.mkdir()
+    timeline = call.timeline(60_000, error_ns=25_000)
+    write_call_files(again, timeline, saved.verdict)
+    for name in ("verdict.json", "packets.jsonl", "timeline.txt", "ws.jsonl"):
+        assert (again / name).read_bytes() == (tmp_path / "call" / name).read_bytes()
+    assert [message.time_ns for message in saved.messages] == [
+        message.time_ns for message in timeline.messages
+    ]
+    assert (saved.ptime_ms, saved.end_ns) == (20, timeline.end_ns)
+
+
+def test_a_folder_without_a_judged_call_is_refused(tmp_path: Path) -> None:
+    speech(tmp_path, "call", [0.5])
+    (tmp_path / "call" / "packets.jsonl").unlink()
+    with pytest.raises(InputFault, match="no judged call"):
+        load_call(tmp_path / "call")
+
+
+def test_the_summary_is_plain_values(tmp_path: Path) -> None:
+    run = summary(result(calls=(speech(tmp_path, "call", [0.5]),)))
+    save_summary(tmp_path, run)
+    saved = json.loads((tmp_path / SUMMARY_FILE).read_text())
+    assert saved == json.loads(json.dumps(asdict(run)))
+    assert saved["results"][0]["outcome"] == "PASS"

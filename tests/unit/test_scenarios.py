@@ -1,0 +1,183 @@
+"""Scenario files: what they may say, which are meant, what becomes of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.errors import InputFault
+from harness.scenarios.choose import choose_scenarios
+from harness.scenarios.result import CallResult, Outcome
+from harness.scenarios.run_one import EXPECTATION, Attempt, outcome
+from harness.scenarios.schema import Known, Scenario, load_scenarios, shipped
+
+GOOD = """\
+proves: something
+groups: [full]
+matrix:
+  codec: [ulaw, alaw]
+  n: [1, 2]
+exclude:
+  - {codec: alaw, n: 2}
+call: {codec: $codec}
+steps:
+  - play: {ms: 100, times: $n}
+  - repeat:
+      times: 3
+      steps:
+        - mark: m-$codec
+        - pause
+        - continue
+  - wait: {answered: all}
+expect:
+  marks: {m-$codec: played}
+stock:
+  fails: [EARLY]
+  because: of the tick
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "mine.yaml"
+    path.write_text(text)
+    return path
+
+
+def fault_of(folder: Path, text: str) -> str:
+    with pytest.raises(InputFault) as caught:
+        load_scenarios(write(folder, text))
+    return str(caught.value)
+
+
+def names(scenarios: list[Scenario]) -> list[str]:
+    return [one.full_name for one in scenarios]
+
+
+def test_matrix_makes_a_scenario_of_each_combination(tmp_path: Path) -> None:
+    scenarios = load_scenarios(write(tmp_path, GOOD))
+    assert names(scenarios) == [
+        "mine[codec=ulaw,n=1]",
+        "mine[codec=ulaw,n=2]",
+        "mine[codec=alaw,n=1]",
+    ]
+    last = scenarios[-1]
+    assert last.call.codec == "alaw"
+    assert last.steps[0].play is not None and last.steps[0].play.times == (1, 1)
+    assert last.expect.marks == {"m-alaw": "played"}
+
+
+def test_a_step_knows_its_line_also_inside_another(tmp_path: Path) -> None:
+    [scenario, *_] = load_scenarios(write(tmp_path, GOOD))
+    repeat = scenario.steps[1].repeat
+    assert repeat is not None
+    assert scenario.where(scenario.steps[0]) == "mine.yaml:10"
+    assert [scenario.where(step) for step in repeat.steps] == [
+        "mine.yaml:14",
+        "mine.yaml:15",
+        "mine.yaml:16",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            "ms: 100",
+            "msec: 100",
+            "mine.yaml:10: unknown key 'msec' in steps[0].play; did you mean 'ms'",
+        ),
+        ("- pause", "- pawse", "mine.yaml:15: unknown key 'pawse'"),
+        ("ms: 100", "ms: 100, bytes: 3", "mine.yaml:10: steps[0].play: give its size as one of"),
+        ("codec: $codec", "codec: $kodec", "$kodec is not in the matrix"),
+        ("times: $n", "times: 2", "the matrix has n, which nothing uses"),
+        (
+            "answered: all",
+            "answered: all, event: X",
+            "mine.yaml:17: steps[2].wait: wait for one of",
+        ),
+        ("groups: [full]", "groups: [ful]", "mine.yaml:2: groups[0]: 'ful': input should be"),
+        (
+            "  because: of the tick\n",
+            "",
+            "mine.yaml:20: stock: give either cannot, or fails and because",
+        ),
+        ("expect:\n", "expect:\n  late_ms: 3\n", "late_ms and because go together"),
+        (
+            "proves:",
+            "proofs: x\nproves:",
+            "mine.yaml:1: unknown key 'proofs'; did you mean 'proves'",
+        ),
+    ],
+)
+def test_what_a_file_may_not_say(tmp_path: Path, old: str, new: str, said: str) -> None:
+    assert old in GOOD
+    assert said in fault_of(tmp_path, GOOD.replace(old, new))
+
+
+def test_every_shipped_scenario_can_be_read_and_says_what_it_proves() -> None:
+    scenarios = [one for path in shipped() for one in load_scenarios(path)]
+    assert len({one.full_name for one in scenarios}) == len(scenarios)
+    for one in scenarios:
+        assert one.proves.endswith("."), one.full_name
+        assert one.groups, one.full_name
+
+
+def test_a_scenario_is_chosen_by_name_and_parameters() -> None:
+    assert names(choose_scenarios(["text_to_speech"])) == [
+        "text_to_speech[format=plain]",
+        "text_to_speech[format=json]",
+    ]
+    assert names(choose_scenarios(["text_to_speech[format=json]"])) == [
+        "text_to_speech[format=json]"
+    ]
+    chosen = choose_scenarios(["matrix[codec=alaw,bridge=ari]"])
+    assert {one.parameters["codec"] for one in chosen} == {"alaw"}
+    assert len(chosen) == 12
+
+
+def test_a_scenario_is_chosen_by_its_file(tmp_path: Path) -> None:
+    assert len(choose_scenarios([str(write(tmp_path, GOOD))])) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("text_to_speach", "Did you mean text_to_speech?"),
+        ("text_to_speech[formt=json]", "has no parameter 'formt'"),
+        ("text_to_speech[format=xml]", "format is one of json, plain"),
+        ("text_to_speech[format]", "has no value"),
+        ("nowhere.yaml", "nowhere.yaml cannot be read"),
+    ],
+)
+def test_a_name_that_is_none_is_told(name: str, said: str) -> None:
+    with pytest.raises(InputFault) as caught:
+        choose_scenarios([name])
+    assert said in str(caught.value)
+
+
+CALL = CallResult("folder", "PASS", {"PASS": 3}, (1,), 10, 0, "capture", 1, 0, 2_000_000)
+GOOD_ATTEMPT = Attempt(CALL, frozenset(), False, (), "")
+KNOWN = Known(fails=("EARLY", "NEVER"), because="of the tick")
+
+
+@pytest.mark.parametrize(
+    ("kinds", "inconclusive", "known", "expected"),
+    [
+        ([], False, None, Outcome.PASS),
+        (["EARLY"], False, None, Outcome.FAIL),
+        ([], True, None, Outcome.INCONCLUSIVE),
+        (["EARLY"], False, KNOWN, Outcome.XFAIL),
+        (["EARLY", "NEVER"], False, KNOWN, Outcome.XFAIL),
+        (["EARLY", "TWICE"], False, KNOWN, Outcome.FAIL),
+        ([EXPECTATION], False, KNOWN, Outcome.FAIL),
+        ([], False, KNOWN, Outcome.XPASS),
+        ([], True, KNOWN, Outcome.INCONCLUSIVE),
+    ],
+)
+def test_outcome(
+    kinds: list[str], inconclusive: bool, known: Known | None, expected: Outcome
+) -> None:
+    attempt = replace(GOOD_ATTEMPT, kinds=frozenset(kinds), inconclusive=inconclusive)
+    assert outcome(attempt, known)[0] is expected
