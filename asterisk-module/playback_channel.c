@@ -860,7 +860,12 @@ void playback_flushed(struct playback_channel *playback)
 	playback_ledger_mark(&playback->ledger, &answer->mark, PLAYBACK_PLAYED, now_ns());
 }
 
-/*! \brief The byte that is silence in a format, -1 where no single byte is */
+/*!
+ * \brief The byte that is silence in a format, -1 where no single byte is
+ *
+ * G.722 codes differences, so no byte is silence whatever came before; after the one given
+ * here a decoder's sound dies away within some milliseconds.
+ */
 static int silence_byte(struct ast_format *format)
 {
 	if (ast_format_cmp(format, ast_format_ulaw) == AST_FORMAT_CMP_EQUAL) {
@@ -868,6 +873,9 @@ static int silence_byte(struct ast_format *format)
 	}
 	if (ast_format_cmp(format, ast_format_alaw) == AST_FORMAT_CMP_EQUAL) {
 		return 0xd5;
+	}
+	if (ast_format_cmp(format, ast_format_g722) == AST_FORMAT_CMP_EQUAL) {
+		return 0xfd;
 	}
 	return ast_format_cache_is_slinear(format) ? 0 : -1;
 }

@@ -349,8 +349,15 @@ static int64_t held_before_round(const struct playback_ledger *ledger, int64_t g
 void playback_ledger_mixed(struct playback_ledger *ledger, int64_t interval_ns,
 	int64_t now_ns)
 {
-	if (!ledger->mixing || now_ns - ledger->mixer_round_ns < interval_ns / 2) {
-		/* Too soon for another round: something else was written to the channel */
+	if (!ledger->mixing) {
+		return;
+	}
+	if (now_ns - ledger->mixer_round_ns < interval_ns / 2) {
+		/*
+		 * Too soon for another round: something else was written to the channel, or the
+		 * round before was late and then its time says nothing of those to come.
+		 */
+		ledger->clock_count = 0;
 		return;
 	}
 	ledger->mixer_interval_ns = interval_ns;
@@ -359,6 +366,9 @@ void playback_ledger_mixed(struct playback_ledger *ledger, int64_t interval_ns,
 	/* A mixer takes a whole interval or nothing */
 	if (held_before_round(ledger, PLAYBACK_MIXER_GUARD_NS) >= interval_ns) {
 		play_held(ledger, interval_ns, now_ns);
+	} else {
+		/* The listener got silence, which is not on our clock */
+		ledger->clock_count = 0;
 	}
 }
 

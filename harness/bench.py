@@ -51,6 +51,8 @@ from harness.capture.saved import (
 from harness.capture.stalls import StallWatch, watch_stalls
 from harness.capture.tcpdump import Tcpdump, capture_possible
 from harness.capture.timeline import Timeline
+from harness.capture.tls import SECRETS_FILE
+from harness.certificates import note_secrets
 from harness.disturb import BadNetwork, UdpRelay, tcp_relay
 from harness.errors import HarnessFault, InputFault
 from harness.judge.accounts import Accounts, judge_accounts
@@ -210,6 +212,9 @@ class Bench:
                 )
             # One at a time: where Asterisk connects to is the same setting for all calls.
             async with self._setting_up:
+                tls = listener.tls if application_is_server else self.target.media_tls
+                if tls and capture:
+                    note_secrets(tls, folder / SECRETS_FILE)
                 if application_is_server and server is None:
                     server = await stack.enter_async_context(listening)
                 sip, session = await self._place(stack, extension, server, rtp, folder)

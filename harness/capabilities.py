@@ -26,6 +26,8 @@ class Capabilities:
     """whether it is the harness's own, so that it may be reconfigured, loaded and killed"""
     options: frozenset[str] | None = None
     """of the WebSocket dial string; None: any"""
+    encrypted: frozenset[str] = frozenset()
+    """the connections that are wss://"""
     reasons: Mapping[str, str] = field(default_factory=dict)
     """why a codec, connection or bridge is not there, as a clause, where that is known"""
 
@@ -33,6 +35,7 @@ class Capabilities:
         """Why a call cannot be placed, as a clause; empty if it can."""
         for name, offered, what in (
             (call.codec, self.codecs, f"codec {call.codec}"),
+            (call.caller_codec or call.codec, self.codecs, f"codec {call.caller_codec}"),
             (call.connection, self.connections, f"{call.connection} media connection"),
             (call.bridge, self.bridges, f"bridge of the kind {call.bridge}"),
         ):

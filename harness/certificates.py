@@ -56,6 +56,12 @@ def server_tls(certificate: Path, key: Path | None = None) -> ssl.SSLContext:
     return context
 
 
+def note_secrets(context: ssl.SSLContext, file: Path) -> None:
+    """Have the secrets of connections made from now on written to ``file``, for a capture."""
+    context.minimum_version = ssl.TLSVersion.TLSv1_3  # which is what a capture can be read of
+    context.keylog_filename = str(file)
+
+
 def client_tls(ca: Path | None = None) -> ssl.SSLContext:
     """TLS for a client that verifies the server by ``ca``, by default the machine's own ones.
 

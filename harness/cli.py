@@ -30,6 +30,7 @@ from harness.lab import check as lab_check
 from harness.lab import print_lines
 from harness.measure import Memory, Plan, measure, measure_memory
 from harness.rejudge import judge_again, saved_calls
+from harness.report.call_files import shown
 from harness.report.dispositions_table import (
     TABLE_WIDTH,
     dispositions_markdown,
@@ -273,7 +274,7 @@ def _run(options: argparse.Namespace, console: Console) -> int:
         console.print(run_table(summary))
         console.print(RUN_LEGEND, style="dim")
     _print_texts(console, [text for one in summary.results for text in one.failures])
-    console.print(f"Report: {_shown(folder / REPORT_FILE)}", soft_wrap=True)
+    console.print(f"Report: {shown(folder / REPORT_FILE)}", soft_wrap=True)
     console.print(outcome_line(summary))
     return _EXIT_CODES[summary.outcome.value]
 
@@ -315,7 +316,7 @@ def _list(options: argparse.Namespace, console: Console) -> int:
 
 def _report(options: argparse.Namespace, console: Console) -> int:
     for path in regenerate(options.folder):
-        console.print(_shown(path), soft_wrap=True)
+        console.print(str(shown(path)), soft_wrap=True)
     return EXIT_PASS
 
 
@@ -369,7 +370,7 @@ def _judge(options: argparse.Namespace, console: Console) -> int:
         again = judge_again(folder)
         judged.append(again)
         console.print()
-        console.print(marks_table(again.accounts.call, _shown(folder)))
+        console.print(marks_table(again.accounts.call, str(shown(folder))))
         console.print(summary_line([again.accounts.call]), soft_wrap=True)
         for text in account_failures(again.accounts):
             console.print(Text(text), soft_wrap=True)
@@ -406,8 +407,8 @@ def _demo(options: argparse.Namespace, console: Console) -> int:
         picture, [PicturedCall("patched", patched.result), PicturedCall("stock", stock.result)]
     )
     console.print()
-    console.print(f"Picture: {_shown(picture)}", soft_wrap=True)
-    console.print(f"All of it: {_shown(folder)}", soft_wrap=True)
+    console.print(f"Picture: {shown(picture)}", soft_wrap=True)
+    console.print(f"All of it: {shown(folder)}", soft_wrap=True)
     _print_failures(console, [patched])
     verdict = patched.result.verdict
     if verdict == "PASS" and not stock.result.counts[Verdict.EARLY]:
@@ -440,7 +441,7 @@ def _measure(options: argparse.Namespace, console: Console) -> int:
     verdicts = [call.result for call in calls]
     console.print(summary_line(verdicts), soft_wrap=True)
     _print_ruler(console, verdicts)
-    console.print(f"All of it: {_shown(folder)}", soft_wrap=True)
+    console.print(f"All of it: {shown(folder)}", soft_wrap=True)
     _print_failures(console, calls)
     verdict = worst(call_result(call.accounts) for call in calls)
     _print_verdict(console, verdict)
@@ -509,12 +510,6 @@ def _print_texts(console: Console, failures: Sequence[str]) -> None:
 def _print_verdict(console: Console, verdict: str) -> None:
     style = {"PASS": Verdict.PASS, "INCONCLUSIVE": Verdict.INCONCLUSIVE}.get(verdict, Verdict.WRONG)
     console.print(Text(verdict, style=verdict_style(style)))
-
-
-def _shown(path: Path) -> str:
-    """A path as the user would type it."""
-    here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 @contextmanager

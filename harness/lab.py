@@ -305,8 +305,6 @@ class LabTarget:
     @property
     def not_captured(self) -> str:
         """Why a packet capture would not show its calls, as a clause; empty if it does."""
-        if self.listener.tls or self.media_tls:
-            return "its media connections are encrypted"
         hosts = [self.sip.address]
         if self.lab.file.connect:
             hosts.append(str(urlsplit(self.lab.file.connect.uri).hostname))
@@ -367,6 +365,11 @@ class LabTarget:
             bridges=bridges,
             own=False,
             options=frozenset(file.calls.options),
+            encrypted=frozenset(
+                name
+                for name, tls in (("outgoing", self.listener.tls), ("incoming", self.media_tls))
+                if tls
+            ),
             reasons=reasons,
         )
 

@@ -119,10 +119,7 @@ class OwnTarget:
     listener: Listener
     media_tls: ssl.SSLContext | None
 
-    @property
-    def not_captured(self) -> str:
-        """Why a packet capture would not show its calls, as a clause; empty if it does."""
-        return "its media connections are encrypted" if self.media_tls else ""
+    not_captured = ""
 
     def prepare(self, extension: Extension, application_uri: str) -> str:
         """Write dialplan and application into its configuration; the extension's name."""
@@ -158,6 +155,7 @@ class OwnTarget:
             connections=connections_of(modules),
             bridges=bridges_of(modules),
             own=True,
+            encrypted=connections_of(modules) if self.media_tls else frozenset(),
         )
 
 

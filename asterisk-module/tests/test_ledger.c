@@ -568,6 +568,32 @@ static void clock_begins_anew_with_and_without_a_mixer(void)
 	EXPECT(ledger.playing_start_ns, round + 2 * TICK + 4 * MS + PLAYBACK_HANDOVER_NS);
 }
 
+static void clock_begins_anew_after_rounds_out_of_step(void)
+{
+	int i;
+
+	begin();
+	playback_ledger_mixing(&ledger, 1, T0);
+	receive(160 * 6);
+	for (i = 0; i < 3; i++) {
+		hand_over(T0 + i);
+	}
+	/* Late by more than an interval, and so the next one seems too soon */
+	mix(T0 + TICK);
+	mix(T0 + 4 * TICK - 4 * MS);
+	mix(T0 + 4 * TICK);
+	EXPECT(ledger.handed.bytes, 320);
+	mix(T0 + 5 * TICK);
+	EXPECT(ledger.playing_start_ns, MIXED_START + 5 * TICK);
+	/* One that is late, one that has nothing of ours, then one in time */
+	hand_over(T0 + 5 * TICK + MS);
+	mix(T0 + 6 * TICK + 12 * MS);
+	mix(T0 + 7 * TICK + 3 * MS);
+	hand_over(T0 + 7 * TICK + 5 * MS);
+	mix(T0 + 8 * TICK);
+	EXPECT(ledger.playing_start_ns, MIXED_START + 8 * TICK);
+}
+
 static void flush_leaves_what_the_mixer_holds(void)
 {
 	begin();
@@ -867,6 +893,7 @@ int main(void)
 	RUN(short_mixing_interval_takes_a_frame_in_parts);
 	RUN(long_mixing_interval_waits_for_enough_frames);
 	RUN(clock_begins_anew_with_and_without_a_mixer);
+	RUN(clock_begins_anew_after_rounds_out_of_step);
 	RUN(flush_leaves_what_the_mixer_holds);
 	RUN(leaving_the_mixer_loses_what_it_held);
 	RUN(marks_are_told_what_was_lost_before_them);

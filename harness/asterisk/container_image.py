@@ -40,6 +40,7 @@ from harness.asterisk.source import (
     debian_mirrors,
     get_source,
     load_rounds,
+    same_time,
     unpack_source,
 )
 from harness.child_process import die_with_parent
@@ -338,7 +339,7 @@ def _pack_source(source: Source, context: Path, sample: Path) -> None:
             shutil.copytree(tree / part, sample / part)
         offer_test_framework(tree / "build_tools/cflags.xml")
         with tarfile.open(context / _SOURCE_ARCHIVE, "w") as tar:
-            tar.add(tree, arcname=".")
+            tar.add(tree, arcname=".", filter=same_time)
 
 
 def _packaged_context(root: Path, context: Path) -> None:

@@ -585,6 +585,14 @@ def _write_version_of_checkout(checkout: Path, tree: Path) -> None:
         (tree / ".version").write_text(done.stdout.strip() + "\n")
 
 
+def same_time(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    """For `tarfile.TarFile.add`: who packs the same content at another time gets the same bytes."""
+    member.mtime = 10**9
+    member.uid = member.gid = 0
+    member.uname = member.gname = ""
+    return member
+
+
 def pack_pjproject(tree: Path, download_cache: Path) -> Path:
     """Pack ``tree``/Xpjproject as pjproject-<version>.tar.bz2 into ``download_cache``.
 
@@ -606,7 +614,7 @@ def pack_pjproject(tree: Path, download_cache: Path) -> Path:
     archive = download_cache / f"{name}.tar.bz2"
     # Level 1: it is read once, right after.
     with tarfile.open(archive, "w:bz2", compresslevel=1) as tar:
-        tar.add(unpacked, arcname=name)
+        tar.add(unpacked, arcname=name, filter=same_time)
     md5 = hashlib.md5(archive.read_bytes()).hexdigest()
     md5_file = tree / f"third-party/pjproject/{archive.name}.md5"
     md5_file.write_text(f"{md5}  {archive.name}\n")

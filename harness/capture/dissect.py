@@ -28,12 +28,14 @@ from harness.capture.timeline import (
     Sender,
     Timeline,
 )
+from harness.capture.tls import SECRETS_FILE, Secrets, TlsConnection
 from harness.errors import InputFault
 
 _LINK_ETHERNET = 1
 _ETHERTYPE_IPV4 = b"\x08\x00"
 _UDP, _TCP = 17, 6
 _SYN, _ACK = 0x02, 0x10
+_TLS_HANDSHAKE = 22
 # One TCP segment of the loopback interface can be a whole 64 KiB plus its headers, which is more
 # than scapy reads of a packet by itself.
 _LARGEST_PACKET = 1 << 17
@@ -166,8 +168,10 @@ class Capture:
 def read_capture(path: Path) -> Capture:
     """Everything in a pcap file of an Ethernet-like interface (lo is one).
 
-    Raises InputFault when it is no such file.
+    What is encrypted is read with the secrets in `SECRETS_FILE` beside it. Raises InputFault when
+    it is no such file.
     """
+    secrets = Secrets(path.with_name(SECRETS_FILE))
     datagrams: list[Datagram] = []
     connections: list[_Connection] = []
     current: dict[tuple[Address, Address], _Connection] = {}
@@ -181,7 +185,7 @@ def read_capture(path: Path) -> Capture:
             continue
         key = (packet.source, packet.destination)
         if packet.opens and not _is_repeated_syn(current.get(key), packet):
-            connection = _Connection(client=packet.source, server=packet.destination)
+            connection = _Connection(packet.source, packet.destination, secrets)
             connections.append(connection)
             current[key] = current[key[::-1]] = connection
         # A connection whose beginning was not captured cannot be read; it is left out.
@@ -360,20 +364,37 @@ def _is_repeated_syn(connection: _Connection | None, packet: _Packet) -> bool:
 class _Connection:
     """A connection while its packets are being read."""
 
-    def __init__(self, client: Address, server: Address) -> None:
+    def __init__(self, client: Address, server: Address, secrets: Secrets) -> None:
         self.client = client
         self.server = server
         self.upstream = _Direction()
         self._downstream = _Direction()
         self._parsers = {True: _Parser(from_client=True), False: _Parser(from_client=False)}
         self._messages: list[WebSocketMessage] = []
+        self._tls = TlsConnection(secrets)
+        self._tls_damage = ""
+        self._plain: bool | None = None
 
     def add(self, packet: _Packet) -> None:
         from_client = packet.source == self.client
         direction = self.upstream if from_client else self._downstream
-        data = direction.add(packet)
+        data = self._decrypted(from_client, direction.add(packet))
         for kind, content in self._parsers[from_client].feed(data):
             self._messages.append(WebSocketMessage(packet.time_ns, from_client, kind, content))
+
+    def _decrypted(self, from_client: bool, data: bytes) -> bytes:
+        if not data or self._tls_damage:
+            return b""
+        if self._plain is None:
+            # The first byte of a TLS handshake; HTTP begins with a letter.
+            self._plain = data[0] != _TLS_HANDSHAKE
+        if self._plain:
+            return data
+        try:
+            return self._tls.feed(from_client, data)
+        except ValueError as error:
+            self._tls_damage = str(error)
+            return b""
 
     @property
     def upgraded(self) -> bool:
@@ -382,6 +403,8 @@ class _Connection:
 
     def result(self) -> WebSocketConnection:
         damages = [parser.damage for parser in self._parsers.values() if parser.damage]
+        if self._tls_damage:
+            damages.append(self._tls_damage)
         if self.upstream.waiting or self._downstream.waiting:
             damages.append("bytes of the TCP stream are missing")
         return WebSocketConnection(

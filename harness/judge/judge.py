@@ -43,6 +43,10 @@ _STALL_SAMPLE = 2
 """The stalls that were seen are a sample: those who watch are run by the rules that Asterisk's
 threads are run by, but are due at other moments. One twice as long may have gone unseen."""
 
+_STALLED_SHARE = 3
+"""Where one part in so many of a time was stalled, the host was so busy in it that what was due
+had to wait in the rest of it, too."""
+
 FAILURES = frozenset(Verdict) - {Verdict.PASS, Verdict.INCONCLUSIVE}
 
 
@@ -655,12 +659,23 @@ class _Judge:
         explanation = f"acked at {self._at(answer.time_ns)}, {cause} at {self._at(due_ns)}"
         if difference_ns < 0:
             held_ns = self._stall_before_packet(audio)
-            if held_ns >= -difference_ns:
+            if _STALL_SAMPLE * held_ns >= -difference_ns:
                 held = f"the host stalled for {held_ns / 1e6:.0f} ms when its last packet was due"
                 return Verdict.INCONCLUSIVE, f"{explanation}; {held}"
+            if audio is not None and -difference_ns <= audio.clock.around_slip_ns:
+                # The clock is the best of a few packets. Where they differ so much, none of them
+                # need have been sent at once.
+                around_ms = audio.clock.around_slip_ns / 1e6
+                return Verdict.INCONCLUSIVE, (
+                    f"{explanation}; half of the packets around were sent more than "
+                    f"{around_ms:.2f} ms late"
+                )
             return Verdict.EARLY, explanation
         stalled_ns = _overlap_ns(self._timeline.ruler.stalls, due_ns, answer.time_ns)
-        if difference_ns - stalled_ns <= self._late_ns:
+        if (
+            difference_ns - stalled_ns <= self._late_ns
+            or stalled_ns * _STALLED_SHARE >= difference_ns
+        ):
             stalled = f"the host stalled for {stalled_ns / 1e6:.1f} ms of these"
             return Verdict.INCONCLUSIVE, f"{explanation}; {stalled}"
         longest_ns = max((end - begin for begin, end in self._timeline.ruler.stalls), default=0)

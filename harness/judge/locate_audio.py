@@ -248,7 +248,7 @@ class _Search:
         codec or filter that begins anew takes a while, and its first sound may seem to be moved.
         """
         gap = span.begin - before.end
-        heard = bool(np.all(self._loud[before.end : span.begin]))
+        heard = self._is_sound(before.end, span.begin)
         frame = self._windows[0]
         moved = abs(span.lag - before.lag)
         return moved <= self._block // 8 and gap < (2 * frame if heard else frame)
@@ -371,7 +371,7 @@ class _Search:
                 spans[index - 1] = replace(before, end=end)
             else:
                 _, begin = self._edges_between(None, span)
-            if before and begin - end < 2 * self._windows[0] and self._loud[end:begin].all():
+            if before and begin - end < 2 * self._windows[0] and self._is_sound(end, begin):
                 begin = end  # G.722 after a jump: what could not be found is how this begins
             elif before is None or begin - end > 2 * self._block:
                 due = before.ours_end if before else 0
@@ -385,6 +385,12 @@ class _Search:
     def _within_ours(self, span: _Span) -> _Span:
         end = min(span.end, len(self._ours) - span.lag)
         return replace(span, end=end).from_(max(span.begin, -span.lag))
+
+    def _is_sound(self, begin: int, end: int) -> bool:
+        """Whether no block of a part of theirs, and not the part as a whole, is silent."""
+        energy = float(np.sum(self._theirs[begin:end] ** 2))
+        enough = self._quiet / self._block * (_FAINT / _SILENT) ** 2 * (end - begin)
+        return energy > enough and bool(self._loud[begin:end].all())
 
     def _beginning(self, at: int) -> int:
         """Where the sound that is heard at ``at`` began, if that was a moment before.

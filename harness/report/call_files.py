@@ -77,7 +77,9 @@ def write_call_files(
     }
     (folder / VERDICT_FILE).write_text(json.dumps(summary, indent=2) + "\n")
     return [
-        verdict.failure_text(mark, where[index] if index < len(where) else "", f"{text}:{line}")
+        verdict.failure_text(
+            mark, where[index] if index < len(where) else "", f"{shown(text)}:{line}"
+        )
         for index, (mark, line) in enumerate(zip(verdict.marks, lines, strict=True))
         if mark.explanation
     ]
@@ -128,8 +130,8 @@ def load_call(folder: Path) -> SavedCall:
         ) from error
 
 
-def _shown(path: Path) -> Path:
-    """As the user would type it."""
+def shown(path: Path) -> Path:
+    """A path as the user would type it."""
     here = Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path
 

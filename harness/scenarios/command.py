@@ -15,6 +15,7 @@ from harness.report.junit import JUNIT_FILE, write_junit
 from harness.scenarios.choose import choose_scenarios
 from harness.scenarios.result import RunSummary, save_summary
 from harness.scenarios.run_many import Job, Plan, Watcher, probe, repeated, run_jobs
+from harness.scenarios.run_one import lacks
 from harness.scenarios.schema import Group, Scenario
 from harness.scenarios.targets import TargetName
 
@@ -75,9 +76,7 @@ def what_runs(
     """What a target can do, and each scenario with why it cannot be run there (empty if it can)."""
     capabilities = probe(target, root, folder)
     known = [(one, (one.stock.cannot if target.stock and one.stock else "")) for one in scenarios]
-    return capabilities, [
-        (one, why or capabilities.lacks(one.call.extension())) for one, why in known
-    ]
+    return capabilities, [(one, why or lacks(capabilities, one)) for one, why in known]
 
 
 def longest_first(scenarios: Sequence[Scenario]) -> list[Scenario]:

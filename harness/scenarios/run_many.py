@@ -101,7 +101,7 @@ class _Run:
     async def _work(self, target: TargetName, number: int, waiting: list[tuple[int, Job]]) -> None:
         """One worker's life: it takes job after job out of ``waiting``."""
         plan = self._plan
-        name = target.text.replace(":", "-").replace("/", "-")
+        name = f"lab-{target.lab_file.stem}" if target.lab_file else target.text
         folder = plan.run_folder / (f"{name}-{number + 1}" if plan.parallel > 1 else name)
         while waiting and not self._stopping:
             try:

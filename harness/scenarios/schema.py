@@ -52,6 +52,21 @@ Range = Annotated[
 Id = Annotated[str, Field(strict=True)] | Annotated[int, Field(strict=True)]
 
 
+class Network(StrictModel):
+    """What is wrong with the way between Asterisk and the caller, in both directions.
+
+    It is so behind the place where Asterisk's packets are measured. Chosen by the run's seed.
+    """
+
+    loss: float = Field(default=0.0, ge=0, le=1)
+    """probability that a packet does not arrive"""
+    duplicate: float = Field(default=0.0, ge=0, le=1)
+    """probability that it arrives twice"""
+    delay_ms: float = Field(default=0.0, ge=0)
+    jitter_ms: float = Field(default=0.0, ge=0)
+    """on top of the delay, evenly from 0 to this: packets overtake each other"""
+
+
 class Call(StrictModel):
     """How the call is made."""
 
@@ -63,6 +78,8 @@ class Call(StrictModel):
     """how commands and events are spelled"""
     connection: Connection = "outgoing"
     """outgoing: Asterisk connects to the application; incoming: the application to Asterisk"""
+    tls: bool | None = None
+    """only where the target's media connection is encrypted, or is not; by default either way"""
     bridge: Bridge = "dial"
     """what joins caller and application"""
     options: str = ""
@@ -71,6 +88,10 @@ class Call(StrictModel):
     """of the application's socket: a small one fills up soon when it is not read"""
     with_handshake: tuple[str, ...] = ()
     """text messages in one write with the answer to the WebSocket's handshake (outgoing only)"""
+    network: Network | None = None
+    """between Asterisk and the caller; none: as good as loopback is"""
+    websocket_delay_ms: float = Field(default=0.0, ge=0)
+    """between Asterisk and the application, each way (outgoing only)"""
 
     def extension(self) -> Extension:
         """What Asterisk is to do with the call; calls of the same kind have the same name."""
@@ -257,15 +278,14 @@ class Expect(StrictModel):
 
 
 class Known(StrictModel):
-    """What a driver is known to do wrong with it, so that this is no surprise; or why not to try.
-
-    Strict: when it does not show, the run fails.
-    """
+    """What a driver is known to do wrong with it, so that it is no surprise; or why not to try."""
 
     fails: tuple[str, ...] = ()
     """verdicts, at least one of which must show, and no others"""
     because: str = ""
     """why it fails"""
+    strict: bool = True
+    """whether the run fails when none of them shows"""
     cannot: str = ""
     """why it makes no sense there"""
 

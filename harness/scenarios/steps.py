@@ -30,6 +30,7 @@ _OURS = frozenset({"MARK_DISCARDED", "MEDIA_FLUSHED", "PLAYBACK", "MEDIA_DROPPED
 """events that the stock driver does not have: nobody waits for them there"""
 _CHUNK_MS = (6, 88)
 """random messages: in G.711 these are 50 to 700 bytes, what text-to-speech engines send"""
+_ANSWER_TIMEOUT_S = 10.0
 
 
 class Player:
@@ -46,7 +47,10 @@ class Player:
         codec = codec_named(scenario.call.codec)
         self._bytes_per_ms = codec.bytes_per_second / 1000
         self._frame = codec.bytes_per_second * codec.ptime_ms // 1000
+        self._sample = codec.sample_bytes
         self._caller: RtpSender | None = None
+        self._answering = True
+        """whether answers come: who never answers is not waited for again"""
         self._marks = 0
         self._asked: list[Id] = []
         """ids of the marks sent, in order"""
@@ -88,10 +92,9 @@ class Player:
                 last = number == len(chunks) - 1
                 if play.marks == "each" or (play.marks == "last" and last):
                     await self._set_mark(None, step)
-                while len(self._asked) - len(self._answers()) >= play.pending:
+                if self._answering and len(self._asked) - len(self._answers()) >= play.pending:
                     oldest = self._asked[len(self._answers())]
-                    if not await self._until_answered([oldest], 10.0):
-                        break
+                    self._answering = await self._until_answered([oldest], _ANSWER_TIMEOUT_S)
 
     def _chunks(self, play: schema.Play) -> Iterator[int]:
         rest = self._size(play)
@@ -100,8 +103,8 @@ class Player:
             if play.chunks == "aligned":
                 size = self._frame
             elif play.chunks == "random":
-                size = max(1, round(self.chance.uniform(*_CHUNK_MS) * self._bytes_per_ms))
-            size = min(size, rest)
+                size = round(self.chance.uniform(*_CHUNK_MS) * self._bytes_per_ms)
+            size = min(self._whole_samples(size), rest)
             yield size
             rest -= size
 
@@ -111,7 +114,10 @@ class Player:
         if play.frames is not None:
             return choose(play.frames, self.chance) * self._frame
         assert play.ms is not None
-        return round(choose(play.ms, self.chance) * self._bytes_per_ms)
+        return self._whole_samples(round(choose(play.ms, self.chance) * self._bytes_per_ms))
+
+    def _whole_samples(self, size: int) -> int:
+        return max(1, size // self._sample) * self._sample
 
     def _media(self, size: int) -> bytes:
         call = self.scenario.call

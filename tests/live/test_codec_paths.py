@@ -82,7 +82,7 @@ def test_pieces_of_an_odd_number_of_bytes(patched: Bench, codec: str) -> None:
     all_was_located(call)
 
 
-def test_g722_whose_short_frames_leave_as_short_packets(patched: Bench) -> None:
+def test_g722_whose_short_frames_are_filled_up(patched: Bench) -> None:
     extension = calling("g722")
     call = passing_call(patched, "codec-g722", speech(extension, sizes_of("g722", 33)), extension)
     all_was_located(call)
@@ -172,11 +172,7 @@ def test_g722_in_whole_frames_for_a_caller_with_another_codec(patched: Bench) ->
     all_was_located(passing_call(patched, extension.name, script, extension))
 
 
-def test_a_short_frame_of_g722_that_is_recoded_is_answered_before_it_leaves(
-    patched: Bench,
-) -> None:
-    """A fault that is known: the driver does not fill up short frames of G.722, so Asterisk's RTP
-    holds them back until more media comes."""
+def test_a_short_frame_of_g722_is_not_held_back_where_it_is_recoded(patched: Bench) -> None:
     extension = calling("g722", "slin16")
 
     async def script(call: LiveCall) -> None:
@@ -189,8 +185,7 @@ def test_a_short_frame_of_g722_that_is_recoded_is_answered_before_it_leaves(
             await call.session.mark(number)
             await call.session.wait_event("MARK_PLAYED", id=number)
 
-    call = judged_call(patched, "g722-short", script, extension, marks_fail=True)
-    assert call.result.counts[Verdict.EARLY] + call.result.counts[Verdict.WRONG] >= 2
+    passing_call(patched, "g722-short", script, extension)
 
 
 def test_the_judge_sees_that_stock_is_early_where_it_recodes(stock: Bench) -> None:

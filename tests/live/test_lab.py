@@ -202,8 +202,8 @@ def test_calls_pass(pbx: Pbx, lab: Bench, connection: Connection, message_format
     extension = Extension("any", connection=connection, message_format=message_format)
     call = passing_call(lab, f"{connection}-{message_format.value}", script, extension)
     assert len(call.result.marks) == MARKS
-    assert call.result.ruler.source == ("socket" if secure or lab.not_captured else "capture")
-    assert ("encrypted" in lab.not_captured) == secure
+    assert call.session.tls == secure
+    assert call.result.ruler.source == ("socket" if lab.not_captured else "capture")
 
 
 @pytest.mark.parametrize("bridge", ["conference", "ari", "ari of three"])

@@ -204,7 +204,7 @@ def test_a_shift_by_parts_of_a_sample(application: str, caller: str, later: floa
     assert error_bytes(spans_of(path.located()), path.truth) <= one_sample
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     pair=st.sampled_from([pair for pair in PAIRS if pair[0] != "g722"]),
     steps=st.lists(

@@ -46,7 +46,7 @@ def test_a_late_answer_is_excused_by_what_the_host_did_in_that_call(
     [
         # Audio ends at 145 ms. What can hold back the packets around is no ruler ...
         ([(120.0, 135.0)], "INCONCLUSIVE"),
-        # ... but not a slip, nor a stall that was over before, nor one shorter than the error.
+        # ... but not a slip, nor a stall that was over before.
         ([(130.0, 139.0)], "EARLY"),
         ([(50.0, 100.0)], "EARLY"),
         ([], "EARLY"),
@@ -58,8 +58,14 @@ def test_only_a_long_stall_at_its_packet_makes_an_early_answer_inconclusive(
     assert verdict_of(one_mark(140.0), stalls_ms)[0] == verdict
 
 
-def test_a_stall_shorter_than_the_error_excuses_nothing() -> None:
-    assert verdict_of(one_mark(126.0), [(120.0, 135.0)])[0] == "EARLY"
+def test_a_stall_shorter_than_half_the_error_excuses_nothing() -> None:
+    assert verdict_of(one_mark(114.9), [(120.0, 135.0)])[0] == "EARLY"
+
+
+def test_what_a_host_that_was_stalled_for_a_third_of_the_time_did_late_is_inconclusive() -> None:
+    stalls = [(146.0 + number * 3, 147.1 + number * 3) for number in range(10)]
+    assert verdict_of(one_mark(176.0), stalls)[0] == "INCONCLUSIVE"
+    assert verdict_of(one_mark(180.0), stalls)[0] == "LATE"
 
 
 def test_an_answer_in_time_passes_whatever_stalled() -> None:

@@ -50,8 +50,9 @@ def test_a_relay_carries_datagrams_to_the_stream_and_back() -> None:
         async with server, open_relay(SipPeer("127.0.0.1", port, "tcp")) as relay:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sipp:
                 sipp.bind(("127.0.0.1", 0))
+                sipp.connect(relay.udp)
                 sipp.setblocking(False)
-                await loop.sock_sendto(sipp, OTHER, relay.udp)
+                await loop.sock_sendall(sipp, OTHER)
                 assert await asyncio.wait_for(received.get(), 5) == OTHER
                 for expected in (ONE, OTHER):
                     assert await asyncio.wait_for(loop.sock_recv(sipp, 4096), 5) == expected
