@@ -7,6 +7,7 @@
 PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
+LINTERS := $(VENV)/.linters
 
 .DEFAULT_GOAL := help
 .PHONY: help deps ensure-deps build demo test fuzz lint patches clean distclean \
@@ -47,10 +48,16 @@ test: build ## all tests: C natively, Python, and real calls
 fuzz: ## fuzz the module's ledger and its text; SECONDS=300 for each
 	@$(MAKE) --no-print-directory -C asterisk-module fuzz
 
-lint: $(INSTALLED) ## ruff and mypy
+$(LINTERS): pyproject.toml | $(INSTALLED)
+	@echo "installing linters into $(VENV)"
+	@$(VENV)/bin/pip install -qq --disable-pip-version-check --editable '.[lint]'
+	@touch $@
+
+lint: $(INSTALLED) $(LINTERS) ## ruff, mypy; scripts, container files, CI files
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
+	@ci/lint.sh
 
 patches: build ## write the patch series anew from asterisk-module/
 	@$(VENV)/bin/python -m harness.asterisk.patches

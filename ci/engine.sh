@@ -76,12 +76,16 @@ start() {
         setsid dockerd >"$LOG" 2>&1 </dev/null &
         echo $! >"$PID_FILE"
         # Until it answers, or has ended: then its log says why.
+        deadline=$(($(date +%s) + 60))
         until docker version >/dev/null 2>&1; do
-            kill -0 "$(cat "$PID_FILE")" 2>/dev/null || {
+            if ! kill -0 "$(cat "$PID_FILE")" 2>/dev/null; then
                 rm "$PID_FILE"
                 grep -E 'level=(error|fatal)|^failed' "$LOG" | tail -n 3 >&2
                 fail "dockerd cannot run here, see $LOG"
-            }
+            elif [ "$(date +%s)" -gt "$deadline" ]; then
+                stop
+                fail "dockerd does not answer within 60 s, see $LOG"
+            fi
             sleep 0.2
         done
     fi

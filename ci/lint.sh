@@ -9,5 +9,5 @@ shellcheck ci/*.sh ci/run .ci/run
 hadolint --config containers/hadolint.yaml containers/*.Dockerfile
 yamllint --strict --config-file ci/yamllint.yaml .github .gitlab-ci.yml ci containers harness
 # The schemas come with the tool, so that this works without a network.
-check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
-check-jsonschema --builtin-schema vendor.gitlab-ci .gitlab-ci.yml
+check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+check-jsonschema --quiet --builtin-schema vendor.gitlab-ci .gitlab-ci.yml

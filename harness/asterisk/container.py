@@ -15,7 +15,7 @@ import os
 import secrets
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -51,13 +51,11 @@ class ContainerInstance(OwnAsterisk):
         folder: Path,
         extensions: Sequence[Extension] = (),
         arguments: Sequence[str] = (),
-        environment: Mapping[str, str] | None = None,
         tls: bool = False,
     ) -> None:
-        """``environment`` is for Asterisk in the container; the others see `OwnAsterisk`."""
+        """For all but ``image`` see `OwnAsterisk`."""
         super().__init__(folder, extensions, arguments, None, tls)
         self._image = image
-        self._inside = environment or {}
         self.name = f"playback-marks-{secrets.token_hex(4)}"
         """the container's"""
 
@@ -104,7 +102,7 @@ class ContainerInstance(OwnAsterisk):
             # Asterisk is the image's user in there; root's files would be closed to it.
             for folder in self._mounted:
                 for path in (folder, *folder.rglob("*")):
-                    os.chown(path, IMAGE_USER, IMAGE_USER)
+                    os.chown(path, IMAGE_USER, IMAGE_USER, follow_symlinks=False)
         self._resources.enter_context(_removed_for_certain(self._image.engine, self.name))
 
     def _command(self) -> list[str]:
@@ -118,11 +116,6 @@ class ContainerInstance(OwnAsterisk):
             *("--security-opt", "label=disable"),
             *_user_options(self._image.engine),
             *(word for mount in mounts for word in ("--volume", mount)),
-            *(
-                word
-                for name, value in self._inside.items()
-                for word in ("--env", f"{name}={value}")
-            ),
             self._image.name,
             *self._arguments,
         ]

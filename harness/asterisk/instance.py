@@ -462,6 +462,9 @@ class Instance(OwnAsterisk):
             str(self._build.binary),
             "-f",  # in the foreground
             "-g",  # dump core on a crash
+            # With real-time priority, which takes root, other programs cannot make it late: the
+            # ruler is stiffer. What it does late then is its own doing.
+            *(["-p"] if os.geteuid() == 0 else []),
             *("-C", str(self._asterisk_conf)),
             *self._arguments,
         ]

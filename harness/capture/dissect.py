@@ -34,7 +34,7 @@ from harness.errors import InputFault
 _LINK_ETHERNET = 1
 _ETHERTYPE_IPV4 = b"\x08\x00"
 _UDP, _TCP = 17, 6
-_SYN, _ACK = 0x02, 0x10
+_FIN, _SYN, _RST, _ACK = 0x01, 0x02, 0x04, 0x10
 _TLS_HANDSHAKE = 22
 # One TCP segment of the loopback interface can be a whole 64 KiB plus its headers, which is more
 # than scapy reads of a packet by itself.
@@ -63,7 +63,11 @@ class Datagram:
 
 @dataclass(frozen=True)
 class WebSocketMessage:
-    """A complete message, at the time of the segment that completed it."""
+    """A complete message, at the time of the segment that completed it.
+
+    Where a side ends its direction of the TCP connection (FIN or RST) without a close frame, there
+    is an empty ``close`` in its place.
+    """
 
     time_ns: int
     from_client: bool
@@ -328,6 +332,10 @@ class _Direction:
     """bytes delivered, counted from the first"""
     waiting: dict[int, bytes] = field(default_factory=dict)
     """segments that came before their predecessor, by position"""
+    ended: bool = False
+    """whether nothing comes any more: its FIN is there and all before it, or a RST"""
+    _fin: int | None = None
+    """position of the FIN"""
 
     def add(self, packet: _Packet) -> bytes:
         """The bytes that this packet lets be delivered, often just its own."""
@@ -349,6 +357,9 @@ class _Direction:
             data = self.waiting.pop(begin)[self.position - begin :]
             delivered += data
             self.position += len(data)
+        if packet.flags & _FIN:
+            self._fin = position + len(packet.data)
+        self.ended = self.ended or bool(packet.flags & _RST) or self._fin == self.position
         return bytes(delivered)
 
 
@@ -371,6 +382,8 @@ class _Connection:
         self._downstream = _Direction()
         self._parsers = {True: _Parser(from_client=True), False: _Parser(from_client=False)}
         self._messages: list[WebSocketMessage] = []
+        self._closed: set[bool] = set()
+        """which sides have said that they close: True is the client"""
         self._tls = TlsConnection(secrets)
         self._tls_damage = ""
         self._plain: bool | None = None
@@ -379,7 +392,13 @@ class _Connection:
         from_client = packet.source == self.client
         direction = self.upstream if from_client else self._downstream
         data = self._decrypted(from_client, direction.add(packet))
-        for kind, content in self._parsers[from_client].feed(data):
+        messages = self._parsers[from_client].feed(data)
+        if any(kind == "close" for kind, _ in messages):
+            self._closed.add(from_client)
+        if direction.ended and from_client not in self._closed:
+            self._closed.add(from_client)
+            messages.append(("close", b""))
+        for kind, content in messages:
             self._messages.append(WebSocketMessage(packet.time_ns, from_client, kind, content))
 
     def _decrypted(self, from_client: bool, data: bytes) -> bytes:

@@ -27,7 +27,7 @@ from harness.capture.saved import (
     save_captured_call,
 )
 from harness.capture.tcpdump import Tcpdump, capture_possible
-from harness.capture.timeline import ULAW, Message
+from harness.capture.timeline import ULAW, Message, Sender
 from harness.errors import InputFault
 
 SERVER_PORT = 8088
@@ -171,6 +171,47 @@ def test_a_hole_in_the_stream_counts_as_a_loss(tmp_path: Path) -> None:
     )
     assert [message.data for message in timeline.messages] == [b"seen"]
     assert timeline.ruler.dropped == 1
+
+
+@pytest.mark.parametrize("flags", ["FA", "R", "RA"])
+@pytest.mark.parametrize("client", [True, False])
+def test_a_side_that_ends_its_tcp_without_a_close_frame_closes(
+    tmp_path: Path, client: bool, flags: str
+) -> None:
+    talk = Conversation()
+    talk.upgrade()
+    talk.add(frame(Opcode.TEXT, b"last", client=client), client=client)
+    talk.add(client=client, flags=flags)
+    talk.add(client=client, flags="R")  # once is enough
+    sender: Sender = "asterisk" if client else "application"
+    assert messages_of(capture_of(tmp_path, talk.packets)) == (
+        Message(4 * MS, sender, "text", b"last"),
+        Message(5 * MS, sender, "close", b""),
+    )
+
+
+def test_a_close_frame_is_the_close_whatever_ends_the_tcp_connection(tmp_path: Path) -> None:
+    talk = Conversation()
+    talk.upgrade()
+    talk.add(frame(Opcode.CLOSE, b"\x03\xe8", client=True), client=True)
+    talk.add(frame(Opcode.CLOSE, b"\x03\xe8", client=False), client=False, flags="FPA")
+    talk.add(client=True, flags="FA")
+    messages = messages_of(capture_of(tmp_path, talk.packets))
+    assert [(m.sender, m.kind, m.data) for m in messages] == [
+        ("asterisk", "close", b"\x03\xe8"),
+        ("application", "close", b"\x03\xe8"),
+    ]
+
+
+def test_a_fin_counts_when_all_before_it_has_come(tmp_path: Path) -> None:
+    talk = Conversation()
+    talk.upgrade()
+    talk.add(frame(Opcode.TEXT, b"last", client=True), client=True)
+    talk.add(client=True, flags="FA")
+    last, fin = talk.packets[-2:]
+    talk.packets[-2:] = [fin, last]
+    messages = messages_of(capture_of(tmp_path, talk.packets))
+    assert [(m.time_ns, m.kind) for m in messages] == [(5 * MS, "text"), (5 * MS, "close")]
 
 
 def test_of_several_connections_one_is_chosen_by_port_or_media_start(tmp_path: Path) -> None:

@@ -325,6 +325,18 @@ def test_a_clock_of_packets_that_differ_is_no_better_than_they_are(
     assert verdicts(call) == [verdict]
 
 
+@pytest.mark.parametrize(("slip_ms", "verdict"), [(11.0, "INCONCLUSIVE"), (9.0, "LATE")])
+def test_what_is_late_together_with_its_media_is_inconclusive(slip_ms: float, verdict: str) -> None:
+    call = Call()
+    call.send(1, 3200)
+    call.command(1, "MARK id=a")
+    # The packet after the mark's last one is the late one: two threads had to wait.
+    call.send(1, 1600)
+    call.play(20, 0, 4800, {20: slip_ms})
+    call.event(420 + 25, "MARK_PLAYED id=a")
+    assert verdicts(call) == [verdict]
+
+
 def test_a_slip_that_was_over_when_the_mark_was_set_does_not_matter() -> None:
     call = Call()
     call.send(1, 1600)

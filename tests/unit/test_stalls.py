@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hand_made import Call
+from hand_made import Call, speech_call
 from test_judge import one_mark
 
 from harness.capture.stalls import StallWatch, watch_stalls
@@ -39,6 +39,32 @@ def test_a_late_answer_is_excused_by_what_the_host_did_in_that_call(
     found, explanation = verdict_of(one_mark(150.0), stalls_ms)
     assert found == verdict
     assert why in explanation
+
+
+@pytest.mark.parametrize(
+    ("late", "of", "verdict"),
+    [
+        (10, 10, "LATE"),
+        (6, 10, "LATE"),
+        # Half of them can be chance on a busy host; so can all of a few.
+        (5, 10, "INCONCLUSIVE"),
+        (4, 4, "INCONCLUSIVE"),
+    ],
+)
+def test_what_is_late_in_most_of_a_calls_moments_is_not_late_by_chance(
+    late: int, of: int, verdict: str
+) -> None:
+    after_ms = [5.0 if number < late else 0.5 for number in range(of)]
+    call = speech_call([160 * number + 100 for number in range(of)], after_ms)
+    marks = judge(call.timeline(stalls_ms=[(1.0, 4.0)])).marks
+    assert [mark.verdict.value for mark in marks] == [verdict] * late + ["PASS"] * (of - late)
+
+
+def test_many_marks_of_one_moment_can_all_be_late_by_chance() -> None:
+    call = speech_call([100 + number for number in range(20)], [5.0] * 20)
+    assert {mark.verdict.value for mark in judge(call.timeline(stalls_ms=[(1.0, 4.0)])).marks} == {
+        "INCONCLUSIVE"
+    }
 
 
 @pytest.mark.parametrize(
