@@ -863,8 +863,8 @@ void playback_flushed(struct playback_channel *playback)
 /*!
  * \brief The byte that is silence in a format, -1 where no single byte is
  *
- * G.722 codes differences, so no byte is silence whatever came before; after the one given
- * here a decoder's sound dies away within some milliseconds.
+ * G.722 codes differences, so no byte is silence whatever came before; after the one
+ * given here a decoder's sound dies away within some milliseconds.
  */
 static int silence_byte(struct ast_format *format)
 {

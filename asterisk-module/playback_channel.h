@@ -247,8 +247,8 @@ void playback_read_begin(struct playback_channel *playback, int tick);
  * \brief To be called at the end of the driver's read callback
  *
  * Enters the frame into the ledger, sends the answers that are due unless a frame waits
- * to be returned, and arms the timer for the next one.  A frame that meets a busy bridge is
- * entered a moment later, when it is known whether that bridge mixes then.
+ * to be returned, and arms the timer for the next one.  A frame that meets a busy bridge
+ * is entered a moment later, when it is known whether that bridge mixes then.
  *
  * \param playback frame queue not locked
  * \param websocket where events go, may be NULL

@@ -138,6 +138,11 @@ class Bench:
             return "asterisk -r, on the PBX"
         return self.target.asterisk.console.attach_command
 
+    def check_alive(self) -> None:
+        """Raises AsteriskEnded when it is the harness's own Asterisk and has ended by itself."""
+        if isinstance(self.target, OwnTarget):
+            self.target.asterisk.check_alive()
+
     @cached_property
     def capabilities(self) -> Capabilities:
         """What the target can do, found out once: it may take a call. Blocks."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import shlex
 import signal
 import sys
@@ -239,10 +240,9 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is less than 1")
-    return value
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no number of 1 or more")
+    return int(text)
 
 
 # ---- scenarios -----------------------------------------------------------------------------------
@@ -284,9 +284,22 @@ def _groups(options: argparse.Namespace) -> list[Group]:
     return options.group or ([] if options.names else ["smoke"])
 
 
-def _wait_for_user(result: ScenarioResult, where: str) -> None:
+async def _wait_for_user(result: ScenarioResult, where: str) -> None:
     print(f"{result.name} failed; its Asterisk is alive. Console:\n    {where}")
-    input("Enter lets it go: ")
+    loop = asyncio.get_running_loop()
+    entered = asyncio.Event()
+    try:
+        # Not input() in a thread: that would have to end before a Ctrl-C could.
+        loop.add_reader(sys.stdin, entered.set)
+    except (OSError, ValueError):
+        print("Nobody is there to press Enter (standard input is no terminal): it is let go.")
+        return
+    print("Enter lets it go: ", end="", flush=True)
+    try:
+        await entered.wait()
+        sys.stdin.readline()
+    finally:
+        loop.remove_reader(sys.stdin)
 
 
 def _print_dispositions(console: Console, summary: RunSummary, folder: Path) -> None:
@@ -481,14 +494,15 @@ def _calls_table(calls: Sequence[LiveCall]) -> Table:
 
 def _print_ruler(console: Console, verdicts: Sequence[CallVerdict]) -> None:
     rulers = [verdict.ruler for verdict in verdicts]
-    worst = max(ruler.error_ns for ruler in rulers) / 1e6
+    error_ms = max(ruler.error_ns for ruler in rulers) / 1e6
     source = {
         "capture": "one packet capture of both legs",
         "socket": "socket time stamps (packets cannot be captured here: run as root for that)",
     }[rulers[0].source]
     dropped = sum(ruler.dropped for ruler in rulers)
     console.print(
-        f"Measured by {source}, a time is good to {worst:.3f} ms, {dropped} packets not captured.",
+        f"Measured by {source}, a time is good to {error_ms:.3f} ms, "
+        f"{dropped} packets not captured.",
         soft_wrap=True,
     )
 

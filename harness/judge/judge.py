@@ -698,8 +698,7 @@ class _Judge:
         slip_ns = self._wire.slip_between(due_ns - self._ptime_ns, answer.time_ns + self._ptime_ns)
         if slip_ns > self._bounds.slip_ns:
             return Verdict.INCONCLUSIVE, (
-                f"{explanation}; media that was due meanwhile was sent {slip_ns / 1e6:.1f} ms late, "
-                "too"
+                f"{explanation}; media that was due then was sent {slip_ns / 1e6:.1f} ms late, too"
             )
         return Verdict.LATE, explanation
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -32,7 +32,7 @@ RUN_LEGEND = (
 )
 """What the columns of `run_table` mean"""
 
-Held = Callable[[ScenarioResult, str], None]
+Held = Callable[[ScenarioResult, str], Awaitable[None]]
 """Called after a failure with the result and where the PBX's console is; returns when the PBX may
 be stopped"""
 
@@ -70,6 +70,8 @@ def outcome_line(summary: RunSummary) -> Text:
     for index, (outcome, count) in enumerate(parts):
         text.append(", " if index else "", style="none")
         text.append(f"{count} {outcome.value}", style=OUTCOME_STYLES[outcome])
+    if summary.not_run:
+        text.append(f"; {summary.not_run} not run (--keep-going runs them)", style="none")
     return text
 
 
@@ -136,15 +138,15 @@ class RunProgress(Watcher):
             self._print(Text(f"    again: {result.rerun}", style="dim"))
         self._update()
 
-    def held(self, result: ScenarioResult, console: str) -> None:
+    async def held(self, result: ScenarioResult, console: str) -> None:
         """After a failure: returns when the target may be stopped."""
         if self._bar is None:
-            self._held(result, console)
+            await self._held(result, console)
             return
         # The bar would write over what is asked.
         self._bar.stop()
         try:
-            self._held(result, console)
+            await self._held(result, console)
         finally:
             self._bar.start()
 
@@ -159,10 +161,12 @@ class RunProgress(Watcher):
         self._bar.update(self._task, completed=sum(self._counts.values()), now=now)
 
 
+async def hold_nothing(result: ScenarioResult, where: str) -> None:
+    """Returns at once."""
+
+
 @contextmanager
-def run_progress(
-    console: Console, total: int, held: Held = lambda result, where: None
-) -> Iterator[RunProgress]:
+def run_progress(console: Console, total: int, held: Held = hold_nothing) -> Iterator[RunProgress]:
     """A line for each scenario that is done; on a terminal below them what runs at the moment."""
     if not console.is_terminal:
         yield RunProgress(console, total, None, held)

@@ -27,11 +27,17 @@ def choose_scenarios(names: Sequence[str], groups: Sequence[Group] = ()) -> list
     if groups:
         scenarios = [one for one in scenarios if set(groups) & set(one.groups)]
     if not scenarios:
-        raise InputFault(
-            f"no scenario of {', '.join(names)} is in the group {' or '.join(groups)}",
-            "See: harness list",
-        )
-    return list({(one.file, one.full_name): one for one in scenarios}.values())
+        of, group = f" of {', '.join(names)}" if names else "", " or ".join(groups)
+        raise InputFault(f"no scenario{of} is in the group {group}", "See: harness list")
+    files = {one.name: one.file for one in scenarios}
+    for one in scenarios:
+        if files[one.name] != one.file:
+            # What a call leaves behind is in a folder of its scenario's name.
+            raise InputFault(
+                f"two scenarios have the same name: {one.file} and {files[one.name]}",
+                "Give one of the files another name, or run one after the other.",
+            )
+    return list({one.full_name: one for one in scenarios}.values())
 
 
 def _named(text: str) -> list[Scenario]:
@@ -40,7 +46,7 @@ def _named(text: str) -> list[Scenario]:
         raise InputFault(f"{text!r} names no scenario", "Such as matrix or matrix[codec=ulaw].")
     scenarios = load_scenarios(_file(parsed["name"]))
     wanted = dict(_parameters(parsed["parameters"] or "", text))
-    known = scenarios[0].parameters if scenarios else {}
+    known = scenarios[0].parameters
     for key in wanted:
         if key not in known:
             raise InputFault(

@@ -15,7 +15,7 @@ from harness.report.junit import JUNIT_FILE, write_junit
 from harness.scenarios.choose import choose_scenarios
 from harness.scenarios.result import RunSummary, save_summary
 from harness.scenarios.run_many import Job, Plan, Watcher, probe, repeated, run_jobs
-from harness.scenarios.run_one import lacks
+from harness.scenarios.run_one import why_not
 from harness.scenarios.schema import Group, Scenario
 from harness.scenarios.targets import TargetName
 
@@ -42,9 +42,12 @@ class RunOptions:
 def plan_run(options: RunOptions, root: Path, run_folder: Path) -> Plan:
     """What is to be run. Raises InputFault for names, files or parameters that are wrong."""
     scenarios = choose_scenarios(options.names, options.groups)
+    targets = list(dict.fromkeys(options.targets))
+    for target in targets:
+        target.check()
     jobs = [
         Job(scenario, target, options.seed)
-        for target in options.targets
+        for target in targets
         for scenario in longest_first(scenarios)
     ]
     return Plan(
@@ -54,7 +57,7 @@ def plan_run(options: RunOptions, root: Path, run_folder: Path) -> Plan:
         hold=options.hold,
         root=root,
         run_folder=run_folder,
-        commands={target.text: options.command(target) for target in options.targets},
+        commands={target.text: options.command(target) for target in targets},
     )
 
 
@@ -63,7 +66,13 @@ def run(plan: Plan, watcher: Watcher, command: str) -> RunSummary:
     started = time.strftime("%Y-%m-%dT%H:%M:%S")
     begin = time.monotonic()
     results = run_jobs(plan, watcher)
-    summary = RunSummary(command, started, round(time.monotonic() - begin, 1), tuple(results))
+    summary = RunSummary(
+        command,
+        started,
+        round(time.monotonic() - begin, 1),
+        tuple(results),
+        not_run=len(plan.jobs) - len(results),
+    )
     save_summary(plan.run_folder, summary)
     write_junit(plan.run_folder / JUNIT_FILE, summary)
     write_report(plan.run_folder, summary)
@@ -74,9 +83,9 @@ def what_runs(
     scenarios: Sequence[Scenario], target: TargetName, root: Path, folder: Path
 ) -> tuple[Capabilities, list[tuple[Scenario, str]]]:
     """What a target can do, and each scenario with why it cannot be run there (empty if it can)."""
-    capabilities = probe(target, root, folder)
-    known = [(one, (one.stock.cannot if target.stock and one.stock else "")) for one in scenarios]
-    return capabilities, [(one, why or lacks(capabilities, one)) for one, why in known]
+    target.check()
+    capabilities = probe(target, root, folder / "target")
+    return capabilities, [(one, why_not(one, target.stock, capabilities)) for one in scenarios]
 
 
 def longest_first(scenarios: Sequence[Scenario]) -> list[Scenario]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from harness.errors import InputFault
 from harness.judge.accounts import Accounts
 from harness.judge.judge import CallVerdict, timed_differences
+from harness.judge.marks_and_accounts import call_result
 
 SUMMARY_FILE = "summary.json"
 
@@ -78,7 +79,7 @@ class ScenarioResult:
     """of the matrix"""
     proves: str
     target: str
-    """such as "native patched", "native stock", "container source", "lab office-pbx" """
+    """as it is named on the command line: ``patched``, ``lab:office.yaml``, ..."""
     version: str
     """of the target's Asterisk"""
     seed: int
@@ -108,7 +109,9 @@ class RunSummary:
     started: str
     """local time, ISO 8601"""
     seconds: float
-    results: tuple[ScenarioResult, ...] = field(default=())
+    results: tuple[ScenarioResult, ...] = ()
+    not_run: int = 0
+    """scenarios that were left out, because one before them failed"""
 
     @property
     def counts(self) -> dict[Outcome, int]:
@@ -131,15 +134,14 @@ class RunSummary:
         return Outcome.PASS if counts[Outcome.PASS] or counts[Outcome.XFAIL] else Outcome.SKIP
 
 
-def call_result(folder: str, verdict: CallVerdict, accounts: Accounts) -> CallResult:
+def kept_of_call(folder: str, verdict: CallVerdict, accounts: Accounts) -> CallResult:
     """What is kept of a judged call; ``folder`` is that of its files, below the run's folder."""
-    kinds = {verdict.verdict, accounts.verdict}
     differences = [
         one.difference_bytes for one in accounts.verdicts if one.difference_bytes is not None
     ]
     return CallResult(
         folder=folder,
-        verdict=next((kind for kind in ("FAIL", "INCONCLUSIVE") if kind in kinds), "PASS"),
+        verdict=call_result(accounts),
         counts={kind.value: count for kind, count in verdict.counts.items() if count},
         differences_ns=tuple(timed_differences(verdict.marks)),
         packets=verdict.packets,

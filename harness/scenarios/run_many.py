@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import sys
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from harness.asterisk.instance import AsteriskEnded
 from harness.capabilities import Capabilities
 from harness.child_process import die_with_parent
 from harness.errors import EnvironmentFault, Fault, HarnessFault, InputFault
 from harness.scenarios.result import Outcome, ScenarioResult, result_from
+from harness.scenarios.run_one import rerun_command
 from harness.scenarios.schema import Scenario
 from harness.scenarios.targets import TargetName
 
@@ -60,8 +62,8 @@ class Watcher:
     def finished(self, result: ScenarioResult) -> None:
         """It is done."""
 
-    def held(self, result: ScenarioResult, console: str) -> None:
-        """After a failure: returns when the target may be stopped."""
+    async def held(self, result: ScenarioResult, console: str) -> None:
+        """After a failure: returns when the target may be stopped. One at a time."""
 
 
 def run_jobs(plan: Plan, watcher: Watcher) -> list[ScenarioResult]:
@@ -85,6 +87,7 @@ class _Run:
         self._watcher = watcher
         self._results: dict[int, ScenarioResult] = {}
         self._stopping = False
+        self._holding = asyncio.Lock()
 
     async def run(self) -> list[ScenarioResult]:
         targets = list(dict.fromkeys(job.target for job in self._plan.jobs))
@@ -93,41 +96,62 @@ class _Run:
                 (number, job) for number, job in enumerate(self._plan.jobs) if job.target == target
             ]
             workers = min(self._plan.parallel if target.parallel else 1, len(waiting))
-            await asyncio.gather(
+            faults = await asyncio.gather(
                 *(self._work(target, number, waiting) for number in range(workers))
             )
+            # Where the target could not be had by any worker.
+            fault = next((fault for fault in faults if fault), None)
+            while fault and waiting and not self._stopping:
+                index, job = waiting.pop(0)
+                self._done(index, self._broken(job, fault, attempts=0))
         return [self._results[number] for number in sorted(self._results)]
 
-    async def _work(self, target: TargetName, number: int, waiting: list[tuple[int, Job]]) -> None:
-        """One worker's life: it takes job after job out of ``waiting``."""
+    async def _work(
+        self, target: TargetName, number: int, waiting: list[tuple[int, Job]]
+    ) -> Fault | None:
+        """One worker after the other, until nothing is ``waiting``; why there can be none."""
         plan = self._plan
         name = f"lab-{target.lab_file.stem}" if target.lab_file else target.text
-        folder = plan.run_folder / (f"{name}-{number + 1}" if plan.parallel > 1 else name)
-        while waiting and not self._stopping:
+        if plan.parallel > 1:
+            name += f"-{number + 1}"
+        for again in itertools.count(1):
+            if not waiting or self._stopping:
+                break
+            folder = plan.run_folder / (name if again == 1 else f"{name}-again-{again}")
+            done: list[int] = []
             try:
                 async with _Worker(
                     target, plan.root, folder, plan.run_folder, plan.commands[target.text]
                 ) as worker:
-                    while waiting and not self._stopping:
-                        await self._one(worker, waiting)
+                    await self._use(worker, waiting, done)
             except Fault as fault:
-                # The target could not be had: so it will be for the others.
-                while waiting:
-                    index, job = waiting.pop(0)
-                    self._done(index, broken(job, fault))
+                if not done:
+                    return fault
+                # The target broke while it was being stopped.
+                last = self._results[done[-1]]
+                self._results[done[-1]] = replace(last, outcome=Outcome.ERROR, reason=str(fault))
+        return None
 
-    async def _one(self, worker: _Worker, waiting: list[tuple[int, Job]]) -> None:
-        index, job = waiting.pop(0)
-        self._watcher.started(job)
-        try:
-            result = await worker.run(job)
-        except Fault as fault:
-            self._done(index, broken(job, fault))
-            raise
-        if result.outcome in BAD and self._plan.hold:
-            console = await worker.hold()
-            await asyncio.to_thread(self._watcher.held, result, console)
-        self._done(index, result)
+    async def _use(self, worker: _Worker, waiting: list[tuple[int, Job]], done: list[int]) -> None:
+        """Give job after job to a worker, until one cannot be done: it may be the worker's fault,
+        or its target's."""
+        while waiting and not self._stopping:
+            index, job = waiting.pop(0)
+            done.append(index)
+            self._watcher.started(job)
+            try:
+                result = await worker.run(job)
+            except Fault as fault:
+                self._done(index, self._broken(job, fault, attempts=1))
+                return
+            if result.outcome in BAD and self._plan.hold:
+                with suppress(Fault):  # then there is nothing to be held any more
+                    console = await worker.hold()
+                    async with self._holding:
+                        await self._watcher.held(result, console)
+            self._done(index, result)
+            if result.outcome is Outcome.ERROR:
+                return
 
     def _done(self, index: int, result: ScenarioResult) -> None:
         self._results[index] = result
@@ -135,23 +159,22 @@ class _Run:
         if result.outcome in BAD and not self._plan.keep_going:
             self._stopping = True
 
-
-def broken(job: Job, fault: Fault) -> ScenarioResult:
-    """The result of a job whose worker broke."""
-    return ScenarioResult(
-        scenario=job.scenario.name,
-        parameters=job.scenario.parameters,
-        proves=job.scenario.proves,
-        target=job.target.text,
-        version="unknown",
-        seed=job.seed,
-        outcome=Outcome.ERROR,
-        reason=str(fault),
-        failures=(),
-        attempts=1,
-        seconds=0.0,
-        rerun="",
-    )
+    def _broken(self, job: Job, fault: Fault, attempts: int) -> ScenarioResult:
+        """The result of a job whose worker broke, or that had none."""
+        return ScenarioResult(
+            scenario=job.scenario.name,
+            parameters=job.scenario.parameters,
+            proves=job.scenario.proves,
+            target=job.target.text,
+            version="unknown",
+            seed=job.seed,
+            outcome=Outcome.ERROR,
+            reason=str(fault),
+            failures=(),
+            attempts=attempts,
+            seconds=0.0,
+            rerun=rerun_command(self._plan.commands[job.target.text], job.scenario, job.seed),
+        )
 
 
 class _Worker:
@@ -194,7 +217,11 @@ class _Worker:
         return self
 
     async def __aexit__(self, *error: object) -> None:
+        """Raises a Fault if the target broke while it was being stopped."""
         await self._stop()
+        assert self._process.stdout is not None
+        if error[0] is None and (line := await self._process.stdout.readline()):
+            self._understood(line)
 
     async def run(self, job: Job) -> ScenarioResult:
         """Run a job. Raises HarnessFault when the worker breaks."""
@@ -218,13 +245,19 @@ class _Worker:
         line = await self._process.stdout.readline()
         if not line:
             code = await self._process.wait()
+            log = self._log.read_text(errors="replace").split("\n")
+            said = next((line for line in reversed(log) if line.strip()), "it said nothing")
             raise HarnessFault(
-                f"the process that runs scenarios ended by itself (exit code {code})",
+                f"the process that runs scenarios ended by itself (exit code {code}): {said}",
                 f"See {self._log}.",
             )
+        return self._understood(line)
+
+    @staticmethod
+    def _understood(line: bytes) -> dict[str, Any]:
         message: dict[str, Any] = json.loads(line)
         if "fault" in message:
-            kinds = {kind.kind: kind for kind in (EnvironmentFault, InputFault)}
+            kinds = {kind.kind: kind for kind in (EnvironmentFault, InputFault, AsteriskEnded)}
             raise kinds.get(message["fault"], HarnessFault)(message["what"], message["remedy"])
         return message
 
@@ -247,8 +280,3 @@ class _Worker:
 def repeated(jobs: Sequence[Job], times: int) -> list[Job]:
     """Each job so often, with another seed each time."""
     return [replace(job, seed=job.seed + repetition) for repetition in range(times) for job in jobs]
-
-
-def seconds_since(started: float) -> float:
-    """Of the monotonic clock, rounded for a report."""
-    return round(time.monotonic() - started, 1)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 from harness.bench import Bench, LiveCall
@@ -19,7 +20,7 @@ from harness.disturb import BadNetwork
 from harness.errors import Fault
 from harness.judge.judge import FAILURES, CallVerdict, Verdict
 from harness.report.call_files import TIMELINE_TEXT_FILE, shown
-from harness.scenarios.result import CallResult, Outcome, ScenarioResult, call_result
+from harness.scenarios.result import CallResult, Outcome, ScenarioResult, kept_of_call
 from harness.scenarios.schema import Known, Scenario
 from harness.scenarios.steps import Player, answered_id
 
@@ -75,12 +76,12 @@ def run_scenario(
             failures=tuple(failures),
             attempts=attempts,
             seconds=round(time.monotonic() - started, 3),
-            rerun=f"{setting.command} {shlex.quote(_how_to_name(scenario))} --seed {seed}",
+            rerun=rerun_command(setting.command, scenario, seed),
             calls=tuple(calls),
         )
 
-    known = known_of(scenario, setting, bench)
-    if why := (known.cannot if known else "") or lacks(bench.capabilities, scenario):
+    known = known_of(scenario, setting.stock, bench.capabilities)
+    if why := why_not(scenario, setting.stock, bench.capabilities):
         return result(Outcome.SKIP, why)
     attempts = 0
     try:
@@ -97,29 +98,34 @@ def run_scenario(
     return result(became, reason, attempt.failures, attempts, [attempt.call])
 
 
-def lacks(capabilities: Capabilities, scenario: Scenario) -> str:
-    """Why a target cannot do the scenario's call; empty if it can."""
+def why_not(scenario: Scenario, stock: bool, capabilities: Capabilities) -> str:
+    """Why a target cannot run a scenario, or there is no sense in it; empty if it can."""
+    known = known_of(scenario, stock, capabilities)
+    if known and known.cannot:
+        return known.cannot
     call = scenario.call
     if call.tls is not None and (call.connection in capabilities.encrypted) != call.tls:
         return f"its media connection is {'not ' if call.tls else ''}encrypted"
     return capabilities.lacks(call.extension())
 
 
-def known_of(scenario: Scenario, setting: Setting, bench: Bench) -> Known | None:
+def known_of(scenario: Scenario, stock: bool, capabilities: Capabilities) -> Known | None:
     """What the scenario says of the target's driver.
 
     A lab PBX without the patch is there to be judged: nothing is excused.
     """
-    if setting.stock:
+    if stock:
         return scenario.stock
-    return scenario.patched if bench.capabilities.playback_marks else None
+    return scenario.patched if capabilities.playback_marks else None
 
 
-def _how_to_name(scenario: Scenario) -> str:
+def rerun_command(command: str, scenario: Scenario, seed: int) -> str:
+    """The command that runs exactly this again; ``command`` is what runs something there."""
     shipped = scenario.file.parent == Path(__file__).parent
-    if shipped:
-        return scenario.full_name
-    return str(scenario.file) + scenario.full_name[len(scenario.name) :]
+    name = scenario.full_name
+    if not shipped:
+        name = str(scenario.file) + name[len(scenario.name) :]
+    return f"{command} {shlex.quote(name)} --seed {seed}"
 
 
 async def _attempt(
@@ -187,7 +193,7 @@ def _weigh(live: LiveCall, player: Player, scenario: Scenario, run_folder: Path)
     ]
     verdict = "FAIL" if kinds else ("INCONCLUSIVE" if inconclusive else "PASS")
     folder = str(live.folder.relative_to(run_folder))
-    call = replace(call_result(folder, marks, accounts), verdict=verdict)
+    call = replace(kept_of_call(folder, marks, accounts), verdict=verdict)
     return Attempt(call, frozenset(kinds), inconclusive and not kinds, tuple(failures), reason)
 
 
@@ -236,9 +242,7 @@ def _unexpected(live: LiveCall, player: Player, scenario: Scenario) -> list[str]
         if not least <= count <= most:
             wanted_count = str(least) if least == most else f"{least} to {most}"
             texts.append(f"{file}: {wanted_count} {name} were to come, and {count} did")
-    # Where the host stalled, so did Asterisk: the gaps are not its own.
-    bent = any(one.verdict is Verdict.INCONCLUSIVE for one in live.result.marks)
-    if expect.gapless and not bent and (gaps := _gaps(live.result)):
+    if expect.gapless and (gaps := _gaps(live.result)):
         texts.append(f"{file}: the media to the caller was interrupted {gaps} times")
     return texts
 
@@ -254,4 +258,18 @@ def outcome_of(live: LiveCall, mark_id: object) -> str:
 
 
 def _gaps(verdict: CallVerdict) -> int:
-    return len({place.clock.stretch for place in verdict.places if place.location.pieces}) - 1
+    """How often the media was interrupted, but for the times when the host stood still."""
+    media = [place for place in verdict.places if place.location.pieces]
+    return sum(
+        after.clock.stretch != before.clock.stretch
+        and not _stalled(verdict, before.time_ns, after.time_ns)
+        for before, after in pairwise(media)
+    )
+
+
+def _stalled(verdict: CallVerdict, begin_ns: int, end_ns: int) -> bool:
+    """Whether one stall took most of this time."""
+    return any(
+        min(end, end_ns) - max(begin, begin_ns) > (end_ns - begin_ns) / 2
+        for begin, end in verdict.ruler.stalls
+    )

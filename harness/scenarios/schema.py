@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from harness.asterisk.configuration import Bridge, Connection, Extension
 from harness.errors import InputFault
@@ -45,8 +45,16 @@ def _as_words(value: object) -> object:
     return value if isinstance(value, Mapping) or value is None else {"id": value}
 
 
+def _in_order(value: tuple[int, int]) -> tuple[int, int]:
+    if value[0] > value[1]:
+        raise ValueError("give the lowest first, then the highest")
+    return value
+
+
 Range = Annotated[
-    tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]], BeforeValidator(_as_range)
+    tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]],
+    BeforeValidator(_as_range),
+    AfterValidator(_in_order),
 ]
 """A number, or [lowest, highest] out of which the run's seed chooses one"""
 Id = Annotated[str, Field(strict=True)] | Annotated[int, Field(strict=True)]
@@ -92,6 +100,12 @@ class Call(StrictModel):
     """between Asterisk and the caller; none: as good as loopback is"""
     websocket_delay_ms: float = Field(default=0.0, ge=0)
     """between Asterisk and the application, each way (outgoing only)"""
+
+    @model_validator(mode="after")
+    def _outgoing_only(self) -> Call:
+        if self.connection == "incoming" and (self.with_handshake or self.websocket_delay_ms):
+            raise ValueError("with_handshake and websocket_delay_ms need connection: outgoing")
+        return self
 
     def extension(self) -> Extension:
         """What Asterisk is to do with the call; calls of the same kind have the same name."""
@@ -280,7 +294,9 @@ class Expect(StrictModel):
 class Known(StrictModel):
     """What a driver is known to do wrong with it, so that it is no surprise; or why not to try."""
 
-    fails: tuple[str, ...] = ()
+    fails: tuple[
+        Literal["EARLY", "LATE", "NEVER", "TWICE", "UNASKED", "WRONG", "EXPECTATION"], ...
+    ] = ()
     """verdicts, at least one of which must show, and no others"""
     because: str = ""
     """why it fails"""
@@ -400,6 +416,8 @@ def load_scenarios(path: Path) -> list[Scenario]:
                 dict(_step_lines(document, ["steps"], resolved.steps)),
             )
         )
+    if not scenarios:
+        raise InputFault(f"{path}: exclude leaves no combination of the matrix")
     return scenarios
 
 

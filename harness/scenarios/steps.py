@@ -244,6 +244,10 @@ class Player:
         within_s = wait.within_s
         if wait.answered is not None:
             ids = self._asked if wait.answered == "all" else [wait.answered]
+            if unknown := set(ids) - set(self._asked):
+                where = self.scenario.where(step)
+                self.failures.append(f"{where}: no mark {unknown.pop()!r} was set so far")
+                return
             await self._until_answered(ids, within_s)
             return  # what is not answered is the judge's to say
         try:

@@ -12,7 +12,7 @@ from harness.asterisk.container import ContainerInstance
 from harness.asterisk.container_image import build_image
 from harness.bench import Bench, bench, bench_on
 from harness.errors import InputFault
-from harness.lab import lab_bench
+from harness.lab import lab_bench, load_lab
 from harness.target import OwnTarget
 
 NATIVE = ("patched", "stock", "patched-tls", "stock-tls")
@@ -46,6 +46,11 @@ class TargetName:
         if not self.text.startswith(LAB_PREFIX):
             return None
         return Path(self.text.removeprefix(LAB_PREFIX))
+
+    def check(self) -> None:
+        """Raises InputFault when its file cannot be used."""
+        if self.lab_file is not None:
+            load_lab(self.lab_file)
 
     @property
     def parallel(self) -> bool:

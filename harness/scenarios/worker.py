@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from harness.capabilities import Capabilities
 from harness.errors import Fault
 from harness.scenarios.run_one import Setting, run_scenario
 from harness.scenarios.schema import Scenario, load_scenarios
@@ -40,7 +41,7 @@ def main() -> int:
     loaded: dict[str, list[Scenario]] = {}
     try:
         with open_target(target, Path(given["root"]), Path(given["folder"])) as bench:
-            tell(ready=asdict_capabilities(bench.capabilities))
+            tell(ready=as_plain(bench.capabilities))
             for line in sys.stdin:
                 job = json.loads(line)
                 if "hold" in job:
@@ -51,6 +52,7 @@ def main() -> int:
                     loaded[file] = load_scenarios(Path(file))
                 [scenario] = [one for one in loaded[file] if one.full_name == job["name"]]
                 result = run_scenario(bench, scenario, job["seed"], setting, run_folder)
+                bench.check_alive()
                 tell(result=asdict(result))
     except Fault as fault:
         tell(fault=fault.kind, what=fault.what, remedy=fault.remedy)
@@ -60,8 +62,8 @@ def main() -> int:
     return 0
 
 
-def asdict_capabilities(capabilities: Any) -> dict[str, Any]:
-    """Capabilities as plain values."""
+def as_plain(capabilities: Capabilities) -> dict[str, Any]:
+    """Capabilities as JSON can have them."""
     return {
         key: sorted(value) if isinstance(value, frozenset) else value
         for key, value in asdict(capabilities).items()

@@ -40,9 +40,9 @@ from websockets.asyncio.client import connect as websocket_connect
 from websockets.asyncio.connection import Connection
 from websockets.asyncio.server import Server, ServerConnection
 from websockets.asyncio.server import serve as websocket_serve
-from websockets.frames import Frame, Opcode
+from websockets.frames import Close, CloseCode, Frame, Opcode
 from websockets.http11 import Request, Response
-from websockets.protocol import Protocol
+from websockets.protocol import Protocol, State
 from websockets.typing import Subprotocol
 
 from harness.capture.timeline import Message, MessageKind, Sender
@@ -85,12 +85,13 @@ class MediaSession:
         # Of its own: what waits for events must not look at all of them 50 times a second.
         self._heard = asyncio.Condition()
         self._taken: set[int] = set()
-        self._closed = False
+        self._closed = self._closed_by_us = False
         self.events: list[Event] = []
         """every event so far, in order"""
         self.messages: list[Message] = []
         """every message of both directions so far, with this process's time of sending (just
-        before the socket got it) or receiving, in Unix time"""
+        before the socket got it) or receiving, in Unix time. Whoever breaks the connection off has
+        an empty ``close``."""
         self.sent_bytes = 0
         """media bytes sent: the offset in the stream of whatever is sent next"""
         self.received_bytes = 0
@@ -214,6 +215,7 @@ class MediaSession:
 
     async def close(self) -> None:
         """Close the connection from this side. Done already is fine."""
+        self._record_our_close(Close(CloseCode.NORMAL_CLOSURE, "").serialize())
         await self._connection.close()
         await self._reader
 
@@ -279,6 +281,7 @@ class MediaSession:
 
     async def abort(self) -> None:
         """Break the connection off as a process that is killed does: TCP RST, no close frame."""
+        self._record_our_close(b"")
         break_off(self._connection.transport)
         await self._reader
 
@@ -427,6 +430,11 @@ class MediaSession:
     def _record(self, sender: Sender, kind: MessageKind, data: bytes) -> None:
         self.messages.append(Message(time.time_ns(), sender, kind, data))
 
+    def _record_our_close(self, data: bytes) -> None:
+        if self._connection.protocol.state is State.OPEN:
+            self._closed_by_us = True
+            self._record("application", "close", data)
+
     async def _read(self) -> None:
         try:
             with suppress(websockets.ConnectionClosed):
@@ -436,6 +444,8 @@ class MediaSession:
             frames = self._connection.protocol
             if frames.close_rcvd:
                 self._record("asterisk", "close", frames.close_rcvd.serialize())
+            elif not self._closed_by_us:  # the connection broke
+                self._record("asterisk", "close", b"")
             self._closed = True
             for condition in (self._arrived, self._heard):
                 async with condition:

@@ -16,7 +16,7 @@ from harness.scenarios.result import (
     Outcome,
     RunSummary,
     ScenarioResult,
-    call_result,
+    kept_of_call,
 )
 
 RESULT = ScenarioResult(
@@ -51,7 +51,7 @@ def placed(run: Path, folder: str, call: Call, bounds: Bounds | None = None) -> 
     verdict = judge(timeline, bounds)
     (run / folder).mkdir(parents=True)
     write_call_files(run / folder, timeline, verdict)
-    return call_result(folder, verdict, judge_accounts(timeline, verdict))
+    return kept_of_call(folder, verdict, judge_accounts(timeline, verdict))
 
 
 def speech(run: Path, folder: str, after_ms: Sequence[float], size: int = 500) -> CallResult:

@@ -147,13 +147,34 @@ def test_an_aborted_connection_is_reset_without_a_close_frame() -> None:
             await session.abort()
             assert session.closed
             assert session.close_code == 1006
+            assert closes(session) == [("application", b"")]
             with pytest.raises(ConnectionResetError):
                 await reader.read()
             with pytest.raises(HarnessFault, match="had ended"):
                 await session.send_in_one_write(["late"])
             await session.abort()  # ended already is fine
+            assert closes(session) == [("application", b"")]
 
     run(test)
+
+
+def test_who_ended_the_connection_is_recorded_first() -> None:
+    async def test() -> None:
+        async with call() as (session, asterisk):
+            asterisk.transport.abort()
+            await session.wait_closed()
+            await session.close()
+            assert closes(session) == [("asterisk", b"")]
+        async with call() as (session, _):
+            await session.close()
+            normal = b"\x03\xe8"  # 1000 (RFC 6455, 7.4.1)
+            assert closes(session) == [("application", normal), ("asterisk", normal)]
+
+    run(test)
+
+
+def closes(session: MediaSession) -> list[tuple[str, bytes]]:
+    return [(one.sender, one.data) for one in session.messages if one.kind == "close"]
 
 
 # ---- hearing -------------------------------------------------------------------------------------

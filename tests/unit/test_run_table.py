@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from rich.console import Console
 
 from harness.report.run_table import outcome_line, run_progress, run_table, scenario_list
 from harness.scenarios.choose import choose_scenarios
-from harness.scenarios.result import Outcome
+from harness.scenarios.result import Outcome, ScenarioResult
 from harness.scenarios.run_many import Job
 from harness.scenarios.targets import TargetName
 
@@ -88,8 +89,10 @@ def test_progress_leaves_a_line_for_each_that_is_done(terminal: bool) -> None:
 @pytest.mark.parametrize("terminal", [False, True])
 def test_whoever_looks_at_a_held_target_is_asked(terminal: bool) -> None:
     asked: list[str] = []
-    with run_progress(
-        console(80, terminal), 1, lambda one, where: asked.append(f"{one.scenario} {where}")
-    ) as progress:
-        progress.held(result(), "asterisk -rx")
+
+    async def ask(one: ScenarioResult, where: str) -> None:
+        asked.append(f"{one.scenario} {where}")
+
+    with run_progress(console(80, terminal), 1, ask) as progress:
+        asyncio.run(progress.held(result(), "asterisk -rx"))
     assert asked == ["text_to_speech asterisk -rx"]
