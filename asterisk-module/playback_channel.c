@@ -998,10 +998,11 @@ static void follow_mixer(struct playback_channel *playback,
 }
 
 /*! \brief Tell the ledger what the mixer holds, if that was seen; frame queue locked */
-static void follow_held(struct playback_channel *playback, const struct seen *seen)
+static void follow_held(struct playback_channel *playback, const struct seen *seen,
+	int64_t time_ns)
 {
 	if (seen->held_ns >= 0) {
-		playback_ledger_mixer_holds(&playback->ledger, seen->held_ns);
+		playback_ledger_mixer_holds(&playback->ledger, seen->held_ns, time_ns);
 	}
 }
 
@@ -1025,7 +1026,7 @@ static struct ast_frame *take_frame(struct playback_channel *playback,
 		playback->is_on_the_way = 1;
 	} else {
 		follow_mixer(playback, seen.mixer, taken.taken_ns);
-		follow_held(playback, &seen);
+		follow_held(playback, &seen, taken.taken_ns);
 		playback_ledger_taken(&playback->ledger, taken.media, taken.frame_ns,
 			taken.taken_ns);
 	}
@@ -1062,14 +1063,16 @@ static void frame_arrived(struct playback_channel *playback)
 static void miss_frame(struct playback_channel *playback)
 {
 	struct seen seen = { .held_ns = -1, };
+	int64_t time_ns;
 
 	if (playback->mixer) {
 		/* Only a channel that was in a mixing bridge may have left audio held there */
 		seen = look_at_bridge(playback->driver.channel);
 	}
+	time_ns = now_ns();
 	ast_mutex_lock(playback->driver.lock);
-	follow_mixer(playback, seen.mixer, now_ns());
-	follow_held(playback, &seen);
+	follow_mixer(playback, seen.mixer, time_ns);
+	follow_held(playback, &seen, time_ns);
 	if (!*playback->driver.paused) {
 		playback_ledger_starved(&playback->ledger);
 	}
@@ -1180,7 +1183,7 @@ int playback_write(struct playback_channel *playback,
 				duration_ns(frame->subclass.format, frame->samples), time_ns);
 		}
 		follow_mixer(playback, seen.mixer, time_ns);
-		follow_held(playback, &seen);
+		follow_held(playback, &seen, time_ns);
 		due_ns = next_due_ns(playback);
 		ast_mutex_unlock(playback->driver.lock);
 		if (!playback->stuck_since_ns && !playback->outbox_length) {

@@ -245,18 +245,21 @@ static int64_t reached_ns(const struct playback_ledger *ledger, int64_t now_ns)
 	return ledger->handed.bytes && played_ns > now_ns ? played_ns : now_ns;
 }
 
-/*! \brief The mixer has thrown away what it held */
-static void lose_held(struct playback_ledger *ledger, int64_t now_ns)
+/*! \brief The mixer has thrown away the oldest \a most_ns of what it held */
+static void lose_held(struct playback_ledger *ledger, int64_t most_ns, int64_t now_ns)
 {
 	const struct playback_frame nothing = { .position = 0, };
 	int64_t due_ns = reached_ns(ledger, now_ns);
 	struct playback_frame lost;
+	uint64_t limit = 0;
 
 	if (!ledger->held_count) {
 		return;
 	}
-	while (ledger->held_count) {
-		lost = take_held(ledger, PLAYBACK_NEVER);
+	while (ledger->held_count && most_ns > 0) {
+		lost = take_held(ledger, most_ns);
+		most_ns -= lost.frame_ns;
+		limit = lost.position + lost.media.bytes;
 		if (!lost.media.bytes) {
 			/* Other audio */
 			continue;
@@ -266,8 +269,12 @@ static void lose_held(struct playback_ledger *ledger, int64_t now_ns)
 			lost.position + ledger->dropped.bytes);
 		tell_marks(ledger, &lost);
 	}
-	play_marks(&ledger->marks, &nothing, queue_begin(ledger), due_ns);
-	play_marks(&ledger->notes, &nothing, queue_begin(ledger), due_ns);
+	if (!ledger->held.bytes) {
+		/* What was flushed behind it is not waited for */
+		limit = queue_begin(ledger);
+	}
+	play_marks(&ledger->marks, &nothing, limit, due_ns);
+	play_marks(&ledger->notes, &nothing, limit, due_ns);
 }
 
 void playback_ledger_taken(struct playback_ledger *ledger, struct playback_media media,
@@ -279,14 +286,14 @@ void playback_ledger_taken(struct playback_ledger *ledger, struct playback_media
 		.frame_ns = frame_ns,
 		.taken_ns = now_ns,
 	};
-	int64_t most_ns = PLAYBACK_MIXER_INTERVALS * ledger->mixer_interval_ns;
 
 	if (!ledger->mixing) {
 		play(ledger, &frame, now_ns);
 		return;
 	}
-	if (ledger->held_frames_ns > most_ns || ledger->held_count == PLAYBACK_HELD_MAX) {
-		lose_held(ledger, now_ns);
+	if (ledger->held_count == PLAYBACK_HELD_MAX) {
+		/* Cannot be seen, and holds more than any mixer does */
+		lose_held(ledger, PLAYBACK_NEVER, now_ns);
 	}
 	ledger->held_frames[ledger->held_count++] = frame;
 	ledger->held_frames_ns += frame_ns;
@@ -304,7 +311,7 @@ void playback_ledger_starved(struct playback_ledger *ledger)
 void playback_ledger_mixing(struct playback_ledger *ledger, int mixing, int64_t now_ns)
 {
 	if (!mixing) {
-		lose_held(ledger, now_ns);
+		lose_held(ledger, PLAYBACK_NEVER, now_ns);
 	}
 	if (mixing != ledger->mixing) {
 		/*
@@ -372,8 +379,10 @@ void playback_ledger_mixed(struct playback_ledger *ledger, int64_t interval_ns,
 	}
 }
 
-void playback_ledger_mixer_holds(struct playback_ledger *ledger, int64_t held_ns)
+void playback_ledger_mixer_holds(struct playback_ledger *ledger, int64_t held_ns,
+	int64_t now_ns)
 {
+	int64_t most_ns = PLAYBACK_MIXER_INTERVALS * ledger->mixer_interval_ns;
 	int64_t surplus_ns = ledger->held_frames_ns - held_ns;
 	struct playback_frame *first = &ledger->held_frames[0];
 	int64_t before_ns;
@@ -382,7 +391,10 @@ void playback_ledger_mixer_holds(struct playback_ledger *ledger, int64_t held_ns
 	if (!ledger->mixing) {
 		return;
 	}
-	if (surplus_ns > PLAYBACK_MIXER_TOLERANCE_NS) {
+	if (surplus_ns > most_ns + PLAYBACK_MIXER_TOLERANCE_NS) {
+		/* The mixer had more than it keeps, and threw all away when it got a new frame */
+		lose_held(ledger, surplus_ns, now_ns);
+	} else if (surplus_ns > PLAYBACK_MIXER_TOLERANCE_NS) {
 		/* The latest round took it after all; what came later, one not yet heard of */
 		before_ns = held_before_round(ledger, 0);
 		play_held(ledger, surplus_ns < before_ns ? surplus_ns : before_ns,

@@ -43,11 +43,12 @@
  * \brief How long after the core was handed a frame its audio is taken to start, in ns
  *
  * From the channel's read to the caller's socket a frame crosses one thread (the peer's
- * bridge thread).  That takes 0.05 to 0.2 ms, an answer's own way from its timer to the
- * application's socket about half as long.  Without this allowance an answer could
- * overtake the audio it speaks of by that difference.
+ * bridge thread).  That takes 0.05 to 0.2 ms, on a busy virtual machine up to 0.5 ms for
+ * some frames in a row, an answer's own way from its timer to the application's socket
+ * about half as long.  Without this allowance an answer could overtake the audio it
+ * speaks of by that difference.
  */
-#define PLAYBACK_HANDOVER_NS 150000
+#define PLAYBACK_HANDOVER_NS 400000
 
 /*!
  * \brief The same for a frame that a mixer wrote: the peer's may come that much later, in
@@ -56,7 +57,7 @@
  * The round is seen when this channel's thread writes its frame; the caller's frame of
  * the same round is encoded and sent by another thread.
  */
-#define PLAYBACK_MIXED_HANDOVER_NS 400000
+#define PLAYBACK_MIXED_HANDOVER_NS 600000
 
 /*!
  * \brief Over how many frames the media clock is the lower envelope of the handovers
@@ -304,12 +305,15 @@ void playback_ledger_mixed(struct playback_ledger *ledger, int64_t interval_ns,
  * \brief What the mixer really holds, if that can be seen
  *
  * Without it, playback_ledger_mixed() takes a frame that came shortly before a round to
- * have missed it.  To be called between rounds and before the next frame is taken.
+ * have missed it.  To be called between rounds and before the next frame is taken.  What
+ * is gone though no round can have taken so much the mixer has thrown away: it is lost.
  *
  * \param ledger
  * \param held_ns how long the audio lasts that the mixer holds of this channel
+ * \param now_ns when
  */
-void playback_ledger_mixer_holds(struct playback_ledger *ledger, int64_t held_ns);
+void playback_ledger_mixer_holds(struct playback_ledger *ledger, int64_t held_ns,
+	int64_t now_ns);
 
 /*!
  * \brief All that is queued was thrown away, and with it the marks that waited for it

@@ -359,7 +359,8 @@ def bench(
 def bench_on(target: Target, folder: Path) -> Iterator[Bench]:
     """A bench on a PBX that runs already."""
     folder.mkdir(parents=True, exist_ok=True)
-    with watch_stalls(folder) as stalls:
+    pid = target.asterisk.pid if isinstance(target, OwnTarget) else 0
+    with watch_stalls(folder, pid) as stalls:
         yield Bench(target, folder, target.not_captured or capture_possible() or "", stalls)
 
 

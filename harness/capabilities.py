@@ -22,8 +22,6 @@ class Capabilities:
     """outgoing, incoming"""
     bridges: frozenset[str]
     """see `Extension.bridge`"""
-    own: bool
-    """whether it is the harness's own, so that it may be reconfigured, loaded and killed"""
     options: frozenset[str] | None = None
     """of the WebSocket dial string; None: any"""
     encrypted: frozenset[str] = frozenset()

@@ -83,15 +83,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code says what came of it, see EXIT_*."""
     options = _parser().parse_args(arguments)
     console = Console()
+    # In the background of a script Ctrl-C is ignored; SIGTERM goes its way all the same.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _end_like_ctrl_c)
     try:
         command: Callable[[argparse.Namespace, Console], int] = options.command
         return command(options, console)
     except InputFault as fault:
-        Console(stderr=True).print(Text(str(fault), style="red"))
+        Console(stderr=True).print(Text(str(fault), style="red"), soft_wrap=True)
         return EXIT_USAGE
     except Fault as fault:
-        Console(stderr=True).print(Text(str(fault), style="red"))
+        Console(stderr=True).print(Text(str(fault), style="red"), soft_wrap=True)
         return EXIT_ENVIRONMENT
     except KeyboardInterrupt:
         Console(stderr=True).print("interrupted; everything that was started is stopped")
@@ -228,15 +230,33 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
     )
     groups = "; ".join(f"{name}: {what}" for name, what in GROUPS.items())
     parser.add_argument(
-        "--group", nargs="+", choices=list(GROUPS), default=[], metavar="GROUP", help=groups
+        "--group",
+        type=_groups,
+        default=[],
+        metavar="GROUP[,GROUP]",
+        help=groups,
     )
     parser.add_argument(
         "--target",
-        nargs="+",
-        default=["patched"],
-        metavar="TARGET",
+        type=_targets,
+        default=[TargetName("patched")],
+        metavar="TARGET[,TARGET]",
         help=f"{', '.join((*NATIVE, *CONTAINERS))} or lab:FILE (default: patched)",
     )
+
+
+def _groups(text: str) -> list[Group]:
+    names = text.split(",")
+    if unknown := [name for name in names if name not in GROUPS]:
+        raise argparse.ArgumentTypeError(f"{unknown[0]} is none of {', '.join(GROUPS)}")
+    return [group for group in GROUPS if group in names]
+
+
+def _targets(text: str) -> list[TargetName]:
+    try:
+        return [TargetName(name) for name in text.split(",")]
+    except InputFault as fault:
+        raise argparse.ArgumentTypeError(f"{fault.what}. {fault.remedy}") from fault
 
 
 def _positive(text: str) -> int:
@@ -252,8 +272,9 @@ def _run(options: argparse.Namespace, console: Console) -> int:
     folder = _ROOT / "out"
     chosen = RunOptions(
         names=options.names,
-        groups=_groups(options),
-        targets=[TargetName(text) for text in options.target],
+        # The smoke group if the user says nothing.
+        groups=options.group or ([] if options.names else ["smoke"]),
+        targets=options.target,
         parallel=options.parallel,
         repeat=options.repeat,
         seed=options.seed,
@@ -277,11 +298,6 @@ def _run(options: argparse.Namespace, console: Console) -> int:
     console.print(f"Report: {shown(folder / REPORT_FILE)}", soft_wrap=True)
     console.print(outcome_line(summary))
     return _EXIT_CODES[summary.outcome.value]
-
-
-def _groups(options: argparse.Namespace) -> list[Group]:
-    """The smoke group if the user says nothing."""
-    return options.group or ([] if options.names else ["smoke"])
 
 
 async def _wait_for_user(result: ScenarioResult, where: str) -> None:
@@ -314,14 +330,14 @@ def _print_dispositions(console: Console, summary: RunSummary, folder: Path) -> 
 
 def _list(options: argparse.Namespace, console: Console) -> int:
     scenarios = choose_scenarios(options.names, options.group)
-    for text in options.target:
+    for target in options.target:
         with TemporaryDirectory(prefix="harness-list-") as folder:
-            capabilities, listed = what_runs(scenarios, TargetName(text), _ROOT, Path(folder))
+            capabilities, listed = what_runs(scenarios, target, _ROOT, Path(folder))
         marks = "MARK" if capabilities.playback_marks else "MARK_MEDIA"
         running = sum(not why_not for _, why_not in listed)
         console.print(scenario_list(listed))
         console.print(
-            f"{text}: Asterisk {capabilities.version}, judged by {marks}; "
+            f"{target.text}: Asterisk {capabilities.version}, judged by {marks}; "
             f"{running} of {len(listed)} runs can be done here."
         )
     return EXIT_PASS

@@ -19,8 +19,13 @@ class Fault(Exception):
         self.what = what
         self.remedy = remedy
 
+    @property
+    def headline(self) -> str:
+        """What went wrong, without what to do about it."""
+        return f"{self.kind}: {self.what}"
+
     def __str__(self) -> str:
-        return f"{self.kind}: {self.what}" + (f"\n  {self.remedy}" if self.remedy else "")
+        return self.headline + (f"\n  {self.remedy}" if self.remedy else "")
 
 
 class HarnessFault(Fault):

@@ -31,6 +31,7 @@ from harness.asterisk.configuration import (
     ARI_BRIDGES,
     CALLER_CODECS,
     CONTEXT,
+    CallBridge,
     Connection,
     Extension,
     confbridge_conf,
@@ -73,7 +74,6 @@ def _uri(*schemes: str) -> AfterValidator:
 
 Port = Annotated[int, Field(gt=0, lt=65536)]
 Codec = Literal["ulaw", "alaw", "slin", "slin16", "g722", "opus"]
-LabBridge = Literal["dial", "conference", "conference of three", "ari", "ari of three"]
 
 
 class Sip(StrictModel):
@@ -129,7 +129,7 @@ class Calls(StrictModel):
 
     codecs: tuple[Codec, ...] = ("ulaw",)
     formats: tuple[Literal["plain", "json"], ...] = ("plain", "json")
-    bridges: tuple[LabBridge, ...] = ("dial",)
+    bridges: tuple[CallBridge, ...] = ("dial",)
     options: tuple[str, ...] = ("",)
     """of the WebSocket dial string, such as d(in)"""
 
@@ -160,7 +160,7 @@ class LabFile(StrictModel):
         return self
 
     @property
-    def ari_bridges(self) -> list[LabBridge]:
+    def ari_bridges(self) -> list[CallBridge]:
         """Those of its bridges that are made over ARI."""
         return [bridge for bridge in self.calls.bridges if bridge in ARI_BRIDGES]
 
@@ -363,7 +363,6 @@ class LabTarget:
             codecs=frozenset(file.calls.codecs),
             connections=connections,
             bridges=bridges,
-            own=False,
             options=frozenset(file.calls.options),
             encrypted=frozenset(
                 name

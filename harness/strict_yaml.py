@@ -144,11 +144,6 @@ def read(path: Path) -> Document:
         raise InputFault(f"{path} cannot be read: {reason}") from error
 
 
-def load(path: Path, model: type[Model]) -> Model:
-    """The YAML file ``path`` as ``model``. Raises InputFault saying where and what is wrong."""
-    return read(path).validate(model)
-
-
 def _dotted(location: Location) -> str:
     text = ""
     for step in location:

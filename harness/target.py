@@ -154,7 +154,6 @@ class OwnTarget:
             codecs=frozenset(codec for codec in CALLER_CODECS if codec in formats),
             connections=connections_of(modules),
             bridges=bridges_of(modules),
-            own=True,
             encrypted=connections_of(modules) if self.media_tls else frozenset(),
         )
 

@@ -342,7 +342,7 @@ static void operate(struct run *run, uint8_t operation, uint8_t amount)
 		break;
 	case 'l':
 		if (amount & 128) {
-			playback_ledger_mixer_holds(&run->ledger, (amount & 127) * MS);
+			playback_ledger_mixer_holds(&run->ledger, (amount & 127) * MS, run->now);
 		} else {
 			playback_ledger_mixed(&run->ledger, (1 + amount % 8) * 10 * MS, run->now);
 		}

@@ -16,7 +16,9 @@ from harness.websocket.protocol import Format
 
 Connection = Literal["outgoing", "incoming"]
 """outgoing: Asterisk connects to the application; incoming: the application connects to Asterisk"""
-Bridge = Literal["dial", "conference", "conference of three", "ari", "ari of three", "stasis"]
+CallBridge = Literal["dial", "conference", "conference of three", "ari", "ari of three"]
+"""the bridges that are the harness's to build"""
+Bridge = Literal[CallBridge, "stasis"]
 ARI_BRIDGES = ("ari", "ari of three")
 
 ARI_APPLICATION = "harness"

@@ -41,6 +41,9 @@ for attempt in 1 2 3 4 5; do
 done
 """
 
+_REAL_TIME_PRIORITY = 10
+"""what Asterisk gives itself where it may, see `Instance`"""
+
 
 class ContainerInstance(OwnAsterisk):
     """An Asterisk in a container of ``image``, which has its one chan_websocket.so in it."""
@@ -58,6 +61,15 @@ class ContainerInstance(OwnAsterisk):
         self._image = image
         self.name = f"playback-marks-{secrets.token_hex(4)}"
         """the container's"""
+
+    def __enter__(self) -> ContainerInstance:
+        super().__enter__()
+        # From outside, for its user in there has no right to; threads to come inherit it.
+        priority = os.sched_param(_REAL_TIME_PRIORITY)
+        with suppress(OSError):
+            for task in Path(f"/proc/{self.pid}/task").iterdir():
+                os.sched_setscheduler(int(task.name), os.SCHED_RR, priority)
+        return self
 
     @property
     def version(self) -> str:

@@ -184,18 +184,23 @@ def _build_image(
     def stage(text: str) -> None:
         say(f"[{time.monotonic() - started:4.0f} s] {flavour} container: {text}")
 
+    before = [engine.image_id(name) for name in (OFFICIAL_BASE, OWN_BASE)] if fresh else []
     base = _base_image(engine, fresh, stage)
+    base_id = engine.image_id(base) or base
     context = root / "build/containers" / flavour
     if flavour == "source":
         origin = _source_context(root, context, named, release, say)
     else:
         origin = "the distribution's package"
         _packaged_context(root, context)
-    name = f"{REPOSITORY}:{flavour}-{_key(engine.image_id(base) or base, context)}"
+    name = f"{REPOSITORY}:{flavour}-{_key(base_id, context)}"
     if fresh or engine.image_id(name) is None:
         log = root / f"build/log/container-{flavour}.log"
         log.unlink(missing_ok=True)
-        _build(engine, flavour, name, base, context, origin, fresh, log, stage)
+        # Nothing that is kept was built upon a base that is new.
+        options = ["--build-arg", f"BASE={base}", *(["--no-cache"] if base_id in before else [])]
+        stage(f"building upon {base}; follow it in {log}")
+        _build(engine, flavour, name, options, context, origin, log)
         stage(f"it is {name}")
     engine.run("tag", name, f"{REPOSITORY}:{flavour}")
     labels = [f'{{{{index .Config.Labels "{label}"}}}}' for label in (VERSION_LABEL, PATCHES_LABEL)]
@@ -373,24 +378,16 @@ def _build(
     engine: Engine,
     flavour: str,
     name: str,
-    base: str,
+    options: Sequence[str],
     context: Path,
     origin: str,
-    fresh: bool,
     log: Path,
-    stage: Say,
 ) -> None:
-    command = ["build", "--build-arg", f"BASE={base}"]
-    if engine.name == "podman":
-        command += ["--format", "docker"]  # OCI's own has no health check
+    # OCI's own format has no health check; docker knows no other than its own.
+    command = ["build", *(["--format", "docker"] if engine.name == "podman" else [])]
     building = f"{REPOSITORY}:{flavour}-building"
-    stage(f"building upon {base}; follow it in {log}")
-    _run_logged(
-        engine,
-        [*command, *(["--no-cache"] if fresh else []), "--tag", building, str(context)],
-        log,
-    )
-    # Only now is known which Asterisk it is. The cache has all of it but the labels.
+    _run_logged(engine, [*command, *options, "--tag", building, str(context)], log)
+    # Only now is known which Asterisk it is.
     asked = engine.run(
         *("run", "--rm", "--network", "none", "--entrypoint", "sh", building),
         *("-c", f"asterisk -V; cat {_APPLIED}"),
@@ -402,17 +399,26 @@ def _build(
         PATCHES_LABEL: asked[1],
         "playback-marks.source": origin,
     }
-    options = [word for key, value in labels.items() for word in ("--label", f"{key}={value}")]
-    _run_logged(engine, [*command, *options, "--tag", name, str(context)], log)
+    label_options = [word for item in labels.items() for word in ("--label", "=".join(item))]
+    # A build of its own: what was built without the cache is not always found in it.
+    _run_logged(
+        engine,
+        [*command, *label_options, "--tag", name, "--file", "-", str(context / "patches")],
+        log,
+        dockerfile=f"FROM {building}\n",
+    )
     engine.run("rmi", building)
 
 
-def _run_logged(engine: Engine, arguments: Sequence[str], log: Path) -> None:
+def _run_logged(
+    engine: Engine, arguments: Sequence[str], log: Path, dockerfile: str | None = None
+) -> None:
+    """Run the engine, with ``dockerfile`` as its standard input. Raises EnvironmentFault."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         status = subprocess.run(
             [engine.name, *arguments],
-            stdin=subprocess.DEVNULL,
+            input=(dockerfile or "").encode(),
             stdout=output,
             stderr=subprocess.STDOUT,
             preexec_fn=die_with_parent,

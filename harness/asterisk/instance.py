@@ -122,8 +122,6 @@ class OwnAsterisk(ABC):
         self._resources = ExitStack()
         self._tls = tls
         self.ari_password = secrets.token_hex(16)
-        self.boot_seconds = 0.0
-        """how long it took from start to fully booted"""
 
     # Set by __enter__.
     network: Network
@@ -316,7 +314,6 @@ class OwnAsterisk(ABC):
         )
         for name, text in files.items():
             self._write(name, text)
-        started = time.monotonic()
         with self._output.open("ab") as output:
             self._process = subprocess.Popen(
                 self._command(),
@@ -329,7 +326,6 @@ class OwnAsterisk(ABC):
                 preexec_fn=die_with_parent,
             )
         self.console.wait_fully_booted(self.check_alive, BOOT_TIMEOUT_S)
-        self.boot_seconds = time.monotonic() - started
         self._check_modules(_REQUIRED_MODULES)
         self._check_ports()
 

@@ -79,12 +79,6 @@ class RtpSender:
         with self._changed:
             self._words.extend(frames)
 
-    def fall_silent(self) -> None:
-        """Say no more of what is still to be said."""
-        with self._changed:
-            self._words.clear()
-            self._changed.notify_all()
-
     def wait_spoken(self, timeout_s: float) -> None:
         """Until all has been said. HarnessFault when it takes longer or cannot be sent."""
         with self._changed:

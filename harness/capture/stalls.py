@@ -1,10 +1,12 @@
 """Moments in which a processor did not run what was due: the host was busy, or was itself kept off.
 
 One small process for each processor sleeps a millisecond at a time and notes each time it woke up
-late. What Asterisk does late in such a moment says nothing about Asterisk.
+late. What Asterisk does late in such a moment says nothing about Asterisk. That holds as long as
+both have the same priority: what keeps others waiting need not keep a real-time process.
 
-Run as a script, with a processor's number, this file is that process: it uses nothing of the
-harness and writes a line ``<begin> <end>`` in Unix time, ns, for each stall until it is ended.
+Run as a script, with a processor's number, scheduling policy and priority, this file is that
+process: it uses nothing of the harness and writes a line ``<begin> <end>`` in Unix time, ns, for
+each stall until it is ended.
 """
 
 from __future__ import annotations
@@ -43,10 +45,15 @@ class StallWatch:
 
 
 @contextmanager
-def watch_stalls(folder: Path) -> Iterator[StallWatch]:
-    """Watch every processor that this process may use; the notes are kept in ``folder``."""
+def watch_stalls(folder: Path, pid: int = 0) -> Iterator[StallWatch]:
+    """Watch every processor that this process may use; the notes are kept in ``folder``.
+
+    Those who watch have the scheduling policy and priority of the process ``pid``, by default this
+    one's.
+    """
     from harness.child_process import die_with_parent
 
+    scheduling = (os.sched_getscheduler(pid), os.sched_getparam(pid).sched_priority)
     files: list[Path] = []
     processes: list[subprocess.Popen[bytes]] = []
     try:
@@ -55,7 +62,7 @@ def watch_stalls(folder: Path) -> Iterator[StallWatch]:
             with file.open("wb") as output:
                 processes.append(
                     subprocess.Popen(
-                        [sys.executable, "-I", "-S", __file__, str(processor)],
+                        [sys.executable, "-I", "-S", __file__, *map(str, (processor, *scheduling))],
                         stdin=subprocess.DEVNULL,
                         stdout=output,
                         start_new_session=True,
@@ -71,8 +78,10 @@ def watch_stalls(folder: Path) -> Iterator[StallWatch]:
             process.wait(_STOP_TIMEOUT_S)
 
 
-def _watch(processor: int) -> None:
+def _watch(processor: int, policy: int, priority: int) -> None:
     os.sched_setaffinity(0, {processor})
+    if (policy, priority) != (os.sched_getscheduler(0), os.sched_getparam(0).sched_priority):
+        os.sched_setscheduler(0, policy, os.sched_param(priority))
     while True:
         due_ns = time.time_ns() + _SLEEP_NS
         time.sleep(_SLEEP_NS / 1e9)
@@ -82,4 +91,4 @@ def _watch(processor: int) -> None:
 
 
 if __name__ == "__main__":
-    _watch(int(sys.argv[1]))
+    _watch(*map(int, sys.argv[1:]))

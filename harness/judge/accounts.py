@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from harness.capture.timeline import Timeline
-from harness.judge.judge import FAILURES, CallVerdict, Verdict, location_bytes
+from harness.judge.judge import FAILURES, CallVerdict, Verdict, location_bytes, stalled_behind_ns
 from harness.judge.messages import MarkId, as_count, as_id, read_command, read_event
 
 MS_TOLERANCE = 0.125
@@ -208,6 +208,7 @@ class _Judge:
         self._blind = call.lost > 0 or timeline.ruler.dropped > 0
         self._error_bytes = location_bytes(call.ruler, timeline.codec)
         self._error_ms = MS_TOLERANCE + call.ruler.location_ns / 1e6
+        self._stalled_ns = stalled_behind_ns(call.places, timeline)
         self._uncertain = any(not place.location.certain for place in call.places)
 
     def verdicts(self) -> list[AccountVerdict]:
@@ -327,6 +328,10 @@ class _Judge:
         elif faults and self._uncertain:
             verdict, why = Verdict.INCONCLUSIVE, f"packets could not be located; {why}"
         reported = as_count(told.fields.get("played"))
+        cut_short = (reported or 0) > played and self._seen.count(0, self._talk.sent) == played
+        if verdict is Verdict.WRONG and self._stalled_ns and cut_short:
+            held = f"the host stalled for {self._stalled_ns / 1e6:.0f} ms behind the last audio"
+            verdict, why = Verdict.INCONCLUSIVE, f"{held}; {why}"
         return AccountVerdict(name, told.time_ns, reported, played, since_ms, verdict, why)
 
     def _count(self, told: _Told, name: str, expected: int, error: int = 0) -> list[str]:

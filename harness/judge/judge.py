@@ -41,7 +41,8 @@ class Verdict(str, Enum):
 
 _STALL_SAMPLE = 2
 """The stalls that were seen are a sample: those who watch are run by the rules that Asterisk's
-threads are run by, but are due at other moments. One twice as long may have gone unseen."""
+threads are run by (see `harness.capture.stalls`), but are due at other moments. One twice as long
+may have gone unseen."""
 
 _STALLED_SHARE = 3
 """Where one part in so many of a time was stalled, the host was so busy in it that what was due
@@ -396,10 +397,14 @@ class _Wire:
         self._lost_before = [one.lost_before > 0 for one in self.sequence.packets]
 
     @property
+    def end(self) -> int:
+        """Offset behind the last byte of the stream that appeared."""
+        return max((piece.end for piece, _ in self._pieces), default=0)
+
+    @property
     def last_audio_ns(self) -> int | None:
         """When the last packet was sent that holds any of the stream."""
-        times = [place.time_ns for place in self.places if place.location.pieces]
-        return max(times, default=None)
+        return last_audio_ns(self.places)
 
     def audio_end(self, offset: int) -> _AudioEnd | None:
         """The end of the audio before ``offset``; None when none of it appeared."""
@@ -652,6 +657,12 @@ class _Judge:
         if missing > reported + self._wire.error_bytes and not self._flushed_before(mark):
             if self._wire.loss_within(mark.previous_offset, mark.offset):
                 return Verdict.INCONCLUSIVE, f"RTP was lost, {missing} of its bytes were not seen"
+            held_ns = stalled_behind_ns(self._wire.places, self._timeline)
+            if held_ns and missing == mark.offset - max(mark.previous_offset, self._wire.end):
+                return Verdict.INCONCLUSIVE, (
+                    f"acked as played, but the host stalled for {held_ns / 1e6:.0f} ms "
+                    "when its audio was to leave, and the call ended"
+                )
             return Verdict.WRONG, (
                 f"acked as played at {self._at(answer.time_ns)}, but {missing} of the "
                 f"{mark.offset - mark.previous_offset} bytes since the mark before it never left"
@@ -803,6 +814,23 @@ class _Judge:
 
     def _at(self, time_ns: int) -> str:
         return f"{(time_ns - self._start_ns) / 1e9:+.6f} s"
+
+
+def last_audio_ns(places: Iterable[PacketPlace]) -> int | None:
+    """When the last packet was sent that holds any of the stream."""
+    return max((place.time_ns for place in places if place.location.pieces), default=None)
+
+
+def stalled_behind_ns(places: Iterable[PacketPlace], timeline: Timeline) -> int:
+    """The longest stall, of a frame or more, behind the last audio that left; 0 if there is none.
+
+    Audio is handed over by one thread and sent by another. Where the second one was kept waiting
+    until the call ended, what was handed over never left.
+    """
+    last_ns = last_audio_ns(places) or 0
+    lengths = [end - begin for begin, end in timeline.ruler.stalls if end > last_ns]
+    longest_ns = max(lengths, default=0)
+    return longest_ns if longest_ns >= timeline.codec.ptime_ms * 1_000_000 else 0
 
 
 def location_bytes(ruler: Ruler, codec: Codec) -> int:

@@ -83,7 +83,8 @@ def _decode_g722(data: bytes) -> Samples:
 def _encode_g711(levels: Samples, linear: Samples) -> bytes:
     order = np.argsort(levels, kind="stable")
     middles = (levels[order][1:] + levels[order][:-1]) / 2
-    return order[np.searchsorted(middles, linear)].astype(np.uint8).tobytes()
+    # Of the two codes of zero that is the one with the higher number, mu-law's positive one.
+    return order[np.searchsorted(middles, linear, side="right")].astype(np.uint8).tobytes()
 
 
 def _ulaw_levels() -> Samples:

@@ -45,7 +45,7 @@ _LAYERS = (
 
 # Heights, in pixels. The template's lane names stand at the same places.
 SENT_Y, FRAME_TOP, FRAME_BOTTOM, DUE_TOP, DUE_BOTTOM, ANSWER_Y = 30, 48, 80, 42, 90, 100
-LABEL_TOP, EVENT_Y, HEIGHT = 110, 160, 184
+EVENT_Y, HEIGHT = 160, 184
 
 
 @dataclass(frozen=True)

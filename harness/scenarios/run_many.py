@@ -96,11 +96,17 @@ class _Run:
                 (number, job) for number, job in enumerate(self._plan.jobs) if job.target == target
             ]
             workers = min(self._plan.parallel if target.parallel else 1, len(waiting))
-            faults = await asyncio.gather(
-                *(self._work(target, number, waiting) for number in range(workers))
+            # With what is raised among the results it waits for all of them, on Ctrl-C, too: else
+            # those that were still stopping their targets would be kept from it.
+            ends = await asyncio.gather(
+                *(self._work(target, number, waiting) for number in range(workers)),
+                return_exceptions=True,
             )
+            for end in ends:
+                if isinstance(end, BaseException) and not isinstance(end, Fault):
+                    raise end
             # Where the target could not be had by any worker.
-            fault = next((fault for fault in faults if fault), None)
+            fault = next((end for end in ends if isinstance(end, Fault)), None)
             while fault and waiting and not self._stopping:
                 index, job = waiting.pop(0)
                 self._done(index, self._broken(job, fault, attempts=0))
@@ -129,7 +135,12 @@ class _Run:
                     return fault
                 # The target broke while it was being stopped.
                 last = self._results[done[-1]]
-                self._results[done[-1]] = replace(last, outcome=Outcome.ERROR, reason=str(fault))
+                self._results[done[-1]] = replace(
+                    last,
+                    outcome=Outcome.ERROR,
+                    reason=fault.headline,
+                    failures=(*last.failures, str(fault)),
+                )
         return None
 
     async def _use(self, worker: _Worker, waiting: list[tuple[int, Job]], done: list[int]) -> None:
@@ -169,8 +180,8 @@ class _Run:
             version="unknown",
             seed=job.seed,
             outcome=Outcome.ERROR,
-            reason=str(fault),
-            failures=(),
+            reason=fault.headline,
+            failures=(str(fault),),
             attempts=attempts,
             seconds=0.0,
             rerun=rerun_command(self._plan.commands[job.target.text], job.scenario, job.seed),

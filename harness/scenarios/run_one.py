@@ -93,7 +93,7 @@ def run_scenario(
             if not attempt.inconclusive or attempts == ATTEMPTS:
                 break
     except Fault as fault:
-        return result(Outcome.ERROR, str(fault), attempts=attempts)
+        return result(Outcome.ERROR, fault.headline, [str(fault)], attempts)
     became, reason = outcome(attempt, known)
     return result(became, reason, attempt.failures, attempts, [attempt.call])
 
@@ -268,8 +268,8 @@ def _gaps(verdict: CallVerdict) -> int:
 
 
 def _stalled(verdict: CallVerdict, begin_ns: int, end_ns: int) -> bool:
-    """Whether one stall took most of this time."""
+    """Whether one stall took a good part of this time: a third, for what was due goes on late."""
     return any(
-        min(end, end_ns) - max(begin, begin_ns) > (end_ns - begin_ns) / 2
+        min(end, end_ns) - max(begin, begin_ns) > (end_ns - begin_ns) / 3
         for begin, end in verdict.ruler.stalls
     )

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from harness.asterisk.configuration import Bridge, Connection, Extension
+from harness.asterisk.configuration import CallBridge, Connection, Extension
 from harness.errors import InputFault
 from harness.judge.judge import Bounds
 from harness.strict_yaml import Document, Location, StrictModel, read
@@ -88,7 +88,7 @@ class Call(StrictModel):
     """outgoing: Asterisk connects to the application; incoming: the application to Asterisk"""
     tls: bool | None = None
     """only where the target's media connection is encrypted, or is not; by default either way"""
-    bridge: Bridge = "dial"
+    bridge: CallBridge = "dial"
     """what joins caller and application"""
     options: str = ""
     """further options of the WebSocket dial string, such as ``p``"""
@@ -331,11 +331,18 @@ class ScenarioFile(StrictModel):
     """of ours"""
 
 
+def _some(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    # pydantic's min_length would also count out the steps in which something is wrong.
+    if not steps:
+        raise ValueError("give at least one step")
+    return steps
+
+
 class _Resolved(StrictModel):
     """The parts of a file in which $names have been replaced."""
 
     call: Call = Call()
-    steps: tuple[Step, ...] = Field(min_length=1)
+    steps: Annotated[tuple[Step, ...], AfterValidator(_some)]
     expect: Expect = Expect()
     stock: Known | None = None
     patched: Known | None = None

@@ -27,7 +27,8 @@ def main() -> int:
     # Results have the standard output to themselves, whatever a library prints.
     results = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    # asyncio makes an orderly cancellation of a Ctrl-C.
+    # asyncio makes an orderly cancellation of a Ctrl-C; who started us may have it ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
     given = json.loads(sys.argv[1])
     target = TargetName(given["target"])

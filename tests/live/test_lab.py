@@ -297,7 +297,6 @@ def test_capabilities(pbx: Pbx, lab: Bench) -> None:
     assert able.playback_marks
     assert able.connections == {"outgoing", "incoming"}
     assert able.bridges == {"dial", "conference", "ari", "ari of three"}
-    assert not able.own
     assert able.lacks(Extension("a")) == ""
     assert able.lacks(Extension("a", codec="opus")) == "it has no codec opus"
     assert able.lacks(Extension("a", options="p")) == "it has no extension with the options p"

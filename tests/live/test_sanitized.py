@@ -18,10 +18,11 @@ from pathlib import Path
 
 import pytest
 from live_calls import JSON, PLAIN
+from module_variants import compile_variant, is_up_to_date, variant
 from test_marks import send
 from test_own_tests import check_own_tests
 
-from harness.asterisk.build import MODULE, Build
+from harness.asterisk.build import Build
 from harness.asterisk.configuration import Extension
 from harness.asterisk.instance import Instance
 from harness.call.peer import SipPeer
@@ -32,9 +33,8 @@ from harness.websocket.protocol import Format, command_set_direction
 
 CONFERENCE = Extension("conference", message_format=Format.JSON, bridge="conference")
 FLAGS = (
-    *("-shared", "-fPIC", "-pthread", "-g", "-O1", "-fno-omit-frame-pointer"),
-    *("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-DAST_DEVMODE"),
-    *('-DAST_MODULE="chan_websocket"', "-DAST_MODULE_SELF_SYM=__internal_chan_websocket_self"),
+    *("-g", "-O1", "-fno-omit-frame-pointer", "-fsanitize=address,undefined"),
+    *("-fno-sanitize-recover=all", "-DAST_DEVMODE"),
 )
 MARKS_MAX = 2048
 
@@ -57,28 +57,9 @@ Script = Callable[[SipCall, MediaSession], Awaitable[None]]
 
 def build_sanitized(build: Build) -> Path:
     """The patched module's sources compiled with the sanitizers; some seconds when they changed."""
-    module = build.patched_module.parents[1] / "sanitized" / MODULE
-    made_from = (build.patched_module, Path(__file__))
-    if module.exists() and module.stat().st_mtime >= max(p.stat().st_mtime for p in made_from):
-        return module
-    module.parent.mkdir(exist_ok=True)
-    sources = build.source_dir / "channels"
-    libraries = subprocess.run(
-        ["pkg-config", "--cflags", "libxml-2.0"], capture_output=True, text=True, check=True
-    ).stdout.split()
-    unfinished = module.with_suffix(".unfinished")
-    compiled = subprocess.run(
-        [
-            *("gcc", *FLAGS, f"-I{build.source_dir / 'include'}", *libraries),
-            *("-Wl,--version-script,chan_websocket.exports", "-o", str(unfinished)),
-            *("chan_websocket.c", *map(str, sorted((sources / "websocket").glob("*.c")))),
-        ],
-        cwd=sources,
-        capture_output=True,
-        text=True,
-    )
-    assert compiled.returncode == 0, compiled.stderr
-    unfinished.replace(module)
+    module = variant(build, "sanitized")
+    if not is_up_to_date(module, [build.patched_module, Path(__file__)]):
+        compile_variant(build, module, build.source_dir / "channels", FLAGS)
     return module
 
 

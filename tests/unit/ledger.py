@@ -92,8 +92,8 @@ class Ledger:
     def mixed(self, interval_ns: int, now: int) -> None:
         _library().playback_ledger_mixed(self._handle, _time(interval_ns), _time(now))
 
-    def mixer_holds(self, held_ns: int) -> None:
-        _library().playback_ledger_mixer_holds(self._handle, _time(held_ns))
+    def mixer_holds(self, held_ns: int, now: int) -> None:
+        _library().playback_ledger_mixer_holds(self._handle, _time(held_ns), _time(now))
 
     def flush(self, outcome: Outcome, now: int) -> int:
         """The number of bytes flushed."""

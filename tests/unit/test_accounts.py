@@ -392,6 +392,30 @@ def test_what_is_wrong_in_the_last_report(field: str, wrong: str) -> None:
     assert (found.verdict, found.explanation) == (Verdict.WRONG, wrong)
 
 
+@pytest.mark.parametrize(
+    ("stalls_ms", "verdict"),
+    [([(100.0, 299.0)], "INCONCLUSIVE"), ([(100.0, 119.0)], "WRONG"), ([(1.0, 60.0)], "WRONG")],
+)
+def test_what_a_stall_kept_from_leaving_until_the_call_ended_is_inconclusive(
+    stalls_ms: list[tuple[float, float]], verdict: str
+) -> None:
+    call = Call()
+    call.send(2, 3200)
+    call.command(2, "MARK id=a")
+    call.play(20, 0, 800)  # until 100 ms, and nothing after that
+    call.event(420.5, "MARK_PLAYED id=a")
+    call.event(
+        500,
+        "PLAYBACK received=3200 played=3200 queued=0 flushed=0 dropped=0 played_ms=400 "
+        "queued_ms=0 marks=0 underruns=0 paused=0 final=1",
+    )
+    call._add(501, "asterisk", "close", b"")
+    timeline = call.timeline(600, stalls_ms=stalls_ms)
+    judged = judge(timeline)
+    assert [mark.verdict.value for mark in judged.marks] == [verdict]
+    assert judge_accounts(timeline, judged).verdict == ("FAIL" if verdict == "WRONG" else verdict)
+
+
 def test_losses_told_and_counted_must_agree() -> None:
     def explanation(told: int, counted: int) -> str:
         call = Call()

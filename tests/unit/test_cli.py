@@ -15,11 +15,12 @@ from harness.errors import EnvironmentFault
 
 
 @pytest.fixture(autouse=True)
-def sigterm() -> Iterator[None]:
-    """The command line handles SIGTERM; pytest is to have its own handling back."""
-    handler = signal.getsignal(signal.SIGTERM)
+def signals() -> Iterator[None]:
+    """The command line handles SIGTERM and SIGINT; pytest is to have its own handling back."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     yield
-    signal.signal(signal.SIGTERM, handler)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize(
@@ -27,8 +28,8 @@ def sigterm() -> Iterator[None]:
     [
         ([], "COMMAND"),
         (["dance"], "dance"),
-        (["measure", "--marks", "0"], "0 is less than 1"),
-        (["measure", "--calls", "-3"], "-3 is less than 1"),
+        (["measure", "--marks", "0"], "0 is no number of 1 or more"),
+        (["measure", "--calls", "-3"], "-3 is no number of 1 or more"),
         (["measure", "--marks", "many"], "many"),
         (["measure", "--module", "mine"], "mine"),
         (["judge"], "FOLDER"),

@@ -153,6 +153,28 @@ def test_levels_of_g711(codec: str, levels: dict[int, int]) -> None:
     assert list(pcm.decode(codec, bytes(levels))) == list(levels.values())
 
 
+def decode_ulaw(byte: int) -> int:
+    """ITU-T G.711, the standard's own expansion, scaled to 16 bits."""
+    inverted = ~byte & 0xFF
+    magnitude = (((inverted & 0x0F) << 3) + 132 << (inverted >> 4 & 0x07)) - 132
+    return -magnitude if inverted & 0x80 else magnitude
+
+
+@pytest.mark.parametrize(
+    ("linear", "ulaw"),
+    [(0, 0xFF), (32767, 0x80), (-32768, 0x00), (8, 0xFE), (-8, 0x7E), (32124, 0x80), (1000, 0xCE)],
+)
+def test_known_values_of_mu_law(linear: int, ulaw: int) -> None:
+    assert pcm.encode("ulaw", [linear])[0] == ulaw
+
+
+def test_the_nearest_of_the_256_levels_is_never_missed_by_more_than_half_a_step() -> None:
+    linear = np.arange(-32635, 32636)
+    decoded = np.array([decode_ulaw(code) for code in pcm.encode("ulaw", linear)])
+    steps = 2.0 ** (np.floor(np.log2(np.abs(linear) + 132)) - 7 + 3)
+    assert np.all(np.abs(decoded - linear) <= steps / 2)
+
+
 @pytest.mark.parametrize("codec", ["ulaw", "alaw"])
 def test_every_code_of_g711_comes_back(codec: str) -> None:
     codes = bytes(range(256))

@@ -30,7 +30,7 @@ MS = 1_000_000
 TICK = 20 * MS
 BYTE_NS = 125_000
 FRAME = 160
-HANDOVER_NS = 150_000
+HANDOVER_NS = 400_000
 CLOCK_FRAMES = 5
 MIXER_GUARD_NS = 500_000
 LOSS_INTERVAL_NS = 100 * MS
@@ -134,17 +134,16 @@ class Model:
             first, lost = self.losses.get(reason, (offset, 0))
             self.losses[reason] = first, lost + size
 
-    def throw_away_held(self, now: int) -> None:
-        """The mixer does, with all it has; what comes after it plays no later for that."""
+    def throw_away_held(self, size: int, now: int) -> None:
+        """The mixer does, with its oldest bytes; what comes after plays no later for that."""
         handed = [piece for piece in self.pieces if piece.state == "handed"]
         end_ns = max(now, handed[-1].end_ns) if handed else now
-        for piece in self.pieces:
-            if piece.state == "held":
-                # What was dropped behind it counts as dropped before it: that is not remembered.
-                dropped_behind = self.count("dropped", after=piece.end)
-                self.lose(piece.size, Loss.BRIDGE, piece.begin + dropped_behind)
-                self.tell_marks(piece)
-                piece.state, piece.end_ns = "lost", end_ns
+        for piece in self.first(size, "held"):
+            # What was dropped behind it counts as dropped before it: that is not remembered.
+            dropped_behind = self.count("dropped", after=piece.end)
+            self.lose(piece.size, Loss.BRIDGE, piece.begin + dropped_behind)
+            self.tell_marks(piece)
+            piece.state, piece.end_ns = "lost", end_ns
 
     def tell_marks(self, lost: Piece) -> None:
         """Each byte lost is told to the first pending mark behind it, or to the next one."""
@@ -515,11 +514,17 @@ class MixingLedgerMachine(LedgerMachine):
     @rule(mixing=st.booleans())
     def set_mixing(self, mixing: bool) -> None:
         """What the mixer holds of a channel that leaves it is lost."""
+        held = self.model.count("held")
         self.ledger.mixing(mixing, self.now)
         self.mixing = mixing
         self.foreign = self.foreign and mixing
-        if not mixing:
-            self.model.throw_away_held(self.now)
+        assert self.throw_away() == (0 if mixing else held)
+
+    def throw_away(self) -> int:
+        """What the ledger says the mixer did, the number of bytes."""
+        lost = self.ledger.state(self.now)["lost"] - self.model.count("lost")
+        self.model.throw_away_held(lost, self.now)
+        return lost
 
     @rule(
         interval_ns=st.sampled_from([TICK, TICK, 10 * MS, 40 * MS, 80 * MS]),
@@ -545,9 +550,11 @@ class MixingLedgerMachine(LedgerMachine):
 
     @rule(held_ns=st.sampled_from([0, 5 * MS, TICK, 2 * TICK]))
     def look_into_the_mixer(self, held_ns: int) -> None:
-        """What it no longer has a round took, one that came after the frame."""
+        """What it no longer has a round took that came after the frame, or it threw it away."""
         self.foreign = self.foreign or self.mixing
-        self.ledger.mixer_holds(held_ns)
+        self.ledger.mixer_holds(held_ns, self.now)
+        if self.throw_away():
+            assert self.ledger.state(self.now)["handed"] == self.model.count("handed")
         state = self.ledger.state(self.now)
         for piece in self.follow(state["mixer_heard_ns"], in_turn=True):
             assert self.taken_of(piece) <= state["mixer_round_ns"]
@@ -557,12 +564,9 @@ class MixingLedgerMachine(LedgerMachine):
         return max(ns for begin, ns in self.taken_ns.items() if begin <= piece.begin)
 
     def taken(self, size: int, frame_ns: int) -> None:
-        lost = self.ledger.state(self.now)["lost"]
+        held = self.model.count("held")
         self.ledger.taken(size, size * BYTE_NS, frame_ns, self.now)
-        if self.ledger.state(self.now)["lost"] > lost:
-            # When the mixer is over-full is the ledger's to know.
-            assert self.mixing
-            self.model.throw_away_held(self.now)
+        assert self.throw_away() in {0, held}
         pieces = self.model.first(size, "queued")
         for piece in pieces:
             piece.state = "held"

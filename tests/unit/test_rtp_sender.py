@@ -73,17 +73,6 @@ def test_words_come_between_silence_in_one_stream(codec: str, size: int, step: i
     ]
 
 
-def test_what_is_not_said_yet_can_be_taken_back() -> None:
-    with RtpSocket() as asterisk, RtpSocket() as caller:
-        voice = caller.talk(RtpTarget("127.0.0.1", asterisk.port, 0))
-        voice.speak([b"w" * 160] * 5000)
-        assert asterisk.wait_for_packets(3, TIMEOUT_S)
-        voice.fall_silent()
-        voice.wait_spoken(TIMEOUT_S)
-        assert asterisk.wait_for_packets(voice.sent + 1, TIMEOUT_S)
-        assert asterisk.packets[-1].payload == silent_payload("ulaw")
-
-
 def test_a_closed_port_sends_nothing() -> None:
     with RtpSocket() as asterisk:
         with RtpSocket() as caller:

@@ -90,6 +90,13 @@ def test_a_step_knows_its_line_also_inside_another(tmp_path: Path) -> None:
         ),
         ("- pause", "- pawse", "mine.yaml:15: unknown key 'pawse'"),
         ("ms: 100", "ms: 100, bytes: 3", "mine.yaml:10: steps[0].play: give its size as one of"),
+        ("times: 3", "times: [3, 2]", "mine.yaml:12: steps[1].repeat.times: give the lowest"),
+        ("fails: [EARLY]", "fails: [ERALY]", "mine.yaml:21: stock.fails[0]: 'ERALY': input"),
+        (
+            "call: {codec: $codec}",
+            "call: {codec: $codec, connection: incoming, websocket_delay_ms: 5}",
+            "mine.yaml:8: call: with_handshake and websocket_delay_ms need connection: outgoing",
+        ),
         ("codec: $codec", "codec: $kodec", "$kodec is not in the matrix"),
         ("times: $n", "times: 2", "the matrix has n, which nothing uses"),
         (
@@ -114,6 +121,19 @@ def test_a_step_knows_its_line_also_inside_another(tmp_path: Path) -> None:
 def test_what_a_file_may_not_say(tmp_path: Path, old: str, new: str, said: str) -> None:
     assert old in GOOD
     assert said in fault_of(tmp_path, GOOD.replace(old, new))
+
+
+def test_what_is_wrong_in_one_step_is_all_that_is_told(tmp_path: Path) -> None:
+    assert fault_of(tmp_path, "proves: x\nsteps:\n  - pawse\n").count("\n") == 0
+    assert "give at least one step" in fault_of(tmp_path, "proves: x\nsteps: []\n")
+
+
+def test_files_of_the_same_name_are_not_run_together(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    first, second = write(tmp_path, GOOD), write(tmp_path / "other", GOOD)
+    with pytest.raises(InputFault, match="two scenarios have the same name"):
+        choose_scenarios([str(first), str(second)])
+    assert len(choose_scenarios([str(first), f"{first}[codec=alaw]"])) == 3
 
 
 def test_every_shipped_scenario_can_be_read_and_says_what_it_proves() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 from hand_made import Call, speech_call
+from test_disturb import children
 from test_judge import one_mark
 
 from harness.capture.stalls import StallWatch, watch_stalls
@@ -121,3 +124,21 @@ def test_the_watch_notes_in_its_folder_and_ends(tmp_path: Path) -> None:
         stalls = watch.between(begin_ns, time.time_ns())
     assert stalls == sorted(stalls)
     assert list(tmp_path.glob("stalls-*.txt"))
+
+
+def test_those_who_watch_are_run_as_the_process_they_watch_for(tmp_path: Path) -> None:
+    process = subprocess.Popen(["sleep", "60"])
+    try:
+        batch = (os.SCHED_BATCH, 0)  # needs no privilege, as a real-time policy does
+        os.sched_setscheduler(process.pid, batch[0], os.sched_param(batch[1]))
+        before = children()
+        with watch_stalls(tmp_path, process.pid) as watch:
+            watching = children() - before
+            assert len(watching) == len(os.sched_getaffinity(0))
+            begin_ns = time.time_ns()
+            while {os.sched_getscheduler(pid) for pid in watching} != {batch[0]}:
+                assert time.time_ns() - begin_ns < 10 * 1_000_000_000
+            assert watch.between(0, 1) == []
+    finally:
+        process.kill()
+        process.wait()

@@ -9,7 +9,7 @@ import pytest
 from pydantic import Field
 
 from harness.errors import InputFault
-from harness.strict_yaml import StrictModel, load, read
+from harness.strict_yaml import StrictModel, read
 
 
 class Play(StrictModel):
@@ -39,14 +39,14 @@ def fault(tmp_path: Path, text: str) -> str:
     path = tmp_path / "lab.yaml"
     path.write_text(text)
     with pytest.raises(InputFault) as caught:
-        load(path, File)
+        read(path).validate(File)
     return caught.value.what.replace(f"{tmp_path}/", "")
 
 
 def test_what_is_right_is_read(tmp_path: Path) -> None:
     path = tmp_path / "lab.yaml"
     path.write_text("sip: {address: 127.0.0.1}\nsteps:\n- {do: wait, event: XON}\n")
-    assert load(path, File) == File(
+    assert read(path).validate(File) == File(
         sip=Sip(address="127.0.0.1"), steps=(Wait(do="wait", event="XON"),)
     )
 
@@ -107,7 +107,7 @@ def test_what_is_no_yaml_is_refused_with_its_line(tmp_path: Path, text: str) -> 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputFault, match="cannot be read: No such file"):
-        load(tmp_path / "none.yaml", File)
+        read(tmp_path / "none.yaml")
 
 
 def test_the_line_of_a_value_can_be_asked(tmp_path: Path) -> None:

@@ -1,0 +1,53 @@
+"""Variants of chan_websocket.so, compiled from the sources that were built."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from harness.asterisk.build import MODULE, Build
+
+_FLAGS = (
+    *("-shared", "-fPIC", "-pthread", '-DAST_MODULE="chan_websocket"'),
+    *("-DAST_MODULE_SELF_SYM=__internal_chan_websocket_self", "-Wl,--version-script"),
+    "-Wl,chan_websocket.exports",
+)
+
+
+def variant(build: Build, name: str) -> Path:
+    """Where the variant of this name is, or is to be."""
+    return build.patched_module.parents[1] / name / MODULE
+
+
+def is_up_to_date(module: Path, made_from: Sequence[Path]) -> bool:
+    """Whether nothing that a variant was made from has changed since."""
+    changed = max(path.stat().st_mtime for path in (*made_from, Path(__file__)))
+    return module.exists() and module.stat().st_mtime >= changed
+
+
+def compile_variant(build: Build, module: Path, channels: Path, flags: Sequence[str] = ()) -> None:
+    """Compile ``channels``, a folder with the module's sources as Asterisk has them, to ``module``.
+
+    The test fails, with the compiler's words, if they do not compile.
+    """
+    module.parent.mkdir(parents=True, exist_ok=True)
+    libraries = subprocess.run(
+        ["pkg-config", "--cflags", "libxml-2.0"], capture_output=True, text=True, check=True
+    ).stdout.split()
+    unfinished = module.with_suffix(".unfinished")
+    sources = ["chan_websocket.c", *map(str, sorted(channels.glob("websocket/*.c")))]
+    compiled = subprocess.run(
+        [
+            *("gcc", *_FLAGS, *flags, f"-I{build.source_dir / 'include'}", *libraries),
+            *("-o", str(unfinished), *sources),
+        ],
+        cwd=channels,
+        capture_output=True,
+        text=True,
+    )
+    if compiled.returncode != 0:
+        pytest.fail(f"{module.parent.name} does not compile:\n{compiled.stderr}", pytrace=False)
+    unfinished.replace(module)
