@@ -191,6 +191,7 @@ class BridgedCall:
         """ids of the channels that we made"""
         self._third = ""
         self._failure: HarnessFault | None = None
+        self._ending: asyncio.Task[None] | None = None
 
     async def bridge_caller(self, third: bool = False) -> None:
         """Wait for the caller, and make the bridge with it, and with a ``third`` that is silent."""
@@ -274,7 +275,16 @@ class BridgedCall:
         )
 
     async def _end(self) -> None:
-        """Hang up every channel and take the bridge away, as far as they are still there."""
+        """Hang up every channel and take the bridge away, as far as they are still there.
+
+        What has begun is brought to its end, also when who waits for it is cancelled.
+        """
+        self._ending = asyncio.create_task(self._end_all(self._ending))
+        await asyncio.shield(self._ending)
+
+    async def _end_all(self, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await before
         channels = list(dict.fromkeys([*self._arrived, *self._made]))
         self._arrived, self._made = [], []
         for channel in channels:
