@@ -335,7 +335,7 @@ class LabTarget:
         raise HarnessFault(
             f"ARI shows no WebSocket channel that waits for us in the call {call_id}"
             f" within {CONNECTION_TIMEOUT_S:g} s",
-            "Compare the extension with the lines of 'harness lab check': it must set"
+            "Compare the extension with the lines of 'harness lab lines': it must set"
             " SIP_CALL_ID and dial WebSocket/INCOMING.",
         )
 

@@ -100,7 +100,7 @@ def blob_of(tree: Path) -> str:
     if not driver.is_file():
         raise InputFault(
             f"{tree} has no {DRIVER}",
-            "Name the top folder of an Asterisk source tree, release 20.18, 22.8, 23.2 or newer.",
+            "Name the top folder of an Asterisk source tree, release 20.19, 22.9, 23.3 or newer.",
         )
     return git_blob_id(driver.read_bytes())
 
