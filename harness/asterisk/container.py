@@ -66,8 +66,8 @@ class ContainerInstance(OwnAsterisk):
         super().__enter__()
         # From outside, for its user in there has no right to; threads to come inherit it.
         priority = os.sched_param(_REAL_TIME_PRIORITY)
-        with suppress(OSError):
-            for task in Path(f"/proc/{self.pid}/task").iterdir():
+        for task in Path(f"/proc/{self.pid}/task").iterdir():
+            with suppress(OSError):  # no right here either, or a thread that has just ended
                 os.sched_setscheduler(int(task.name), os.SCHED_RR, priority)
         return self
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from harness.cli import EXIT_INCONCLUSIVE, EXIT_INTERRUPTED, EXIT_PASS
@@ -76,30 +77,28 @@ def test_ctrl_c_stops_all_that_was_started() -> None:
         _, errors = process.communicate(timeout=60)
     assert process.returncode == EXIT_INTERRUPTED
     assert "everything that was started is stopped" in " ".join(errors.split())
-    assert not [pid for pid in children if _runs(pid)]
+    assert not [child for child in children if _runs(child)]
 
 
-def _runs(pid: int) -> bool:
+def _runs(process: psutil.Process) -> bool:
     """Whether it still does anything: a zombie only waits for somebody to ask after it."""
     try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return False
-    return state != "Z"
 
 
-def _wait_for_asterisk(process: subprocess.Popen[str]) -> list[int]:
+def _wait_for_asterisk(process: subprocess.Popen[str]) -> list[psutil.Process]:
     """The descendants of a process, once an Asterisk is among them."""
     while process.poll() is None:
-        found = _descendants(process.pid)
-        if any(Path(f"/proc/{pid}/comm").read_text().strip() == "asterisk" for pid in found):
+        found = psutil.Process(process.pid).children(recursive=True)
+        if any(_name(child) == "asterisk" for child in found):
             return found
     raise AssertionError(process.communicate())
 
 
-def _descendants(pid: int) -> list[int]:
-    found = []
-    for children in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in map(int, children.read_text().split()):
-            found += [child, *_descendants(child)]
-    return found
+def _name(process: psutil.Process) -> str:
+    try:
+        return process.name()
+    except psutil.NoSuchProcess:
+        return ""

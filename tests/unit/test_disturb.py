@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any, cast
 
+import psutil
 import pytest
 
 from harness.asterisk.console import Console
@@ -27,8 +28,7 @@ TIMEOUT_S = 10.0
 
 
 def children() -> set[int]:
-    tasks = Path(f"/proc/{os.getpid()}/task").glob("*/children")
-    return {int(pid) for task in tasks for pid in task.read_text().split()}
+    return {child.pid for child in psutil.Process().children()}
 
 
 def test_load_is_there_in_the_block_and_gone_behind_it() -> None:
