@@ -138,10 +138,10 @@ class Bench:
             return "asterisk -r, on the PBX"
         return self.target.asterisk.console.attach_command
 
-    def check_alive(self) -> None:
-        """Raises AsteriskEnded when it is the harness's own Asterisk and has ended by itself."""
+    def check_alive(self, within_s: float = 0.0) -> None:
+        """For the harness's own Asterisk what `OwnAsterisk.check_alive` does; else nothing."""
         if isinstance(self.target, OwnTarget):
-            self.target.asterisk.check_alive()
+            self.target.asterisk.check_alive(within_s)
 
     @cached_property
     def capabilities(self) -> Capabilities:

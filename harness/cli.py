@@ -106,8 +106,9 @@ def _end_like_ctrl_c(number: int, frame: FrameType | None) -> None:
 
 
 _EPILOG = """\
-exit codes: 0 passed; 1 the driver did wrong; 2 the command or a file is wrong; 3 inconclusive, the
-ruler was bent; 4 the harness or the machine did not get it done; 130 interrupted.
+exit codes: 0 passed; 1 the driver did wrong, or Asterisk crashed; 2 the command or a file is wrong;
+3 inconclusive, the ruler was bent; 4 the harness or the machine did not get it done; 130
+interrupted.
 
 to begin with:
   harness doctor                            what this machine has, and has not

@@ -1,13 +1,13 @@
 """The three kinds of fault the harness keeps apart, so that nobody debugs the wrong program.
 
-A product fault is not an exception: it is a verdict of the judge.
+A product fault is a verdict of the judge, and an exception only where nothing is left to be judged.
 """
 
 from __future__ import annotations
 
 
 class Fault(Exception):
-    """Something went wrong outside the product under test.
+    """Something went wrong that is no verdict.
 
     ``what`` says what went wrong and where; ``remedy`` says what the reader can do about it.
     """
@@ -26,6 +26,12 @@ class Fault(Exception):
 
     def __str__(self) -> str:
         return self.headline + (f"\n  {self.remedy}" if self.remedy else "")
+
+
+class ProductFault(Fault):
+    """The product under test broke: Asterisk crashed."""
+
+    kind = "product fault"
 
 
 class HarnessFault(Fault):

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -131,6 +132,10 @@ class ContainerInstance(OwnAsterisk):
             self._image.name,
             *self._arguments,
         ]
+
+    def _ended_by(self, code: int) -> signal.Signals | None:
+        # The engine's client exits with 128 and the signal, as a shell does.
+        return next((one for one in signal.Signals if one == code - 128), None)
 
     def _kill(self) -> None:
         # Killing the client would leave the container.

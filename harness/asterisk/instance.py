@@ -47,7 +47,7 @@ from harness.asterisk.configuration import (
 from harness.asterisk.console import Console
 from harness.certificates import Certificates
 from harness.child_process import die_with_parent
-from harness.errors import EnvironmentFault, HarnessFault
+from harness.errors import EnvironmentFault, HarnessFault, ProductFault
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # Python 3.10's typing has none
@@ -79,12 +79,29 @@ _REQUIRED_MODULES = (
     "res_websocket_client.so",
 )
 _START_ATTEMPTS = 3
+_CRASHES = frozenset(
+    {
+        signal.SIGABRT,
+        signal.SIGBUS,
+        signal.SIGFPE,
+        signal.SIGILL,
+        signal.SIGSEGV,
+        signal.SIGSYS,
+        signal.SIGTRAP,
+    }
+)
 # The longest name a unix socket can have on Linux (sun_path less its final zero).
 _SOCKET_NAME_MAX = 107
 
 
+class AsteriskCrashed(ProductFault):
+    """Asterisk ended by a signal that a program gives to itself by what it does wrong."""
+
+    kind = "Asterisk crashed"
+
+
 class AsteriskEnded(HarnessFault):
-    """Asterisk ended by itself. Whether that is a crash, and of what, its log must say."""
+    """Asterisk ended, by itself or by somebody's signal. Why, its log must say."""
 
     kind = "Asterisk ended"
 
@@ -164,6 +181,10 @@ class OwnAsterisk(ABC):
     def _command(self) -> list[str]:
         """Runs Asterisk in the foreground; ends when it does, with its exit code."""
 
+    def _ended_by(self, code: int) -> signal.Signals | None:
+        """The signal that ended Asterisk, if one did, by the exit code of `_command`."""
+        return signal.Signals(-code) if code < 0 else None
+
     def _kill(self) -> None:
         """End it without asking."""
         assert self._process is not None, "not started"
@@ -229,15 +250,21 @@ class OwnAsterisk(ABC):
                     f"Is its extension one with an incoming connection? See {self.log}.",
                 )
 
-    def check_alive(self) -> None:
-        """Raise AsteriskEnded, with the end of the log, if the process is gone."""
+    def check_alive(self, within_s: float = 0.0) -> None:
+        """Raise AsteriskCrashed or AsteriskEnded, with the end of the log, if the process is gone.
+
+        It is given ``within_s`` to be gone: its connections end before it does.
+        """
         assert self._process is not None, "not started"
-        code = self._process.poll()
-        if code is None:
+        try:
+            code = self._process.wait(within_s)
+        except subprocess.TimeoutExpired:
             return
-        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
+        ended_by = self._ended_by(code)
+        how = f"was ended by {ended_by.name}" if ended_by else f"exited with {code}"
         cores = ", ".join(str(core) for core in self.folder.glob("core*"))
-        raise AsteriskEnded(
+        kind = AsteriskCrashed if ended_by in _CRASHES else AsteriskEnded
+        raise kind(
             f"Asterisk {self.version} (process {self._process.pid}) {how}"
             + (f"; core dump: {cores}" if cores else ""),
             f"The end of its log:{_tail(self.log)}{_tail(self._output)}",

@@ -22,7 +22,7 @@ class Outcome(str, Enum):
 
     PASS = "PASS"
     FAIL = "FAIL"
-    """the product did wrong"""
+    """the product did wrong, or crashed"""
     INCONCLUSIVE = "INCONCLUSIVE"
     """the ruler was bent, in each of the attempts"""
     ERROR = "ERROR"

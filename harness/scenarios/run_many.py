@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.asterisk.instance import AsteriskEnded
+from harness.asterisk.instance import AsteriskCrashed, AsteriskEnded
 from harness.capabilities import Capabilities
 from harness.child_process import die_with_parent
-from harness.errors import EnvironmentFault, Fault, HarnessFault, InputFault
+from harness.errors import EnvironmentFault, Fault, HarnessFault, InputFault, ProductFault
 from harness.scenarios.result import Outcome, ScenarioResult, result_from
 from harness.scenarios.run_one import rerun_command
 from harness.scenarios.schema import Scenario
@@ -24,6 +24,9 @@ from harness.scenarios.targets import TargetName
 _LONGEST_LINE = 64 * 1024 * 1024
 STOP_TIMEOUT_S = 30.0
 """for a worker to stop its target"""
+_FAULTS = {
+    kind.kind: kind for kind in (AsteriskCrashed, AsteriskEnded, EnvironmentFault, InputFault)
+}
 BAD = frozenset({Outcome.FAIL, Outcome.XPASS, Outcome.ERROR})
 
 
@@ -137,7 +140,7 @@ class _Run:
                 last = self._results[done[-1]]
                 self._results[done[-1]] = replace(
                     last,
-                    outcome=Outcome.ERROR,
+                    outcome=_outcome(fault),
                     reason=fault.headline,
                     failures=(*last.failures, str(fault)),
                 )
@@ -179,13 +182,17 @@ class _Run:
             target=job.target.text,
             version="unknown",
             seed=job.seed,
-            outcome=Outcome.ERROR,
+            outcome=_outcome(fault),
             reason=fault.headline,
             failures=(str(fault),),
             attempts=attempts,
             seconds=0.0,
             rerun=rerun_command(self._plan.commands[job.target.text], job.scenario, job.seed),
         )
+
+
+def _outcome(fault: Fault) -> Outcome:
+    return Outcome.FAIL if isinstance(fault, ProductFault) else Outcome.ERROR
 
 
 class _Worker:
@@ -268,8 +275,7 @@ class _Worker:
     def _understood(line: bytes) -> dict[str, Any]:
         message: dict[str, Any] = json.loads(line)
         if "fault" in message:
-            kinds = {kind.kind: kind for kind in (EnvironmentFault, InputFault, AsteriskEnded)}
-            raise kinds.get(message["fault"], HarnessFault)(message["what"], message["remedy"])
+            raise _FAULTS.get(message["fault"], HarnessFault)(message["what"], message["remedy"])
         return message
 
     async def _stop(self) -> None:

@@ -17,9 +17,13 @@ from typing import Any
 
 from harness.capabilities import Capabilities
 from harness.errors import Fault
+from harness.scenarios.result import Outcome
 from harness.scenarios.run_one import Setting, run_scenario
 from harness.scenarios.schema import Scenario, load_scenarios
 from harness.scenarios.targets import TargetName, open_target
+
+_END_S = 5.0
+"""for Asterisk to have ended, and a container's engine to have said so, behind its connections"""
 
 
 def main() -> int:
@@ -53,7 +57,8 @@ def main() -> int:
                     loaded[file] = load_scenarios(Path(file))
                 [scenario] = [one for one in loaded[file] if one.full_name == job["name"]]
                 result = run_scenario(bench, scenario, job["seed"], setting, run_folder)
-                bench.check_alive()
+                # What went wrong may have been Asterisk's end.
+                bench.check_alive(_END_S if result.outcome is Outcome.ERROR else 0.0)
                 tell(result=asdict(result))
     except Fault as fault:
         tell(fault=fault.kind, what=fault.what, remedy=fault.remedy)

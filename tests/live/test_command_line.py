@@ -11,7 +11,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness.cli import EXIT_INCONCLUSIVE, EXIT_INTERRUPTED, EXIT_PASS
+from harness.cli import (
+    EXIT_ENVIRONMENT,
+    EXIT_FAIL,
+    EXIT_INCONCLUSIVE,
+    EXIT_INTERRUPTED,
+    EXIT_PASS,
+)
 from harness.report.html import REPORT_FILE
 from harness.scenarios.result import Outcome, RunSummary, load_summary
 
@@ -78,6 +84,30 @@ def test_ctrl_c_stops_all_that_was_started() -> None:
     assert process.returncode == EXIT_INTERRUPTED
     assert "everything that was started is stopped" in " ".join(errors.split())
     assert not [child for child in children if _runs(child)]
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "says"),
+    [
+        (signal.SIGSEGV, EXIT_FAIL, "Asterisk crashed"),
+        (signal.SIGKILL, EXIT_ENVIRONMENT, "Asterisk ended"),
+    ],
+)
+def test_a_crash_of_asterisk_is_the_products_and_a_kill_is_not(
+    number: signal.Signals, code: int, says: str
+) -> None:
+    """Nor does what the stock driver is known to do wrong excuse it."""
+    command = [sys.executable, "-m", "harness", "run", "mark_each_frame", "--target", "stock"]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        [asterisk] = [one for one in _wait_for_asterisk(process) if _name(one) == "asterisk"]
+        asterisk.send_signal(number)
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == code
+    [result] = load_summary(LATEST.resolve()).results
+    assert result.reason.startswith(says) and number.name in result.reason
+    assert result.reason in " ".join(output.split())
 
 
 def _runs(process: psutil.Process) -> bool:

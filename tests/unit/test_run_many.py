@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from made_results import result
 
+from harness.asterisk.instance import AsteriskCrashed
 from harness.errors import EnvironmentFault, Fault, HarnessFault
 from harness.scenarios import run_many
 from harness.scenarios.choose import choose_scenarios
@@ -18,6 +19,7 @@ from harness.scenarios.run_many import Job, Plan, Watcher, repeated, run_jobs
 from harness.scenarios.targets import TargetName
 
 BROKEN = HarnessFault("it ended by itself", "See its log.")
+CRASHED = AsteriskCrashed("it was ended by SIGSEGV", "The end of its log:")
 NOT_THERE = EnvironmentFault("there is no such PBX")
 [SCENARIO, *_] = choose_scenarios(["hang_up"])
 
@@ -124,6 +126,19 @@ def test_a_worker_that_breaks_costs_one_result_and_is_replaced(
     assert results[1].reason == "harness fault: it ended by itself"
     assert "See its log." in results[1].failures[0]
     assert results[1].rerun.endswith(f"--target patched '{SCENARIO.full_name}' --seed 1")
+
+
+def test_a_crash_of_asterisk_is_the_products_failure_wherever_it_comes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    results = run(monkeypatch, Script(CRASHED, PASS), Watched(), 2)
+    assert outcomes(results) == ["FAIL", "PASS"]
+    assert results[0].reason == "Asterisk crashed: it was ended by SIGSEGV"
+    stopped = Script(PASS)
+    stopped.stop = CRASHED
+    assert outcomes(run(monkeypatch, stopped, Watched(), 1)) == ["FAIL"]
+    never_up = Script(starts=(CRASHED,))
+    assert outcomes(run(monkeypatch, never_up, Watched(), 2)) == ["FAIL", "FAIL"]
 
 
 def test_of_several_workers_the_results_are_in_order(
