@@ -668,15 +668,10 @@ static void refuse_mark(struct playback_channel *playback,
 	write_mark(playback, websocket, id, &mark);
 }
 
-/*! \brief The first use of a command of ours: losses before it are not reported */
+/*! \brief A command of ours was used: from now on, and of what was lost before, it is told */
 static void asks(struct playback_channel *playback)
 {
-	if (!playback->asked) {
-		playback->asked = 1;
-		ast_mutex_lock(playback->driver.lock);
-		memset(playback->ledger.losses, 0, sizeof(playback->ledger.losses));
-		ast_mutex_unlock(playback->driver.lock);
-	}
+	playback->asked = 1;
 	open_timer(playback);
 }
 

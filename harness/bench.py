@@ -56,6 +56,7 @@ from harness.certificates import note_secrets
 from harness.disturb import BadNetwork, UdpRelay, tcp_relay
 from harness.errors import HarnessFault, InputFault
 from harness.judge.accounts import Accounts, judge_accounts
+from harness.judge.expectations import Expectations, unexpected
 from harness.judge.judge import Bounds, CallVerdict, judge
 from harness.media.codecs import codec_named, recoded
 from harness.report.call_files import write_call_files
@@ -84,6 +85,10 @@ class LiveCall:
     """what asked for each mark, in the order they were sent (scenario.yaml:14)"""
     failures: list[str] = field(default_factory=list)
     """after the call: each mark that did not pass, as text"""
+    expectations: Expectations | None = None
+    """of a scenario; to be set before the call is judged"""
+    unexpected: list[str] = field(default_factory=list)
+    """after the call: what did not come of it as expected"""
     _accounts: Accounts | None = field(default=None, repr=False)
     _read: Callable[[], Timeline] | None = field(default=None, repr=False)
     _bounds: Bounds | None = None
@@ -95,7 +100,17 @@ class LiveCall:
         timeline = self._read()
         verdict = judge(timeline, self._bounds)
         self._accounts = judge_accounts(timeline, verdict)
-        self.failures = write_call_files(self.folder, timeline, verdict, self._accounts, self.where)
+        if self.expectations:
+            self.unexpected = unexpected(self.expectations, timeline, verdict)
+        self.failures = write_call_files(
+            self.folder,
+            timeline,
+            verdict,
+            self._accounts,
+            self.where,
+            self.expectations,
+            self.unexpected,
+        )
 
     @property
     def result(self) -> CallVerdict:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _PR_SET_PDEATHSIG = 1
 # Loaded before any fork: between fork and exec a child must not wait for the dynamic linker's lock.
@@ -22,3 +24,24 @@ def die_with_parent() -> None:
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:  # the parent ended before the kernel was told
         os._exit(1)
+
+
+@contextmanager
+def stopping_waits() -> Iterator[None]:
+    """Have Ctrl-C and SIGTERM take effect when the block is left; in the main thread.
+
+    For starting a child that is to be asked to stop: where they interrupt ``Popen`` the child runs,
+    and nobody has it.
+    """
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for signal_number in came:
+            signal.raise_signal(signal_number)

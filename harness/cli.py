@@ -404,11 +404,13 @@ def _judge(options: argparse.Namespace, console: Console) -> int:
         console.print(summary_line([again.accounts.call]), soft_wrap=True)
         for text in account_failures(again.accounts):
             console.print(Text(text), soft_wrap=True)
+        for text in again.unexpected or ():
+            console.print(Text(text), soft_wrap=True)
         for note in again.accounts.call.notes:
             console.print(f"note: {note}", soft_wrap=True)
         console.print("The verdict is " + again.compared)
     _print_ruler(console, [one.accounts.call for one in judged])
-    result = worst(call_result(one.accounts) for one in judged)
+    result = worst(one.result for one in judged)
     _print_verdict(console, result)
     return _EXIT_CODES[result]
 

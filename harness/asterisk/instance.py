@@ -46,7 +46,7 @@ from harness.asterisk.configuration import (
 )
 from harness.asterisk.console import Console
 from harness.certificates import Certificates
-from harness.child_process import die_with_parent
+from harness.child_process import die_with_parent, stopping_waits
 from harness.errors import EnvironmentFault, HarnessFault, ProductFault
 
 if TYPE_CHECKING:
@@ -341,7 +341,7 @@ class OwnAsterisk(ABC):
         )
         for name, text in files.items():
             self._write(name, text)
-        with self._output.open("ab") as output:
+        with self._output.open("ab") as output, stopping_waits():
             self._process = subprocess.Popen(
                 self._command(),
                 cwd=self.folder,

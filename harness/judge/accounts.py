@@ -120,8 +120,8 @@ class _Talk:
     """PLAYBACK events, each with the bytes sent before it came"""
     losses: list[_Told] = field(default_factory=list)
     sent: int = 0
-    asked_at: int | None = None
-    """bytes sent before the first command that makes Asterisk tell its accounts"""
+    asked: bool = False
+    """whether a command came that makes Asterisk tell its accounts"""
     last_event: int = -1
     closed_by: str = ""
 
@@ -139,8 +139,7 @@ def _read(timeline: Timeline) -> _Talk:
             name, given_id, _ = read_command(message)
             asks = name in ("MARK", "REPORT_PLAYBACK")  # also where what follows is not valid
             asks = asks or (name == "FLUSH_MEDIA" and given_id is not None)
-            if asks and talk.asked_at is None:
-                talk.asked_at = talk.sent
+            talk.asked = talk.asked or asks
             if name == "MARK" and given_id is not None:
                 talk.marks.append(_Mark(given_id, talk.sent))
                 marks[given_id].append(talk.marks[-1])
@@ -285,11 +284,11 @@ class _Judge:
         finals = [told for told, _ in self._talk.reports if _is_final(told.fields)]
         name = "PLAYBACK final"
         if not finals:
-            return self._never(name) if self._talk.asked_at is not None else None
+            return self._never(name) if self._talk.asked else None
         told = finals[0]
         if len(finals) > 1:
             return _verdict(name, told, Verdict.TWICE, f"it came {len(finals)} times")
-        if self._talk.asked_at is None:
+        if not self._talk.asked:
             return _verdict(name, told, Verdict.UNASKED, "nothing asked for accounts")
         played = self._seen.count(0, self._talk.sent)
         faults = [
@@ -305,7 +304,7 @@ class _Judge:
         ]
         told_drops = sum(as_count(loss.fields.get("bytes")) or 0 for loss in self._talk.losses)
         dropped = as_count(told.fields.get("dropped")) or 0
-        if told_drops > dropped or (self._talk.asked_at == 0 and told_drops != dropped):
+        if told_drops != dropped:
             faults.append(f"dropped is {dropped}, but MEDIA_DROPPED events told of {told_drops}")
         if self._talk.last_event != told.index:
             faults.append("it was not the last event")

@@ -1,8 +1,9 @@
-"""A call's verdict as a whole: of its marks and of the accounts Asterisk gave. Pure."""
+"""A call's verdict as a whole: of its marks, the accounts Asterisk gave, and what its scenario
+expects. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from harness.judge.accounts import Accounts
@@ -10,8 +11,16 @@ from harness.judge.accounts import Accounts
 Result = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 
 
-def call_result(accounts: Accounts) -> Result:
-    """Of the marks and the accounts of a call together: the worse of the two."""
+def call_result(accounts: Accounts, unexpected: Sequence[str] | None = None) -> Result:
+    """Of the marks and the accounts of a call together: the worse of the two.
+
+    ``unexpected`` is what did not come of it as its scenario expects, which fails it. None is for a
+    call without a scenario: without marks that call proves nothing, and is INCONCLUSIVE.
+    """
+    if unexpected:
+        return "FAIL"
+    if unexpected is not None and not accounts.call.marks:
+        return accounts.verdict
     return worst((accounts.call.verdict, accounts.verdict))
 
 

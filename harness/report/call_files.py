@@ -14,6 +14,7 @@ from typing import Any
 from harness.capture.timeline import Message, Ruler, Timeline
 from harness.errors import InputFault
 from harness.judge.accounts import Accounts
+from harness.judge.expectations import Expectations
 from harness.judge.judge import Bounds, CallVerdict, MarkVerdict, PacketPlace, Verdict
 from harness.judge.locate import Location, Piece
 from harness.judge.media_clock import Clocked
@@ -58,10 +59,13 @@ def write_call_files(
     verdict: CallVerdict,
     accounts: Accounts | None = None,
     where: Sequence[str] = (),
+    expectations: Expectations | None = None,
+    unexpected: Sequence[str] = (),
 ) -> list[str]:
     """Write timeline.txt, ws.jsonl, packets.jsonl, verdict.json; the marks' failures as text.
 
     ``where`` says what asked for each mark, in the order they were sent (scenario.yaml:14).
+    ``unexpected`` is what did not come of the call as its ``expectations`` say.
     """
     text = folder / TIMELINE_TEXT_FILE
     lines = write_timeline_text(text, timeline, verdict)
@@ -74,6 +78,8 @@ def write_call_files(
         "end_ns": timeline.end_ns,
         **verdict_summary(verdict),
         "accounts": [asdict(one) for one in accounts.verdicts] if accounts else [],
+        "expectations": asdict(expectations) if expectations else None,
+        "unexpected": list(unexpected),
     }
     (folder / VERDICT_FILE).write_text(json.dumps(summary, indent=2) + "\n")
     return [

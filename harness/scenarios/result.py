@@ -134,14 +134,22 @@ class RunSummary:
         return Outcome.PASS if counts[Outcome.PASS] or counts[Outcome.XFAIL] else Outcome.SKIP
 
 
-def kept_of_call(folder: str, verdict: CallVerdict, accounts: Accounts) -> CallResult:
-    """What is kept of a judged call; ``folder`` is that of its files, below the run's folder."""
+def kept_of_call(
+    folder: str,
+    verdict: CallVerdict,
+    accounts: Accounts,
+    unexpected: Sequence[str] | None = None,
+) -> CallResult:
+    """What is kept of a judged call; ``folder`` is that of its files, below the run's folder.
+
+    ``unexpected`` is as for `call_result`.
+    """
     differences = [
         one.difference_bytes for one in accounts.verdicts if one.difference_bytes is not None
     ]
     return CallResult(
         folder=folder,
-        verdict=call_result(accounts),
+        verdict=call_result(accounts, unexpected),
         counts={kind.value: count for kind, count in verdict.counts.items() if count},
         differences_ns=tuple(timed_differences(verdict.marks)),
         packets=verdict.packets,

@@ -10,19 +10,19 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.bench import Bench, LiveCall
 from harness.capabilities import Capabilities
 from harness.disturb import BadNetwork
 from harness.errors import Fault
-from harness.judge.judge import FAILURES, CallVerdict, Verdict
+from harness.judge.expectations import Expectations
+from harness.judge.judge import FAILURES, Verdict
 from harness.report.call_files import TIMELINE_TEXT_FILE, shown
 from harness.scenarios.result import CallResult, Outcome, ScenarioResult, kept_of_call
 from harness.scenarios.schema import Known, Scenario
-from harness.scenarios.steps import Player, answered_id
+from harness.scenarios.steps import Player
 
 ATTEMPTS = 3
 """of a scenario that comes out inconclusive"""
@@ -144,8 +144,9 @@ async def _attempt(
     ) as live:
         player = Player(live, scenario, seed)
         await player.play()
+    live.expectations = _expectations(scenario, player)
     await _judge_niced(live.judge)
-    return _weigh(live, player, scenario, run_folder)
+    return _weigh(live, run_folder)
 
 
 async def _judge_niced(judge: Callable[[], None]) -> None:
@@ -162,16 +163,16 @@ async def _judge_niced(judge: Callable[[], None]) -> None:
         await asyncio.get_running_loop().run_in_executor(executor, judge)
 
 
-def _weigh(live: LiveCall, player: Player, scenario: Scenario, run_folder: Path) -> Attempt:
+def _weigh(live: LiveCall, run_folder: Path) -> Attempt:
     marks = live.result
     accounts = live.accounts
-    missed = [*player.failures, *_unexpected(live, player, scenario)]
     kinds = {one.verdict.value for one in marks.marks if one.verdict in FAILURES}
     kinds |= {one.verdict.value for one in accounts.verdicts if one.verdict in FAILURES}
-    inconclusive = not kinds and (
-        accounts.verdict == "INCONCLUSIVE"
-        or (marks.verdict == "INCONCLUSIVE" and bool(marks.marks))
-    )
+    if live.unexpected:
+        kinds.add(EXPECTATION)
+    folder = str(live.folder.relative_to(run_folder))
+    call = kept_of_call(folder, marks, accounts, live.unexpected)
+    inconclusive = call.verdict == "INCONCLUSIVE"
     reason = ""
     if inconclusive:
         bent = [one.explanation for one in marks.marks if one.verdict is Verdict.INCONCLUSIVE]
@@ -179,8 +180,6 @@ def _weigh(live: LiveCall, player: Player, scenario: Scenario, run_folder: Path)
             one.explanation for one in accounts.verdicts if one.verdict is Verdict.INCONCLUSIVE
         ]
         reason = bent[0]
-    if missed:
-        kinds.add(EXPECTATION)
     evidence = shown(live.folder / TIMELINE_TEXT_FILE)
     failures = [
         *live.failures,
@@ -189,12 +188,9 @@ def _weigh(live: LiveCall, player: Player, scenario: Scenario, run_folder: Path)
             for one in accounts.verdicts
             if one.explanation
         ),
-        *(f"{text}   {evidence}" for text in missed),
+        *(f"{text}   {evidence}" for text in live.unexpected),
     ]
-    verdict = "FAIL" if kinds else ("INCONCLUSIVE" if inconclusive else "PASS")
-    folder = str(live.folder.relative_to(run_folder))
-    call = replace(kept_of_call(folder, marks, accounts), verdict=verdict)
-    return Attempt(call, frozenset(kinds), inconclusive and not kinds, tuple(failures), reason)
+    return Attempt(call, frozenset(kinds), inconclusive, tuple(failures), reason)
 
 
 def outcome(attempt: Attempt, known: Known | None) -> tuple[Outcome, str]:
@@ -218,58 +214,12 @@ def outcome(attempt: Attempt, known: Known | None) -> tuple[Outcome, str]:
     return Outcome.XPASS, f"{expected} was to show: {known.because}"
 
 
-# ---- what the file expects -----------------------------------------------------------------------
-
-
-def _unexpected(live: LiveCall, player: Player, scenario: Scenario) -> list[str]:
-    """What did not come as the file says, each with the file's name."""
+def _expectations(scenario: Scenario, player: Player) -> Expectations:
     expect = scenario.expect
-    file = scenario.file.name
-    texts = []
-    for mark_id, wanted in expect.marks.items():
-        for mark in live.result.marks:
-            named = str(mark.id) == mark_id
-            others = mark_id == "all" and str(mark.id) not in expect.marks
-            if mark.offset is None or not (named or others):
-                continue
-            said = outcome_of(live, mark.id)
-            if said != wanted:
-                texts.append(f'{file}: mark "{mark.id}" was to be {wanted}, and is {said}')
-        if mark_id != "all" and not any(str(mark.id) == mark_id for mark in live.result.marks):
-            texts.append(f'{file}: there is no mark "{mark_id}"')
-    for name, (least, most) in expect.events.items():
-        count = sum(event.name == name for event in live.session.events)
-        if not least <= count <= most:
-            wanted_count = str(least) if least == most else f"{least} to {most}"
-            texts.append(f"{file}: {wanted_count} {name} were to come, and {count} did")
-    if expect.gapless and (gaps := _gaps(live.result)):
-        texts.append(f"{file}: the media to the caller was interrupted {gaps} times")
-    return texts
-
-
-def outcome_of(live: LiveCall, mark_id: object) -> str:
-    """How the latest mark of an id was answered: played, a reason of MARK_DISCARDED, nothing."""
-    said = "nothing"
-    for event in live.session.events:
-        if answered_id(event) == mark_id:
-            discarded = event.name == "MARK_DISCARDED"
-            said = str(event.fields.get("reason")) if discarded else "played"
-    return said
-
-
-def _gaps(verdict: CallVerdict) -> int:
-    """How often the media was interrupted, but for the times when the host stood still."""
-    media = [place for place in verdict.places if place.location.pieces]
-    return sum(
-        after.clock.stretch != before.clock.stretch
-        and not _stalled(verdict, before.time_ns, after.time_ns)
-        for before, after in pairwise(media)
-    )
-
-
-def _stalled(verdict: CallVerdict, begin_ns: int, end_ns: int) -> bool:
-    """Whether one stall took a good part of this time: a third, for what was due goes on late."""
-    return any(
-        min(end, end_ns) - max(begin, begin_ns) > (end_ns - begin_ns) / 3
-        for begin, end in verdict.ruler.stalls
+    return Expectations(
+        file=scenario.file.name,
+        marks=dict(expect.marks),
+        events=dict(expect.events),
+        gapless=expect.gapless,
+        missed=tuple(player.failures),
     )

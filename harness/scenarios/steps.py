@@ -267,7 +267,7 @@ class Player:
             self.failures.append(f"{self.scenario.where(step)}: {fault.what}")
 
     def _answers(self) -> list[Id]:
-        return [one for event in self.session.events if (one := answered_id(event)) is not None]
+        return [one for event in self.session.events if (one := _answered_id(event)) is not None]
 
     async def _until_answered(self, ids: Sequence[Id], within_s: float) -> bool:
         """Until as many answers to each of these ids have come as marks were sent with it."""
@@ -276,7 +276,7 @@ class Player:
         async def wait() -> None:
             missing = dict(wanted)
             async for event in self.session.iterate_events():
-                answered = answered_id(event)
+                answered = _answered_id(event)
                 if answered in missing:
                     missing[answered] -= 1
                     if not missing[answered]:
@@ -291,7 +291,7 @@ class Player:
         return True
 
 
-def answered_id(event: Event) -> Id | None:
+def _answered_id(event: Event) -> Id | None:
     """The id of the mark that an event answers, of whichever kind; None for other events."""
     if event.name in ("MARK_PLAYED", "MARK_DISCARDED"):
         return event.fields.get("id")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,10 @@ from harness.bench import bench as start_bench
 from harness.run_folder import new_run_folder
 
 ROOT = Path(__file__).parents[2]
+
+# Whoever runs something in the background has Ctrl-C ignored there, shells for one, and programs
+# that tests interrupt would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

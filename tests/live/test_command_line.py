@@ -62,6 +62,31 @@ def test_the_stock_driver_fails_as_it_is_known_to_and_its_run_can_be_judged_else
     assert "NOT the one" not in again.stdout
 
 
+def test_what_a_file_expects_is_judged_again_too(tmp_path: Path) -> None:
+    file = tmp_path / "unmet.yaml"
+    file.write_text(
+        "proves: That an expectation that is not met fails.\n"
+        "steps:\n"
+        "  - play: {bytes: 400}\n"
+        "  - mark: a\n"
+        "  - wait: {answered: a}\n"
+        "  - wait: {event: QUEUE_DRAINED, within_s: 0.1}\n"
+        "expect:\n"
+        "  marks: {a: flush}\n"
+    )
+    done = harness("run", str(file))
+    assert done.returncode == EXIT_FAIL, done.stdout + done.stderr
+    folder = LATEST.resolve()
+    [result] = load_summary(folder).results
+    assert (result.outcome, result.reason) == (Outcome.FAIL, "EXPECTATION")
+    again = harness("judge", str(folder), cwd=tmp_path)
+    assert again.returncode == EXIT_FAIL
+    for said in ('unmet.yaml: mark "a" was to be flush, and is played', "unmet.yaml:6: "):
+        assert any(said in text for text in result.failures)
+        assert said in again.stdout
+    assert "The verdict is byte for byte the one that was saved" in again.stdout
+
+
 def test_a_report_can_be_made_again_from_the_files(tmp_path: Path) -> None:
     _, folder = run("before_any_media")
     moved = tmp_path / "elsewhere"

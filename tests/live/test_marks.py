@@ -94,7 +94,12 @@ def test_media_goes_on_where_a_partial_frame_was_played(patched: Bench) -> None:
     assert [event.fields["offset"] for event in of(call, "MARK_PLAYED")] == [1680, 3360, 5040, 6720]
 
 
-def test_a_tail_outside_buffering_is_dropped_and_the_mark_says_so(patched: Bench) -> None:
+@both_formats
+def test_a_tail_outside_buffering_is_dropped_and_that_is_told(
+    patched: Bench, extension: Extension
+) -> None:
+    """Also where it was lost before the channel used its first command."""
+
     async def script(call: LiveCall) -> None:
         await send(call.session, STRETCH + 80)
         await call.session.mark("short")
@@ -103,11 +108,15 @@ def test_a_tail_outside_buffering_is_dropped_and_the_mark_says_so(patched: Bench
         await call.session.mark("whole")
         await played(call.session, "whole")
 
-    call = passing_call(patched, "dropped-tail", script, JSON)
-    short, whole = of(call, "MARK_PLAYED")
-    assert (short.fields["offset"], short.fields["dropped"]) == (STRETCH + 80, 80)
-    assert (whole.fields["offset"], whole.fields["dropped"]) == (2 * STRETCH + 80, 0)
-    assert short.number("played_ms") == STRETCH / BYTES_PER_MS
+    call = passing_call(patched, "dropped-tail", script, extension)
+    [lost] = of(call, "MEDIA_DROPPED")
+    assert (lost.number("bytes"), lost.number("offset")) == (80, STRETCH)
+    assert lost.fields["reason"] == "partial"
+    if extension == JSON:
+        short, whole = of(call, "MARK_PLAYED")
+        assert (short.fields["offset"], short.fields["dropped"]) == (STRETCH + 80, 80)
+        assert (whole.fields["offset"], whole.fields["dropped"]) == (2 * STRETCH + 80, 0)
+        assert short.number("played_ms") == STRETCH / BYTES_PER_MS
     # The 80 bytes never left: what the mark waited for is the end of the byte before them.
     assert call.result.places[9].location.pieces[-1].end == STRETCH
     assert call.result.marks[0].audio_end_ns == end_on_the_wire(call, STRETCH)

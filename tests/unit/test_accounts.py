@@ -201,10 +201,10 @@ def the_final(final: list[str], closed_by: str = "asterisk") -> AccountVerdict |
         ([FINAL, "QUEUE_DRAINED"], Verdict.WRONG),
         ([FINAL.replace("played=2560", "played=2559")], Verdict.WRONG),
         ([FINAL.replace("received=4000", "received=3999")], Verdict.WRONG),
-        ([FINAL.replace("dropped=0", "dropped=1")], Verdict.PASS),
+        ([FINAL.replace("dropped=0", "dropped=1")], Verdict.WRONG),
         (["MEDIA_DROPPED bytes=1 reason=partial offset=9", FINAL], Verdict.WRONG),
     ],
-    ids=["right", "missing", "twice", "not last", "played", "received", "before asked", "told"],
+    ids=["right", "missing", "twice", "not last", "played", "received", "not told", "told"],
 )
 def test_the_last_report(final: list[str], verdict: Verdict) -> None:
     found = the_final(final)

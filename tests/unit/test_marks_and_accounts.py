@@ -48,9 +48,17 @@ def test_either_can_fail_a_call(accounts: Accounts, result: Result) -> None:
     assert call_result(accounts) == result
 
 
-def test_a_call_without_marks_and_accounts_proves_nothing() -> None:
+def test_a_call_without_marks_and_accounts_proves_nothing_unless_a_scenario_expects_that() -> None:
     timeline = Call().timeline()
-    assert call_result(judge_accounts(timeline, judge(timeline))) == "INCONCLUSIVE"
+    accounts = judge_accounts(timeline, judge(timeline))
+    assert call_result(accounts) == "INCONCLUSIVE"
+    assert call_result(accounts, []) == "PASS"
+
+
+def test_what_comes_unexpectedly_fails_a_call() -> None:
+    assert call_result(judged(120.5, 1600), []) == "PASS"
+    assert call_result(judged(119, 1600), []) == "FAIL"
+    assert call_result(judged(120.5, 1600), ["2 XON were to come, and 0 did"]) == "FAIL"
 
 
 def test_why_the_accounts_failed() -> None:

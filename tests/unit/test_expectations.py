@@ -1,0 +1,124 @@
+"""What a scenario expects of a call is held against its messages and its media."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hand_made import Call
+
+from harness.capture.timeline import Timeline
+from harness.judge.expectations import Expectations, unexpected
+from harness.judge.judge import judge
+
+NOTHING = Expectations("a.yaml", {}, {}, gapless=False)
+
+
+def missed(expected: Expectations, call: Call, **timeline: object) -> list[str]:
+    return held_against(expected, call.timeline(**timeline))  # type: ignore[arg-type]
+
+
+def held_against(expected: Expectations, timeline: Timeline) -> list[str]:
+    return unexpected(expected, timeline, judge(timeline))
+
+
+def marks_call() -> Call:
+    """The mark "a" is played, 7 flushed, "b" not answered, "c" answered twice; so is an old one."""
+    call = Call()
+    call.send(1, 160)
+    call.command(2, "MARK id=a")
+    call.json_command(2, command="MARK", id=7)
+    call.command(2, "MARK id=b")
+    call.command(2, "MARK id=c")
+    call.command(2, "MARK_MEDIA old")
+    call.play(20, 0, 160)
+    call.event(40.5, "MARK_PLAYED id=a")
+    call.json_event(40.6, event="MARK_DISCARDED", id=7, reason="flush")
+    call.event(40.7, "MARK_PLAYED id=c")
+    call.event(40.8, "MARK_DISCARDED id=c reason=hangup")
+    call.event(40.9, "MEDIA_MARK_PROCESSED old")
+    return call
+
+
+def test_nothing_is_expected() -> None:
+    assert missed(NOTHING, marks_call()) == []
+
+
+@pytest.mark.parametrize(
+    ("marks", "texts"),
+    [
+        ({"a": "played", "7": "flush", "b": "nothing", "c": "hangup", "old": "played"}, []),
+        ({"a": "flush"}, ['mark "a" was to be flush, and is played']),
+        ({"7": "played"}, ['mark "7" was to be played, and is flush']),
+        ({"b": "played"}, ['mark "b" was to be played, and is nothing']),
+        ({"old": "nothing"}, ['mark "old" was to be nothing, and is played']),
+        ({"d": "nothing"}, ['there is no mark "d"']),
+        # "all" is for those that are not named.
+        ({"all": "played", "7": "flush", "b": "nothing", "c": "hangup"}, []),
+        ({"all": "nothing", "7": "flush", "a": "played", "c": "hangup", "old": "played"}, []),
+        (
+            {"all": "played", "7": "flush", "b": "nothing"},
+            ['mark "c" was to be played, and is hangup'],
+        ),
+    ],
+)
+def test_how_marks_are_answered(marks: dict[str, str], texts: list[str]) -> None:
+    expected = replace(NOTHING, marks=marks)
+    assert missed(expected, marks_call()) == [f"a.yaml: {text}" for text in texts]
+
+
+def test_an_answer_to_a_mark_that_was_never_set_is_not_held_against_all() -> None:
+    call = Call()
+    call.event(10, "MARK_PLAYED id=nobody")
+    assert missed(replace(NOTHING, marks={"all": "flush"}), call) == []
+
+
+@pytest.mark.parametrize(
+    ("wanted", "text"),
+    [
+        ((2, 2), ""),
+        ((0, 2), ""),
+        ((2, 9), ""),
+        ((1, 1), "1 MARK_PLAYED were to come, and 2 did"),
+        ((3, 5), "3 to 5 MARK_PLAYED were to come, and 2 did"),
+    ],
+)
+def test_how_many_events_come(wanted: tuple[int, int], text: str) -> None:
+    expected = replace(NOTHING, events={"MARK_PLAYED": wanted})
+    assert missed(expected, marks_call()) == ([f"a.yaml: {text}"] if text else [])
+
+
+def test_what_the_application_says_is_no_event() -> None:
+    call = Call()
+    call.command(1, "XON")
+    call.event(2, "XON")
+    assert missed(replace(NOTHING, events={"XON": (1, 1), "XOFF": (0, 0)}), call) == []
+
+
+def speech(gap_ms: float = 0) -> Call:
+    call = Call()
+    call.send(1, 1600)
+    call.play(20, 0, 800)
+    call.play(120 + gap_ms, 800, 1600)
+    return call
+
+
+def test_media_without_interruption() -> None:
+    gapless = replace(NOTHING, gapless=True)
+    assert missed(gapless, speech()) == []
+    assert missed(gapless, speech(gap_ms=60)) == [
+        "a.yaml: the media to the caller was interrupted 1 times"
+    ]
+    assert missed(NOTHING, speech(gap_ms=60)) == []
+
+
+def test_an_interruption_while_the_host_stood_still_is_not_the_drivers() -> None:
+    gapless = replace(NOTHING, gapless=True)
+    assert missed(gapless, speech(gap_ms=60), stalls_ms=[(120, 170)]) == []
+    assert len(missed(gapless, speech(gap_ms=60), stalls_ms=[(120, 130)])) == 1
+
+
+def test_what_a_step_missed_during_the_call_stays_so() -> None:
+    assert missed(replace(NOTHING, missed=("a.yaml:3: no XON came",)), Call()) == [
+        "a.yaml:3: no XON came"
+    ]
