@@ -112,28 +112,40 @@ static int64_t duration_ns(const struct ast_format *format, int samples)
 	return samples * NS_PER_S / ast_format_get_sample_rate(format);
 }
 
+/*! \brief How long a full frame lasts, in ns */
+static int64_t frame_ns(const struct playback_channel *playback)
+{
+	return ast_format_get_default_ms(playback->driver.format) * NS_PER_MS;
+}
+
 /*! \brief Media that comes in frames of one size: each byte lasts the same */
 static struct playback_media plain_media(const struct playback_channel *playback,
 	size_t bytes)
 {
-	int64_t frame_ns = ast_format_get_default_ms(playback->driver.format) * NS_PER_MS;
 	struct playback_media media = {
 		.bytes = bytes,
-		.ns = bytes * frame_ns / playback->driver.frame_size,
+		.ns = bytes * frame_ns(playback) / playback->driver.frame_size,
 	};
 
 	return media;
 }
 
 /*! \brief A message of media from the application */
-static struct playback_media payload_media(const struct playback_channel *playback,
+static struct playback_media payload_media(struct playback_channel *playback,
 	char *payload, size_t bytes)
 {
 	struct ast_frame frame = { .frametype = AST_FRAME_VOICE, };
 	struct playback_media media = { .bytes = bytes, };
 
 	if (playback->driver.frame_size) {
-		return plain_media(playback, bytes);
+		/*
+		 * What all messages last together is not rounded for each of them: else frames
+		 * would last longer than the messages they were made of.
+		 */
+		playback->rest += bytes * frame_ns(playback);
+		media.ns = playback->rest / playback->driver.frame_size;
+		playback->rest %= playback->driver.frame_size;
+		return media;
 	}
 	/* In passthrough mode a message is a frame; only its codec knows how long it is */
 	AST_FRAME_SET_BUFFER(&frame, payload, 0, bytes);
@@ -338,7 +350,12 @@ static int write_event(struct playback_channel *playback, struct ast_websocket *
 	}
 	if (ast_websocket_write_string(websocket, text)) {
 		/* The session is closed now: said once, not for each of a thousand answers */
-		ast_log(LOG_ERROR, "%s: Unable to send event %s\n", playback->name, text);
+		if (playback->ending) {
+			/* The application may well have closed it */
+			ast_debug(1, "%s: Unable to send event %s\n", playback->name, text);
+		} else {
+			ast_log(LOG_ERROR, "%s: Unable to send event %s\n", playback->name, text);
+		}
 		playback->closed = 1;
 		return -1;
 	}
@@ -432,7 +449,8 @@ static void write_answer(struct playback_channel *playback,
 
 	if (answer->is_event) {
 		/* A note that was flushed is forgotten, as it always was */
-		if (answer->mark.outcome == PLAYBACK_PLAYED) {
+		if (answer->mark.outcome == PLAYBACK_PLAYED
+			|| answer->mark.outcome == PLAYBACK_TURN) {
 			write_event(playback, websocket, answer->text);
 		}
 		return;
@@ -484,22 +502,23 @@ static void send_losses(struct playback_channel *playback,
 {
 	char event[PLAYBACK_EVENT_MAX];
 	struct playback_loss loss;
-	int64_t time_ns = force ? PLAYBACK_NEVER - PLAYBACK_LOSS_INTERVAL_NS : now_ns();
+	int64_t due_ns;
 	int lost;
 
 	do {
-		if (playback_ledger_loss_due(&playback->ledger) > time_ns
-			|| (!force && !can_write(playback, websocket))) {
+		due_ns = playback_ledger_loss_due(&playback->ledger);
+		if (due_ns == PLAYBACK_NEVER
+			|| (!force && (due_ns > now_ns() || !can_write(playback, websocket)))) {
 			return;
 		}
 		ast_mutex_lock(playback->driver.lock);
-		lost = playback_ledger_pop_loss(&playback->ledger, time_ns, &loss);
+		lost = playback_ledger_pop_loss(&playback->ledger,
+			force ? due_ns : now_ns(), &loss);
 		ast_mutex_unlock(playback->driver.lock);
 		if (lost && playback_event_dropped(event, sizeof(event), &playback->format,
 			&loss)) {
 			write_event(playback, websocket, event);
 		}
-		time_ns++;
 	} while (lost && force);
 }
 
@@ -597,22 +616,47 @@ static struct answer *new_answer(const char *text)
 	return answer;
 }
 
+/*!
+ * \brief Bytes of the partial frame that are part of a sample, never played alone
+ *
+ * Of signed linear audio a sample has two bytes.  Were one of them played, all that comes
+ * after it would be noise.
+ */
+static size_t half_sample(const struct playback_channel *playback)
+{
+	return playback->driver.frame_size
+		&& ast_format_cache_is_slinear(playback->driver.format)
+		? *playback->driver.partial_bytes % 2 : 0;
+}
+
+/*! \brief Tell the ledger of half a sample; frame queue locked */
+static void note_cut(struct playback_channel *playback)
+{
+	struct playback_media none = { .bytes = 0, };
+	size_t bytes = half_sample(playback);
+
+	playback_ledger_cut(&playback->ledger, bytes ? plain_media(playback, bytes) : none);
+}
+
 int playback_note_queued(struct playback_channel *playback,
 	struct ast_frame *note)
 {
+	/* MEDIA_BUFFERING_COMPLETED is owed whatever the number of marks */
+	unsigned int most = playback->driver.marks_max
+		+ (strstr(note->data.ptr, "MEDIA_MARK_PROCESSED") ? 0 : OUTBOX_MAX);
 	SCOPED_MUTEX(lock, playback->driver.lock);
 
 	playback->marked = 1;
 	open_timer(playback);
-	if (playback->notes_queued + playback->ledger.notes.count
-		>= playback->driver.marks_max) {
+	if (playback->notes_queued + playback->ledger.notes.count >= most) {
 		ast_log(LOG_WARNING, "%s: %u answers are pending, ignoring this command\n",
 			playback->name, playback->driver.marks_max);
 		return -1;
 	}
 	playback->notes_queued++;
 	/* So much of the next frame to be queued comes before it */
-	note->samples = *playback->driver.partial_bytes;
+	note->samples = *playback->driver.partial_bytes - half_sample(playback);
+	note_cut(playback);
 	playback_ledger_note_queued(&playback->ledger);
 	return 0;
 }
@@ -641,7 +685,7 @@ static int add_mark(struct playback_channel *playback, const struct playback_id 
 	struct answer *answer;
 	SCOPED_MUTEX(lock, playback->driver.lock);
 
-	if (playback->ledger.marks.count >= playback->driver.marks_max) {
+	if (playback_ledger_marks(&playback->ledger) >= playback->driver.marks_max) {
 		return -1;
 	}
 	answer = new_answer(id->text);
@@ -649,6 +693,7 @@ static int add_mark(struct playback_channel *playback, const struct playback_id 
 		return -1;
 	}
 	answer->id_is_integer = id->is_integer;
+	note_cut(playback);
 	playback_ledger_mark(&playback->ledger, &answer->mark, outcome, now_ns());
 	return 0;
 }
@@ -668,7 +713,10 @@ static void refuse_mark(struct playback_channel *playback,
 	write_mark(playback, websocket, id, &mark);
 }
 
-/*! \brief A command of ours was used: from now on, and of what was lost before, it is told */
+/*!
+ * \brief A command of ours was used: from now on, and of what was lost before, it is
+ * told
+ */
 static void asks(struct playback_channel *playback)
 {
 	playback->asked = 1;
@@ -844,15 +892,14 @@ void playback_flushed(struct playback_channel *playback)
 		|| !format_flushed(playback, event, sizeof(event), flushed)) {
 		return;
 	}
-	answer = playback->ledger.marks.count < playback->driver.marks_max
-		? new_answer(event) : NULL;
+	answer = playback->ledger.turns < OUTBOX_MAX ? new_answer(event) : NULL;
 	if (!answer) {
 		/* No room to wait for its turn */
 		keep_event(playback, event);
 		return;
 	}
 	answer->is_event = 1;
-	playback_ledger_mark(&playback->ledger, &answer->mark, PLAYBACK_PLAYED, now_ns());
+	playback_ledger_mark(&playback->ledger, &answer->mark, PLAYBACK_TURN, now_ns());
 }
 
 /*!
@@ -1116,11 +1163,34 @@ static void wait_for_peer(struct playback_channel *playback)
 	}
 }
 
+/*! \brief Keep that end of the partial frame from being read which must not play now */
+static void keep_partial(struct playback_channel *playback)
+{
+	playback->kept = *playback->driver.paused
+		? *playback->driver.partial_bytes : half_sample(playback);
+	*playback->driver.partial_bytes -= playback->kept;
+	playback->kept_at = *playback->driver.partial_bytes;
+}
+
+/*! \brief Undo keep_partial(); what was before it may have been read by now */
+static void restore_partial(struct playback_channel *playback)
+{
+	if (playback->kept && *playback->driver.partial_bytes != playback->kept_at) {
+		memmove(playback->driver.partial, playback->driver.partial + playback->kept_at,
+			playback->kept);
+	}
+	*playback->driver.partial_bytes += playback->kept;
+	playback->kept = 0;
+}
+
 void playback_read_begin(struct playback_channel *playback, int tick)
 {
 	frame_arrived(playback);
 	if (tick && !playback->ready) {
 		wait_for_peer(playback);
+	}
+	if (tick) {
+		keep_partial(playback);
 	}
 	playback->reader = pthread_self();
 	playback->reading = 1;
@@ -1132,6 +1202,7 @@ struct ast_frame *playback_read_end(struct playback_channel *playback,
 	int64_t due_ns;
 
 	playback->reading = 0;
+	restore_partial(playback);
 	if (tick && !playback->ready) {
 		*playback->driver.paused = playback->was_paused;
 	}
@@ -1168,6 +1239,8 @@ int playback_write(struct playback_channel *playback,
 		return 1;
 	}
 	frame_arrived(playback);
+	/* What waits comes first; a channel that hears only has no tick to send it */
+	send_kept(playback, websocket, playback->outbox_length > OUTBOX_MAX);
 	if (playback->mixer) {
 		seen = look_at_bridge(playback->driver.channel);
 		time_ns = now_ns();
@@ -1193,6 +1266,7 @@ void playback_hangup(struct playback_channel *playback,
 {
 	char event[PLAYBACK_EVENT_MAX];
 
+	playback->ending = 1;
 	ast_mutex_lock(playback->driver.lock);
 	if (playback->is_on_the_way) {
 		/* Out of its bridge by now: what a mixer holds at hang-up counts as flushed */

@@ -47,8 +47,9 @@ struct playback_driver {
 	/*! The frame queue's lock and its first frame */
 	ast_mutex_t *lock;
 	struct ast_frame **frames;
-	/*! Bytes in the partial frame */
-	const size_t *partial_bytes;
+	/*! The partial frame and its bytes */
+	char *partial;
+	size_t *partial_bytes;
 	/*! Whether the application has paused its media; also set here while media waits */
 	int *paused;
 	/*!
@@ -104,6 +105,8 @@ struct playback_channel {
 	struct playback_id flush_id;
 	/*! The latest message of media */
 	struct playback_media message;
+	/*! What was left over of a ns when the time of all messages was divided */
+	int64_t rest;
 	/*! Since when the application's socket takes nothing more, 0 if it does */
 	int64_t stuck_since_ns;
 	/*!
@@ -114,6 +117,9 @@ struct playback_channel {
 	int ready;
 	/*! What \c paused was before it was set because media waits */
 	int was_paused;
+	/*! Bytes at the end of the partial frame that are kept from being read, and where */
+	size_t kept;
+	size_t kept_at;
 	/*! The thread in the driver's read callback, while \c reading */
 	pthread_t reader;
 	int reading;
@@ -125,6 +131,8 @@ struct playback_channel {
 	int marked;
 	/*! A write failed, there will be no other */
 	int closed;
+	/*! The channel is being hung up */
+	int ending;
 	/*! The channel's name for the console */
 	char name[AST_CHANNEL_NAME];
 	AST_RWLIST_ENTRY(playback_channel) entry;
@@ -236,7 +244,9 @@ int playback_send(struct playback_channel *playback,
  * \brief To be called at the beginning of the driver's read callback
  *
  * Until a dialled channel has been joined to its peer nobody would hear what is read from
- * it, so nothing is: media is paused until playback_read_end().
+ * it, so nothing is: media is paused until playback_read_end().  Until then the partial
+ * frame is without what must not be played now: half a sample, and all of it while media
+ * is paused.
  *
  * \param playback
  * \param tick whether it was called because the media timer fired

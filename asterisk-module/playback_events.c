@@ -210,6 +210,7 @@ const char *playback_reason(enum playback_outcome outcome)
 		return "direction";
 	case PLAYBACK_WAITING:
 	case PLAYBACK_PLAYED:
+	case PLAYBACK_TURN:
 		break;
 	}
 	return NULL;

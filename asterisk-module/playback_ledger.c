@@ -223,7 +223,7 @@ static void tell_marks(struct playback_ledger *ledger, const struct playback_fra
 	struct playback_mark *mark;
 
 	for (mark = ledger->marks.head; mark; mark = mark->next) {
-		if (mark->position <= lost->position) {
+		if (mark->position <= lost->position || mark->outcome == PLAYBACK_TURN) {
 			continue;
 		}
 		before = mark->position - lost->position;
@@ -303,7 +303,7 @@ void playback_ledger_taken(struct playback_ledger *ledger, struct playback_media
 void playback_ledger_starved(struct playback_ledger *ledger)
 {
 	if (ledger->handed.bytes + ledger->held.bytes + ledger->lost.bytes
-		&& ledger->wanted < queue_end(ledger)) {
+		&& ledger->wanted < queue_end(ledger) - ledger->cut.bytes) {
 		ledger->underruns++;
 	}
 }
@@ -456,6 +456,7 @@ struct playback_media playback_ledger_flush(struct playback_ledger *ledger,
 		subtract(&ledger->playing, ledger->playing);
 	}
 	add(&ledger->flushed, flushed);
+	memset(&ledger->cut, 0, sizeof(ledger->cut));
 	ledger->wanted = queue_end(ledger);
 	return flushed;
 }
@@ -489,16 +490,26 @@ static void append(struct playback_ledger *ledger, struct playback_queue *queue,
 	queue->count++;
 }
 
+void playback_ledger_cut(struct playback_ledger *ledger, struct playback_media media)
+{
+	ledger->cut = media;
+}
+
 void playback_ledger_mark(struct playback_ledger *ledger, struct playback_mark *mark,
 	enum playback_outcome outcome, int64_t now_ns)
 {
 	uint64_t dropped = ledger->dropped.bytes + ledger->lost.bytes;
 
+	if (outcome == PLAYBACK_TURN) {
+		/* The next mark is to be told what was dropped */
+		dropped = ledger->dropped_at_mark;
+		ledger->turns++;
+	}
 	mark->offset = ledger->received.bytes;
-	mark->position = queue_end(ledger);
+	mark->position = queue_end(ledger) - ledger->cut.bytes;
 	mark->dropped = dropped - ledger->dropped_at_mark;
 	mark->media_ns = ledger->received.ns - ledger->dropped.ns - ledger->lost.ns
-		- ledger->flushed.ns;
+		- ledger->flushed.ns - ledger->cut.ns;
 	mark->outcome = outcome;
 	ledger->dropped_at_mark = dropped;
 	append(ledger, &ledger->marks, mark, now_ns);
@@ -506,7 +517,7 @@ void playback_ledger_mark(struct playback_ledger *ledger, struct playback_mark *
 
 void playback_ledger_note_queued(struct playback_ledger *ledger)
 {
-	ledger->wanted = queue_end(ledger);
+	ledger->wanted = queue_end(ledger) - ledger->cut.bytes;
 }
 
 void playback_ledger_note(struct playback_ledger *ledger, struct playback_mark *note,
@@ -560,6 +571,8 @@ struct playback_mark *playback_ledger_pop(struct playback_ledger *ledger, int64_
 	mark->next = NULL;
 	if (mark->outcome == PLAYBACK_WAITING) {
 		mark->outcome = PLAYBACK_PLAYED;
+	} else if (mark->outcome == PLAYBACK_TURN) {
+		ledger->turns--;
 	}
 	return mark;
 }
@@ -581,6 +594,11 @@ static struct playback_media played(const struct playback_ledger *ledger, int64_
 	return played;
 }
 
+unsigned int playback_ledger_marks(const struct playback_ledger *ledger)
+{
+	return ledger->marks.count - ledger->turns;
+}
+
 struct playback_snapshot playback_ledger_snapshot(const struct playback_ledger *ledger,
 	int64_t now_ns)
 {
@@ -590,7 +608,7 @@ struct playback_snapshot playback_ledger_snapshot(const struct playback_ledger *
 		.queued = ledger->received,
 		.flushed = ledger->flushed.bytes,
 		.dropped = ledger->dropped.bytes + ledger->lost.bytes,
-		.marks = ledger->marks.count,
+		.marks = playback_ledger_marks(ledger),
 		.underruns = ledger->underruns,
 	};
 

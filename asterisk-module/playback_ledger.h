@@ -100,6 +100,8 @@ enum playback_outcome {
 	PLAYBACK_LIMIT,
 	/*! The application's media direction was 'in' */
 	PLAYBACK_DIRECTION,
+	/*! It is no mark, but an answer that waits for its turn among them */
+	PLAYBACK_TURN,
 };
 
 /*! \brief Why media is never played */
@@ -200,6 +202,8 @@ struct playback_ledger {
 	uint64_t dropped_at_mark;
 	/*! The furthest position a mark or a note waits, or has waited, for */
 	uint64_t wanted;
+	/*! The newest media that was part of a sample when a mark or a note was set */
+	struct playback_media cut;
 	/*! Ticks with nothing to play though the application had not said it was done */
 	uint64_t underruns;
 	/*! How often the core asks for a frame, in ns */
@@ -232,6 +236,8 @@ struct playback_ledger {
 	int64_t next_loss_ns;
 	/*! The application's marks, in the order they were received */
 	struct playback_queue marks;
+	/*! How many of them are none, see \c PLAYBACK_TURN */
+	unsigned int turns;
 	/*! Notes, in the order in which they left the frame queue */
 	struct playback_queue notes;
 };
@@ -246,7 +252,7 @@ struct playback_snapshot {
 	uint64_t flushed;
 	/*! Lost in a mixer included */
 	uint64_t dropped;
-	/*! Pending marks, notes not counted */
+	/*! Pending marks, neither notes nor answers that only wait for their turn counted */
 	unsigned int marks;
 	uint64_t underruns;
 };
@@ -330,13 +336,21 @@ struct playback_media playback_ledger_flush(struct playback_ledger *ledger,
 	enum playback_outcome outcome, int64_t now_ns);
 
 /*!
+ * \brief The newest \a media is part of a sample, the rest of which has not come
+ *
+ * It cannot be played yet, and no mark or note that is set now waits for it: one that
+ * lies inside a sample is due where that begins.
+ */
+void playback_ledger_cut(struct playback_ledger *ledger, struct playback_media media);
+
+/*!
  * \brief Put a mark at the end of what was received
  *
  * \param ledger
  * \param mark in the caller's memory until playback_ledger_pop() returns it; all its
  *        fields are set here
- * \param outcome PLAYBACK_WAITING for a mark, another one for an answer that is settled
- *        already and only waits for its turn
+ * \param outcome PLAYBACK_WAITING for a mark, another one if that is settled already and
+ *        it only waits for its turn, PLAYBACK_TURN for what is no mark
  * \param now_ns when
  */
 void playback_ledger_mark(struct playback_ledger *ledger, struct playback_mark *mark,
@@ -377,6 +391,9 @@ int64_t playback_ledger_next_due(const struct playback_ledger *ledger);
 
 /*! \brief What is queued: received, neither given to the core nor lost */
 struct playback_media playback_ledger_queued(const struct playback_ledger *ledger);
+
+/*! \brief How many marks are pending */
+unsigned int playback_ledger_marks(const struct playback_ledger *ledger);
 
 /*! \brief All counts at one moment */
 struct playback_snapshot playback_ledger_snapshot(const struct playback_ledger *ledger,

@@ -35,6 +35,7 @@ struct fixture {
 	struct ast_channel *channel;
 	ast_mutex_t lock;
 	struct ast_frame *frames;
+	char partial[FRAME_BYTES];
 	size_t partial_bytes;
 	int paused;
 	struct playback_channel playback;
@@ -49,6 +50,8 @@ static struct fixture *fixture_new(struct ast_format *format, size_t frame_size,
 		.frame_size = frame_size,
 		.marks_max = marks_max,
 		.json = 1,
+		/* Nobody has to be waited for */
+		.no_auto_answer = 1,
 	};
 
 	if (!fixture) {
@@ -64,6 +67,7 @@ static struct fixture *fixture_new(struct ast_format *format, size_t frame_size,
 	driver.channel = fixture->channel;
 	driver.lock = &fixture->lock;
 	driver.frames = &fixture->frames;
+	driver.partial = fixture->partial;
 	driver.partial_bytes = &fixture->partial_bytes;
 	driver.paused = &fixture->paused;
 	playback_init(&fixture->playback, &driver);
@@ -153,7 +157,10 @@ done:
 AST_TEST_DEFINE(limit)
 {
 	struct fixture *fixture;
-	struct ast_frame note = { .frametype = AST_FRAME_CONTROL, };
+	struct ast_frame note = {
+		.frametype = AST_FRAME_CONTROL,
+		.data.ptr = "MEDIA_MARK_PROCESSED a",
+	};
 	enum ast_test_result_state result = AST_TEST_PASS;
 	int i;
 
@@ -178,6 +185,10 @@ AST_TEST_DEFINE(limit)
 	}
 	ast_test_validate_cleanup(test, fixture->playback.ledger.marks.count == 3, result,
 		done);
+	/* It is owed whatever the number of marks */
+	note.data.ptr = "MEDIA_BUFFERING_COMPLETED";
+	ast_test_validate_cleanup(test,
+		playback_note_queued(&fixture->playback, &note) == 0, result, done);
 done:
 	fixture_free(fixture);
 	return result;
@@ -222,6 +233,92 @@ AST_TEST_DEFINE(padding)
 		done);
 done:
 	ast_frfree(frame);
+	fixture_free(fixture);
+	return result;
+}
+
+AST_TEST_DEFINE(half_sample)
+{
+	struct fixture *fixture;
+	enum ast_test_result_state result = AST_TEST_PASS;
+
+	switch (cmd) {
+	case TEST_INIT:
+		info->name = "half_sample";
+		info->category = CATEGORY;
+		info->summary = "Half a sample is never played alone";
+		info->description = "Nor anything of a partial frame while media is paused";
+		return AST_TEST_NOT_RUN;
+	case TEST_EXECUTE:
+		break;
+	}
+	fixture = fixture_new(ast_format_slin, 2 * FRAME_BYTES, PLAYBACK_MARKS_MAX);
+	ast_test_validate(test, fixture != NULL);
+	playback_received(&fixture->playback, NULL, 5);
+	memcpy(fixture->partial, "abcde", 5);
+	fixture->partial_bytes = 5;
+	command(fixture, "{\"command\":\"MARK\",\"id\":\"a\"}");
+	ast_test_validate_cleanup(test, fixture->playback.ledger.marks.head->offset == 5,
+		result, done);
+	/* The driver reads nothing, then what there is, then there is nothing */
+	playback_read_begin(&fixture->playback, 1);
+	ast_test_validate_cleanup(test, fixture->partial_bytes == 4
+		&& playback_wants_partial(&fixture->playback), result, done);
+	playback_read_end(&fixture->playback, NULL, NULL, 1);
+	ast_test_validate_cleanup(test, fixture->partial_bytes == 5
+		&& !memcmp(fixture->partial, "abcde", 5), result, done);
+	playback_read_begin(&fixture->playback, 1);
+	fixture->partial_bytes = 0;
+	playback_ledger_taken(&fixture->playback.ledger,
+		(struct playback_media) { .bytes = 4, .ns = 250000, }, 20000000, 0);
+	playback_read_end(&fixture->playback, NULL, NULL, 1);
+	ast_test_validate_cleanup(test, fixture->partial_bytes == 1
+		&& fixture->partial[0] == 'e', result, done);
+	ast_test_validate_cleanup(test,
+		fixture->playback.ledger.marks.head->due_ns < PLAYBACK_NEVER, result, done);
+	playback_read_begin(&fixture->playback, 1);
+	ast_test_validate_cleanup(test, !fixture->partial_bytes
+		&& !playback_wants_partial(&fixture->playback), result, done);
+	playback_read_end(&fixture->playback, NULL, NULL, 1);
+	fixture->partial_bytes = 4;
+	playback_received(&fixture->playback, NULL, 3);
+	fixture->paused = 1;
+	playback_read_begin(&fixture->playback, 1);
+	ast_test_validate_cleanup(test, !fixture->partial_bytes, result, done);
+	playback_read_end(&fixture->playback, NULL, NULL, 1);
+	ast_test_validate_cleanup(test, fixture->partial_bytes == 4, result, done);
+done:
+	fixture_free(fixture);
+	return result;
+}
+
+AST_TEST_DEFINE(message_times)
+{
+	struct fixture *fixture;
+	enum ast_test_result_state result = AST_TEST_PASS;
+	struct playback_ledger *ledger;
+	int i;
+
+	switch (cmd) {
+	case TEST_INIT:
+		info->name = "message_times";
+		info->category = CATEGORY;
+		info->summary = "Messages last as long together as the frames made of them";
+		info->description = "Also where no byte lasts a whole number of nanoseconds";
+		return AST_TEST_NOT_RUN;
+	case TEST_EXECUTE:
+		break;
+	}
+	fixture = fixture_new(ast_format_slin24, 6 * FRAME_BYTES, PLAYBACK_MARKS_MAX);
+	ast_test_validate(test, fixture != NULL);
+	ledger = &fixture->playback.ledger;
+	for (i = 0; i < 3 * FRAME_BYTES; i++) {
+		playback_received(&fixture->playback, NULL, 2);
+	}
+	ast_test_validate_cleanup(test, ledger->received.ns == 20000000, result, done);
+	playback_received(&fixture->playback, NULL, 1);
+	ast_test_validate_cleanup(test, ledger->received.ns == 20020833, result, done);
+done:
 	fixture_free(fixture);
 	return result;
 }
@@ -272,6 +369,8 @@ void playback_test_register(void)
 	AST_TEST_REGISTER(limit);
 	AST_TEST_REGISTER(padding);
 	AST_TEST_REGISTER(flush);
+	AST_TEST_REGISTER(half_sample);
+	AST_TEST_REGISTER(message_times);
 }
 
 void playback_test_unregister(void)
@@ -280,6 +379,8 @@ void playback_test_unregister(void)
 	AST_TEST_UNREGISTER(limit);
 	AST_TEST_UNREGISTER(padding);
 	AST_TEST_UNREGISTER(flush);
+	AST_TEST_UNREGISTER(half_sample);
+	AST_TEST_UNREGISTER(message_times);
 }
 
 #else

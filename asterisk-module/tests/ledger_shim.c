@@ -24,6 +24,7 @@ void shim_dropped(struct playback_ledger *ledger, uint64_t bytes, int64_t ns, in
 void shim_taken(struct playback_ledger *ledger, uint64_t bytes, int64_t ns,
 	int64_t frame_ns, int64_t now_ns);
 uint64_t shim_flush(struct playback_ledger *ledger, int outcome, int64_t now_ns);
+void shim_cut(struct playback_ledger *ledger, uint64_t bytes, int64_t ns);
 void shim_mark(struct playback_ledger *ledger, uint64_t number, int outcome,
 	int64_t now_ns);
 void shim_note(struct playback_ledger *ledger, uint64_t number, uint64_t bytes_ahead,
@@ -116,6 +117,11 @@ void shim_taken(struct playback_ledger *ledger, uint64_t bytes, int64_t ns,
 uint64_t shim_flush(struct playback_ledger *ledger, int outcome, int64_t now_ns)
 {
 	return playback_ledger_flush(ledger, (enum playback_outcome) outcome, now_ns).bytes;
+}
+
+void shim_cut(struct playback_ledger *ledger, uint64_t bytes, int64_t ns)
+{
+	playback_ledger_cut(ledger, (struct playback_media) { bytes, ns });
 }
 
 static struct playback_mark *new_mark(uint64_t number)

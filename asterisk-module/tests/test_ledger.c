@@ -262,6 +262,48 @@ static void settled_mark_waits_for_its_turn(void)
 	expect_pop(2, PLAYBACK_PLAYED, START + TICK);
 }
 
+static void what_is_no_mark_waits_for_its_turn_and_is_told_nothing(void)
+{
+	begin();
+	receive(170);
+	drop(10);
+	playback_ledger_mark(&ledger, &marks[0], PLAYBACK_TURN, T0);
+	mark(1, T0);
+	EXPECT(marks[0].dropped, 0);
+	EXPECT(marks[1].dropped, 10);
+	EXPECT(ledger.marks.count, 2);
+	EXPECT(playback_ledger_marks(&ledger), 1);
+	EXPECT(playback_ledger_snapshot(&ledger, T0).marks, 1);
+	expect_pop(0, PLAYBACK_TURN, T0);
+	EXPECT(playback_ledger_marks(&ledger), 1);
+	hand_over(T0);
+	expect_pop(1, PLAYBACK_PLAYED, START + TICK);
+	EXPECT(playback_ledger_marks(&ledger), 0);
+}
+
+static void half_a_sample_is_not_waited_for(void)
+{
+	begin();
+	receive(161);
+	playback_ledger_cut(&ledger, ulaw(1));
+	mark(0, T0);
+	EXPECT(marks[0].offset, 161);
+	EXPECT(marks[0].media_ns, TICK);
+	hand_over(T0);
+	/* The byte that is left is neither wanted nor missed */
+	EXPECT(playback_ledger_wants_partial(&ledger, 0), 0);
+	playback_ledger_starved(&ledger);
+	EXPECT(ledger.underruns, 0);
+	expect_pop(0, PLAYBACK_PLAYED, START + TICK);
+	/* Its other half comes, and more */
+	receive(159);
+	playback_ledger_cut(&ledger, ulaw(0));
+	mark(1, T0 + TICK);
+	hand_over(T0 + TICK);
+	expect_pop(1, PLAYBACK_PLAYED, START + 2 * TICK);
+	EXPECT(marks[1].offset, 320);
+}
+
 static void note_comes_before_the_rest_of_its_frame(void)
 {
 	begin();
@@ -911,6 +953,8 @@ int main(void)
 	RUN(media_after_a_flush_is_counted_on);
 	RUN(hangup_settles_the_frame_in_play_too);
 	RUN(settled_mark_waits_for_its_turn);
+	RUN(what_is_no_mark_waits_for_its_turn_and_is_told_nothing);
+	RUN(half_a_sample_is_not_waited_for);
 	RUN(note_comes_before_the_rest_of_its_frame);
 	RUN(note_does_not_wait_for_a_mark_behind_it);
 	RUN(one_late_tick_does_not_move_the_clock);

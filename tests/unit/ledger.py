@@ -22,6 +22,7 @@ class Outcome(IntEnum):
     HUNGUP = 3
     LIMIT = 4
     DIRECTION = 5
+    TURN = 6
 
 
 class Loss(IntEnum):
@@ -98,6 +99,9 @@ class Ledger:
     def flush(self, outcome: Outcome, now: int) -> int:
         """The number of bytes flushed."""
         return int(_library().shim_flush(self._handle, int(outcome), _time(now)))
+
+    def cut(self, count: int, ns: int) -> None:
+        _library().shim_cut(self._handle, _count(count), _time(ns))
 
     def mark(self, number: int, outcome: Outcome, now: int) -> None:
         _library().shim_mark(self._handle, _count(number), int(outcome), _time(now))

@@ -76,6 +76,8 @@ class Mark:
 
     number: int
     offset: int
+    place: int
+    """where it lies: before half a sample, if that is the newest media"""
     made_ns: int
     outcome: Outcome
     dropped: int = 0
@@ -98,6 +100,8 @@ class Model:
         self.untold = 0
         """bytes that a mixer lost behind the last mark"""
         self.wanted = 0
+        self.cut = 0
+        """the newest bytes that were half a sample when a mark or a note was set"""
         self.underruns = 0
         self.losses: dict[Loss, tuple[int, int]] = {}
         self.next_loss_ns = 0
@@ -149,9 +153,9 @@ class Model:
         """Each byte lost is told to the first pending mark behind it, or to the next one."""
         begin = lost.begin
         for mark in self.marks:
-            if mark.offset > begin:
-                mark.dropped += min(mark.offset, lost.end) - begin
-                begin = min(mark.offset, lost.end)
+            if mark.place > begin and mark.outcome is not Outcome.TURN:
+                mark.dropped += min(mark.place, lost.end) - begin
+                begin = min(mark.place, lost.end)
         self.untold += lost.end - begin
 
     def cut_at(self, offset: int) -> None:
@@ -207,22 +211,24 @@ class Model:
         thrown_away = ["queued", "held"] if outcome is Outcome.HUNGUP else ["queued"]
         for mark in self.marks + self.notes:
             if mark.outcome is Outcome.WAITING and (
-                outcome is Outcome.HUNGUP or self.count("queued", before=mark.offset)
+                outcome is Outcome.HUNGUP or self.count("queued", before=mark.place)
             ):
                 mark.outcome, mark.settled_ns = outcome, now
         for piece in self.pieces:
             if piece.state in thrown_away:
                 piece.state = "flushed"
-        self.wanted = self.received
+        self.wanted, self.cut = self.received, 0
         self.hung_up = outcome is Outcome.HUNGUP
 
     def mark(self, number: int, outcome: Outcome, now: int) -> None:
-        mark = Mark(number, self.received, now, outcome)
-        mark.waits = self.count("queued", "held") > 0
-        mark.dropped = self.count("dropped", after=self.last_mark) + self.untold
-        self.last_mark, self.untold = self.received, 0
+        place = self.received - self.cut
+        mark = Mark(number, self.received, place, now, outcome)
+        mark.waits = self.count("queued", before=place) + self.count("held") > 0
+        if outcome is not Outcome.TURN:
+            mark.dropped = self.count("dropped", after=self.last_mark) + self.untold
+            self.last_mark, self.untold = self.received, 0
         if outcome is Outcome.WAITING:
-            self.wanted = self.received
+            self.wanted = max(self.wanted, place)
         else:
             mark.settled_ns = now
         self.marks.append(mark)
@@ -235,9 +241,9 @@ class Model:
 
     def end_ns(self, mark: Mark) -> int:
         """When all before a mark has been played."""
-        if self.count("queued", "held", before=mark.offset):
+        if self.count("queued", "held", before=mark.place):
             return NEVER
-        gone = [p for p in self.pieces if p.state in ("handed", "lost") and p.end <= mark.offset]
+        gone = [p for p in self.pieces if p.state in ("handed", "lost") and p.end <= mark.place]
         return gone[-1].end_ns if gone else 0
 
     def played(self, now: int) -> int:
@@ -270,7 +276,7 @@ class Model:
         last = None
         for mark in self.marks:
             if mark.outcome is Outcome.WAITING:
-                if self.count("queued", before=mark.offset):
+                if self.count("queued", before=mark.place):
                     break
                 last = mark.number
         return last
@@ -286,6 +292,8 @@ class LedgerMachine(RuleBasedStateMachine):
         self.now = START_NS
         self.numbers = iter(range(10**9))
         self.queued_notes: list[tuple[int, int]] = []
+        self.whole = 0
+        """how far the stream is known to be of whole samples"""
 
     def teardown(self) -> None:
         """Hang up: each mark has its one answer by then."""
@@ -350,7 +358,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def starve(self) -> None:
         has_played = self.model.count("handed", "held", "lost") > 0
-        if has_played and self.beyond_wanted():
+        if has_played and self.beyond_wanted() > self.model.cut:
             self.model.underruns += 1
         self.ledger.starved()
 
@@ -361,20 +369,32 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(
         outcome=st.sampled_from(
-            [Outcome.WAITING, Outcome.WAITING, Outcome.WAITING, Outcome.DIRECTION, Outcome.PLAYED]
-        )
+            [Outcome.WAITING, Outcome.WAITING, Outcome.WAITING, Outcome.DIRECTION, Outcome.TURN]
+        ),
+        cut=st.booleans(),
     )
-    def mark(self, outcome: Outcome) -> None:
+    def mark(self, outcome: Outcome, cut: bool) -> None:
         number = next(self.numbers)
+        self.cut(cut)
         self.model.mark(number, outcome, self.now)
         self.ledger.mark(number, outcome, self.now)
 
-    @rule()
-    def queue_note(self) -> None:
+    @rule(cut=st.booleans())
+    def queue_note(self, cut: bool) -> None:
         """It travels with the media, and is entered when what is before it is the next frame's."""
-        self.model.wanted = self.model.received
+        self.cut(cut)
+        self.model.wanted = self.model.received - self.model.cut
         self.ledger.note_queued()
-        self.queued_notes.append((next(self.numbers), self.model.received))
+        self.queued_notes.append((next(self.numbers), self.model.wanted))
+
+    def cut(self, cut: bool) -> None:
+        """The newest byte is half a sample, if it can be: it waits, and was none before."""
+        [*_, newest] = [None, *(piece for piece in self.model.pieces if piece.size)]
+        can_be = newest and newest.state == "queued" and self.model.received > self.whole
+        self.model.cut = int(bool(cut and can_be))
+        self.whole = self.model.received - self.model.cut
+        self.model.cut_at(self.whole)
+        self.ledger.cut(self.model.cut, self.model.cut * BYTE_NS)
 
     def release_notes(self, ahead: int) -> None:
         while self.queued_notes:
@@ -383,7 +403,7 @@ class LedgerMachine(RuleBasedStateMachine):
             if before > ahead:
                 return
             del self.queued_notes[0]
-            note = Mark(number, offset, self.now, Outcome.WAITING)
+            note = Mark(number, offset, offset, self.now, Outcome.WAITING)
             note.waits = self.model.count("queued", "held", before=offset) > 0
             self.model.notes.append(note)
             self.ledger.note(number, before, self.now)
@@ -434,7 +454,7 @@ class LedgerMachine(RuleBasedStateMachine):
             # Told when it was made, and true now.
             if not is_note:
                 assert popped["media_ns"] == BYTE_NS * self.model.count(
-                    "handed", before=mark.offset
+                    "handed", before=mark.place
                 )
         assert popped["outcome"] == mark.outcome
         if not is_note:
@@ -467,7 +487,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert state["received"] == sum(
             state[name] for name in ("dropped", "flushed", "played", "snapshot_queued")
         )
-        assert state["marks"] == len(model.marks)
+        assert state["marks"] == sum(one.outcome is not Outcome.TURN for one in model.marks)
         assert state["notes"] == len(model.notes)
         assert state["underruns"] == model.underruns
         assert self.ledger.last_taken() == model.last_taken()
