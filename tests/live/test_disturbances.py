@@ -10,12 +10,15 @@ import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from live_calls import ATTEMPTS, PLAIN, attempt_name, fail, ids, of, passing_call, result, skip
 from test_marks import STRETCH, played, send
 
+from harness.asterisk.build import Build
 from harness.asterisk.configuration import Extension
+from harness.asterisk.instance import Instance
 from harness.bench import Bench, LiveCall
 from harness.capture.saved import load_timeline
 from harness.disturb import BadNetwork, cpu_load, hang_up_channel
@@ -23,10 +26,11 @@ from harness.errors import HarnessFault
 from harness.judge.judge import FAILURES, CallVerdict, Verdict, judge
 from harness.media.play import coded_pieces, play_with_marks, random_sizes
 from harness.media.speech import interruption
-from harness.websocket.client import MediaSession
+from harness.websocket.client import MediaSession, serve
 
 HELD_BACK_S = 1.0
 STALL_S = 0.5
+TIMEOUT_S = 10.0
 MARKS = 20
 DELAY_MS = 40.0
 LOSSES = BadNetwork(loss=0.3, seed=1)
@@ -284,3 +288,64 @@ def test_a_busy_processor_gives_no_wrong_verdict(patched: Bench) -> None:
 
     with cpu_load(1):
         passing_call(patched, "load", script)
+
+
+# Speaks to the application for ever, with a digit every half a second.
+TALKS = """
+[talks]
+exten = s,1,Answer(,i)
+ same = n(again),Playtones(440)
+ same = n,Wait(0.4)
+ same = n,SendDTMF(5,,80)
+ same = n,Goto(again)
+"""
+
+
+async def until(done: Callable[[], bool]) -> None:
+    async def wait() -> None:
+        while not done():
+            await asyncio.sleep(0.01)
+
+    await asyncio.wait_for(wait(), TIMEOUT_S)
+
+
+async def listener_that_stops_reading(instance: Instance) -> tuple[int, int]:
+    """The digits an application has heard that only listens: when its socket was full for a while,
+    and some time after it has gone on reading."""
+    conf = instance.directories.configuration / "extensions.conf"
+    conf.write_text(conf.read_text() + TALKS)
+    originate = "channel originate WebSocket/harness/c(slin192)d(in) extension s@talks"
+
+    debug = instance.log.with_name("debug.log")
+
+    def digits() -> int:
+        return sum(event.name == "DTMF_END" for event in session.events)
+
+    async with serve("127.0.0.1", receive_buffer_bytes=4096) as server:
+        await asyncio.to_thread(instance.use_application, server.uri)
+        for command in (
+            "dialplan reload",
+            "logger add channel debug.log debug",
+            "core set debug 1 chan_websocket",
+            originate,
+        ):
+            await asyncio.to_thread(instance.console.run, command)
+        session = await server.accept()
+        await session.wait_event("DTMF_END")
+        session.stop_reading()
+        await until(lambda: "The application does not read" in debug.read_text())
+        await asyncio.sleep(1.5)  # for three digits to be kept
+        before = digits()
+        session.go_on_reading()
+        await until(lambda: digits() >= before + 4)
+        await session.close()
+    return before, digits()
+
+
+def test_what_a_full_socket_held_back_comes_when_it_is_read_again(
+    build: Build, tmp_path: Path
+) -> None:
+    """Also where the application only listens, so that no tick of its media sends it."""
+    with Instance(build, tmp_path) as instance:
+        before, after = asyncio.run(listener_that_stops_reading(instance))
+    assert after >= before + 4

@@ -8,7 +8,12 @@ from test_marks import STRETCH, both_formats, played, send
 
 from harness.asterisk.configuration import Extension
 from harness.bench import Bench, LiveCall
+from harness.judge.judge import Bounds
 from harness.websocket.protocol import command_set_direction
+
+PLAYBACK_MARKS_MAX = 2048
+LATE_OF_MANY_NS = 45_000_000
+"""TCP sends ten small events in a row and then waits for an acknowledgement, for up to 40 ms"""
 
 
 def test_a_mark_while_the_direction_is_in(patched: Bench) -> None:
@@ -111,3 +116,66 @@ def test_marks_pending_at_hang_up(patched: Bench, extension: Extension, who: str
     if extension is PLAIN:
         assert discarded[0].raw == "MARK_DISCARDED id=pending-0 reason=hangup"
     assert [message.kind for message in call.session.messages[-4:]] == ["text"] * 3 + ["close"]
+
+
+# ---- answers among answers -----------------------------------------------------------------------
+
+
+def test_each_loss_is_told_at_hang_up(patched: Bench) -> None:
+    async def script(call: LiveCall) -> None:
+        session = call.session
+        await session.mark("first")
+        # The first one is told at once, those after it within a tenth of a second.
+        await send(session, 100)
+        await send(session, 50)
+        await session.send_text(command_set_direction("in"))
+        await send(session, 80)
+        await session.hangup()
+        await session.wait_closed()
+
+    call = passing_call(patched, "losses-at-hang-up", script, JSON)
+    losses = [(e.fields["reason"], e.number("bytes")) for e in of(call, "MEDIA_DROPPED")]
+    assert losses == [("partial", 100), ("partial", 50), ("direction", 80)]
+
+
+def test_a_flush_keeps_no_loss_from_the_next_mark_and_is_no_mark(patched: Bench) -> None:
+    async def script(call: LiveCall) -> None:
+        session = call.session
+        await session.start_buffering()
+        await send(session, STRETCH)
+        await session.mark("one")
+        await session.flush("f")
+        await session.report_playback()
+        await session.wait_event("MEDIA_FLUSHED", id="f")
+        await send(session, 10)
+        await session.flush("g")
+        await session.mark("two")
+        await played(session, "two")
+
+    call = passing_call(patched, "flush-is-no-mark", script, JSON)
+    [report, _final] = of(call, "PLAYBACK")
+    assert report.fields["marks"] <= 1
+    [two] = [event for event in of(call, "MARK_PLAYED") if event.fields["id"] == "two"]
+    assert two.fields["dropped"] == 10
+
+
+def test_at_the_limit_of_marks_a_flush_is_answered_after_them(
+    patched: Bench,
+) -> None:
+    async def script(call: LiveCall) -> None:
+        session = call.session
+        await session.pause()
+        await session.start_buffering()
+        await send(session, STRETCH)
+        for number in range(PLAYBACK_MARKS_MAX):
+            await session.mark(number)
+        await session.flush("f")
+        await session.wait_event("MEDIA_FLUSHED", id="f")
+        await session.continue_()
+
+    bounds = Bounds(late_ns=LATE_OF_MANY_NS)
+    call = passing_call(patched, "flush-at-the-limit", script, JSON, bounds)
+    assert names(call.session.events) == [
+        *["MARK_DISCARDED"] * PLAYBACK_MARKS_MAX,
+        "MEDIA_FLUSHED",
+    ]

@@ -453,9 +453,7 @@ class LedgerMachine(RuleBasedStateMachine):
             mark.outcome = Outcome.PLAYED
             # Told when it was made, and true now.
             if not is_note:
-                assert popped["media_ns"] == BYTE_NS * self.model.count(
-                    "handed", before=mark.place
-                )
+                assert popped["media_ns"] == BYTE_NS * self.model.count("handed", before=mark.place)
         assert popped["outcome"] == mark.outcome
         if not is_note:
             assert popped["offset"] == mark.offset
