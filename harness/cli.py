@@ -30,7 +30,14 @@ from harness.judge.marks_and_accounts import account_failures, call_result, wors
 from harness.lab import check as lab_check
 from harness.lab import print_lines
 from harness.measure import Memory, Plan, measure, measure_memory
-from harness.rejudge import judge_again, saved_calls
+from harness.rejudge import (
+    Again,
+    FoundCall,
+    counted_result,
+    fails_as_known,
+    judge_again,
+    saved_calls,
+)
 from harness.report.call_files import shown
 from harness.report.dispositions_table import (
     TABLE_WIDTH,
@@ -58,7 +65,7 @@ from harness.report.table import (
 from harness.run_folder import new_run_folder
 from harness.scenarios.choose import choose_scenarios
 from harness.scenarios.command import RunOptions, plan_run, run, what_runs
-from harness.scenarios.result import RunSummary, ScenarioResult
+from harness.scenarios.result import Outcome, RunSummary, ScenarioResult
 from harness.scenarios.schema import GROUPS, Group
 from harness.scenarios.targets import CONTAINERS, NATIVE, TargetName
 from harness.websocket.protocol import Format
@@ -157,7 +164,9 @@ def _parser() -> argparse.ArgumentParser:
         "judge",
         help="judge saved calls again",
         description="Judges saved calls anew from their captures, and says whether the verdict is "
-        "the one that was saved, byte for byte. A run's folder stands for all of its calls.",
+        "the one that was saved, byte for byte; if it is not, the command fails (1). A run's "
+        "folder stands for all of its calls: what fails as the run's summary says it is known to "
+        "does not fail the command, and attempts that were given up do not count.",
     )
     again.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="of a call or a run")
     again.set_defaults(command=_judge)
@@ -393,26 +402,57 @@ def _build(options: argparse.Namespace, console: Console) -> int:
 
 
 def _judge(options: argparse.Namespace, console: Console) -> int:
-    folders = [call for folder in options.folders for call in saved_calls(folder)]
+    calls = [call for folder in options.folders for call in saved_calls(folder)]
     console.print(LEGEND)
-    judged = []
-    for folder in folders:
-        again = judge_again(folder)
-        judged.append(again)
+    counted = []
+    for call in calls:
         console.print()
-        console.print(marks_table(again.accounts.call, str(shown(folder))))
-        console.print(summary_line([again.accounts.call]), soft_wrap=True)
-        for text in account_failures(again.accounts):
-            console.print(Text(text), soft_wrap=True)
-        for text in again.unexpected or ():
-            console.print(Text(text), soft_wrap=True)
-        for note in again.accounts.call.notes:
-            console.print(f"note: {note}", soft_wrap=True)
-        console.print("The verdict is " + again.compared)
-    _print_ruler(console, [one.accounts.call for one in judged])
-    result = worst(one.result for one in judged)
+        if call.standing == "no scenario's":
+            console.print(f"{shown(call.folder)}: no scenario's call, not judged", soft_wrap=True)
+            continue
+        again = judge_again(call.folder)
+        _print_again(console, call, again)
+        if call.standing == "counts":
+            counted.append((call, again))
+    if not counted:
+        raise InputFault(
+            "none of these calls is in the summary of its run",
+            "Give the folder of one of them: then it is judged by itself.",
+        )
+    console.print()
+    _print_ruler(console, [again.accounts.call for _, again in counted])
+    known = sum(fails_as_known(call, again) for call, again in counted)
+    if known:
+        console.print(f"{known} of {len(counted)} calls fail just as they are known to (XFAIL).")
+    changed = [str(shown(call.folder)) for call, again in counted if again.same is False]
+    if changed:
+        console.print(
+            f"{len(changed)} of {len(counted)} verdicts are NOT the ones that were saved, which "
+            "fails: the judge or the calls' files have changed since."
+        )
+        _print_texts(console, changed)
+    result = worst(counted_result(call, again) for call, again in counted)
     _print_verdict(console, result)
     return _EXIT_CODES[result]
+
+
+def _print_again(console: Console, call: FoundCall, again: Again) -> None:
+    console.print(marks_table(again.accounts.call, str(shown(call.folder))))
+    console.print(summary_line([again.accounts.call]), soft_wrap=True)
+    for text in (*account_failures(again.accounts), *(again.unexpected or ())):
+        console.print(Text(text), soft_wrap=True)
+    for note in again.accounts.call.notes:
+        console.print(f"note: {note}", soft_wrap=True)
+    console.print(f"The verdict is {again.compared}", soft_wrap=True)
+    if call.standing == "given up":
+        console.print(
+            "It does not count: an attempt that was given up, the run's summary does not have it",
+            soft_wrap=True,
+        )
+    elif fails_as_known(call, again) and call.result:
+        console.print(Text(f"It fails as it is known to: {call.result.reason}"), soft_wrap=True)
+    elif call.result and call.result.outcome is Outcome.XPASS:
+        console.print(Text(f"It did not fail as known: {call.result.reason}"), soft_wrap=True)
 
 
 # ---- demonstration and measurement ---------------------------------------------------------------
