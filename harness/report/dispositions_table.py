@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.table import Table
+from rich.text import Text
 
 from harness.judge.judge import Verdict
 from harness.report.run_table import outcome_text
 from harness.report.table import compact_table
-from harness.scenarios.result import CallResult, Outcome, RunSummary, ScenarioResult
+from harness.scenarios.result import (
+    WORST_FIRST,
+    CallResult,
+    Outcome,
+    RunSummary,
+    ScenarioResult,
+)
 
 _HEADINGS = (
     "scenario",
+    "target",
     "calls",
     "marks",
     "played",
@@ -26,70 +34,110 @@ _HEADINGS = (
     "bytes off",
     "verdict",
 )
-TABLE_WIDTH = 140
+TABLE_WIDTH = 160
 """columns of the terminal"""
 LEGEND = (
     "missing: not answered. unclear: the ruler was bent, three times. bytes off: the largest "
-    "difference between the played bytes that Asterisk reported and those found on the wire."
+    "difference between the played bytes that Asterisk reported and those found on the wire. "
+    "verdict: the worst; XFAIL: the driver did wrong in just the way it is known for."
 )
 """What the columns mean"""
 
 
 def dispositions_table(summary: RunSummary, title: str) -> Table:
-    """One row a scenario, all its seeds together, and their sum."""
+    """One row a scenario and target, all its seeds together, and the sum of each target."""
     table = compact_table(title)
-    for heading in _HEADINGS:
-        left = heading in ("scenario", "verdict")
+    # Where there is no room, names are broken, but no number is cut.
+    table.add_column(_HEADINGS[0], overflow="fold")
+    for heading in _HEADINGS[1:]:
+        left = heading in ("target", "verdict")
         table.add_column(heading, justify="left" if left else "right", no_wrap=True)
-    for name, results in _rows(summary):
-        table.add_row(*_cells(name, results), outcome_text(_outcome(results)))
+    for name, target, results in _rows(summary):
+        table.add_row(*_texts(name, target, results), outcome_text(_worst(results)))
     table.add_section()
-    table.add_row(*_cells("all", summary.results), outcome_text(_outcome(summary.results)))
+    for target, results in _by_target(summary).items():
+        table.add_row(*_texts("all", target, results), outcome_text(_worst(results)))
     return table
 
 
 def dispositions_markdown(summary: RunSummary, notes: Sequence[str]) -> str:
     """The same as Markdown, and below it the notes."""
-    rows = [[*_cells(name, results), _outcome(results).value] for name, results in _rows(summary)]
-    total = [*_cells("all", summary.results), _outcome(summary.results).value]
+    rows = [
+        [*_cells(name, target, results), _worst(results).word]
+        for name, target, results in _rows(summary)
+    ]
+    totals = [
+        [*_cells("all", target, results), _worst(results).word]
+        for target, results in _by_target(summary).items()
+    ]
     lines = [
         "| " + " | ".join(_HEADINGS) + " |",
-        "| --- " + "| ---: " * (len(_HEADINGS) - 2) + "| --- |",
+        "| --- | --- " + "| ---: " * (len(_HEADINGS) - 3) + "| --- |",
         *("| " + " | ".join(row) + " |" for row in rows),
-        "| " + " | ".join(f"**{cell}**" for cell in total) + " |",
+        *("| " + " | ".join(f"**{cell}**" for cell in total) + " |" for total in totals),
     ]
     return "\n".join([*lines, "", *(f"- {note}" for note in notes), ""])
 
 
 def dispositions_notes(summary: RunSummary) -> list[str]:
     """What is said below the table."""
+    by_target = _by_target(summary)
     notes = [LEGEND]
-    flushes = [one for call in _calls(summary.results) for one in call.flushes]
-    if flushes:
-        notes.append(
-            f"{len(flushes)} interruptions at random moments: MEDIA_FLUSHED.played and the bytes "
-            f"on the wire differ by at most {max(abs(size) for size, _ in flushes)} bytes, "
-            f"since_mark_ms by at most {max(abs(ms) for _, ms in flushes):.3f} ms"
-        )
+    for target, results in by_target.items():
+        if said := _interruptions(results):
+            notes.append(f"{target}: {said}" if len(by_target) > 1 else said)
     return notes
 
 
-def _rows(summary: RunSummary) -> list[tuple[str, list[ScenarioResult]]]:
-    rows: dict[str, list[ScenarioResult]] = {}
-    for result in summary.results:
-        rows.setdefault(result.name, []).append(result)
-    return sorted(rows.items())
+def _interruptions(results: Sequence[ScenarioResult]) -> str:
+    flushes = [one for call in _calls(results) for one in call.flushes]
+    if not flushes:
+        return ""
+    sizes = [abs(size) for size, _ in flushes if size is not None]
+    times = [abs(ms) for _, ms in flushes if ms is not None]
+    said = [f"{len(flushes)} interruptions at random moments"]
+    if len(sizes) < len(flushes):
+        said.append(f"{len(flushes) - len(sizes)} of them not answered as they must be")
+    differences = []
+    if sizes:
+        differences.append(
+            f"MEDIA_FLUSHED.played and the bytes on the wire differ by at most {max(sizes)} bytes"
+        )
+    if times:
+        differences.append(f"since_mark_ms by at most {max(times):.3f} ms")
+    return ": ".join(filter(None, [", ".join(said), ", ".join(differences)]))
+
+
+def _by_target(summary: RunSummary) -> dict[str, list[ScenarioResult]]:
+    found: dict[str, list[ScenarioResult]] = {}
+    for result in summary.ran:
+        found.setdefault(result.target, []).append(result)
+    return found
+
+
+def _rows(summary: RunSummary) -> list[tuple[str, str, list[ScenarioResult]]]:
+    """Name, target, results; the targets of a scenario beside each other."""
+    rows: dict[tuple[str, str], list[ScenarioResult]] = {}
+    for result in summary.ran:
+        rows.setdefault((result.name, result.target), []).append(result)
+    ordered = sorted(rows.items(), key=lambda row: row[0][0])
+    return [(name, target, results) for (name, target), results in ordered]
 
 
 def _calls(results: Sequence[ScenarioResult]) -> list[CallResult]:
     return [call for result in results for call in result.calls]
 
 
-def _outcome(results: Sequence[ScenarioResult]) -> Outcome:
-    return RunSummary("", "", 0.0, tuple(results)).outcome
+def _worst(results: Sequence[ScenarioResult]) -> Outcome:
+    return min((result.outcome for result in results), key=WORST_FIRST.index)
 
 
-def _cells(name: str, results: Sequence[ScenarioResult]) -> list[str]:
+def _texts(name: str, target: str, results: Sequence[ScenarioResult]) -> list[Text]:
+    # As Text, because the brackets of parameters would be taken for rich's markup.
+    return [Text(cell) for cell in _cells(name, target, results)]
+
+
+def _cells(name: str, target: str, results: Sequence[ScenarioResult]) -> list[str]:
     calls = _calls(results)
     marks = sum(call.marks for call in calls)
     played = sum(call.played for call in calls)
@@ -112,4 +160,4 @@ def _cells(name: str, results: Sequence[ScenarioResult]) -> list[str]:
     )
     off = [call.difference_bytes for call in calls if call.difference_bytes is not None]
     worst = str(max(off, key=abs)) if off else "-"
-    return [name, *(str(count) for count in counts), worst]
+    return [name, target, *(str(count) for count in counts), worst]

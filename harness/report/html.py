@@ -22,7 +22,13 @@ from harness.report import timeline_picture as picture
 from harness.report.call_files import SavedCall, load_call
 from harness.report.offsets_picture import ROW_HEIGHT, WIDTH, Offsets, offset_charts
 from harness.report.timeline_picture import Limits, TimelinePicture, timeline_picture
-from harness.scenarios.result import CallResult, Outcome, RunSummary, ScenarioResult
+from harness.scenarios.result import (
+    WORST_FIRST,
+    CallResult,
+    Outcome,
+    RunSummary,
+    ScenarioResult,
+)
 
 REPORT_FILE = "report.html"
 
@@ -34,16 +40,6 @@ _TEXTS_SHOWN = 25
 _OPEN_ROWS = 2
 """rows with something wrong that are open from the start"""
 
-_ORDER = (
-    Outcome.ERROR,
-    Outcome.FAIL,
-    Outcome.XPASS,
-    Outcome.INCONCLUSIVE,
-    Outcome.XFAIL,
-    Outcome.PASS,
-    Outcome.SKIP,
-)
-"""What needs a look comes first"""
 _WRONG = (Outcome.ERROR, Outcome.FAIL, Outcome.XPASS, Outcome.INCONCLUSIVE)
 MEANINGS = {
     Outcome.PASS: "everything was as it must be",
@@ -53,6 +49,7 @@ MEANINGS = {
     Outcome.SKIP: "the target cannot run it",
     Outcome.XFAIL: "the driver did wrong in just the way it is known for",
     Outcome.XPASS: "the driver did not do the wrong it is known for: is the harness blind?",
+    Outcome.NOT_RUN: "the run stopped at a failure before it",
 }
 
 
@@ -218,7 +215,7 @@ def _resource(name: str) -> str:
 
 
 def _rows(summary: RunSummary) -> list[_RowView]:
-    ordered = sorted(summary.results, key=lambda result: _ORDER.index(result.outcome))
+    ordered = sorted(summary.results, key=lambda result: WORST_FIRST.index(result.outcome))
     rows = []
     calls = 0
     for number, result in enumerate(ordered):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
+from collections import Counter
 from pathlib import Path
 
 from harness.scenarios.result import Outcome, RunSummary, ScenarioResult
@@ -13,14 +14,20 @@ JUNIT_FILE = "junit.xml"
 # XML 1.0 has no spelling for these; the ids of marks may hold some.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
-_SKIPPED = (Outcome.SKIP, Outcome.XFAIL)
+_SKIPPED = {
+    Outcome.SKIP: "",
+    Outcome.XFAIL: "expected failure: ",
+    Outcome.NOT_RUN: "not run: ",
+}
+"""What neither passed nor failed: with how its message begins"""
 _FAILED = (Outcome.FAIL, Outcome.XPASS)
 _ERRORS = {Outcome.ERROR: "environment", Outcome.INCONCLUSIVE: "inconclusive"}
 """What is no success and not the driver's fault either: with the type of its <error>"""
 
 
 def write_junit(path: Path, summary: RunSummary) -> None:
-    """Write the file. XFAIL is a skipped test; INCONCLUSIVE is an error: it may not pass."""
+    """Write the file. XFAIL is a skipped test, and so is what was not run after a failure;
+    INCONCLUSIVE is an error: it may not pass."""
     root = ET.Element("testsuites", {"name": "playback marks", **_numbers(summary.results)})
     root.set("time", f"{summary.seconds:.3f}")  # several may have run at once
     for target in dict.fromkeys(result.target for result in summary.results):
@@ -29,17 +36,20 @@ def write_junit(path: Path, summary: RunSummary) -> None:
         suite.set("timestamp", summary.started)
         versions = dict.fromkeys(result.version for result in results if result.version)
         _properties(suite, version=", ".join(versions), command=summary.command)
+        times = Counter(result.name for result in results)
         for result in results:
-            _add_case(suite, result)
+            # CI systems take cases of the same name for one.
+            seed = f" (seed {result.seed})" if times[result.name] > 1 else ""
+            _add_case(suite, result, result.name + seed)
     ET.indent(root)
     ET.ElementTree(root).write(path, encoding="utf-8", xml_declaration=True)
 
 
-def _add_case(suite: ET.Element, result: ScenarioResult) -> None:
+def _add_case(suite: ET.Element, result: ScenarioResult, name: str) -> None:
     case = ET.SubElement(
         suite,
         "testcase",
-        name=_text(result.name),
+        name=_text(name),
         classname=_text(f"{result.target}.{result.scenario}"),
         time=f"{result.seconds:.3f}",
     )
@@ -47,8 +57,7 @@ def _add_case(suite: ET.Element, result: ScenarioResult) -> None:
     first = result.failures[0].partition("\n")[0] if result.failures else ""
     message = _text(result.reason or first or result.outcome.value)
     if result.outcome in _SKIPPED:
-        known = "expected failure: " if result.outcome is Outcome.XFAIL else ""
-        ET.SubElement(case, "skipped", message=known + message)
+        ET.SubElement(case, "skipped", message=_SKIPPED[result.outcome] + message)
     elif result.outcome in _FAILED:
         said = ET.SubElement(case, "failure", message=message, type=result.outcome.value)
         said.text = _account(result)

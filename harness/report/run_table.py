@@ -25,6 +25,7 @@ OUTCOME_STYLES = {
     Outcome.SKIP: "dim",
     Outcome.XFAIL: "blue",
     Outcome.XPASS: "bold red",
+    Outcome.NOT_RUN: "dim",
 }
 RUN_LEGEND = (
     "marks: that passed, of all. p50, p99: of answered minus end of audio; negative is too early. "
@@ -38,16 +39,16 @@ be stopped"""
 
 
 def run_table(summary: RunSummary, title: str = "Scenarios") -> Table:
-    """One row a scenario, with the reason, if there is one, below its name."""
+    """One row a scenario that was run, with the reason, if there is one, below its name."""
     table = compact_table(title)
-    targets = {result.target for result in summary.results}
+    targets = {result.target for result in summary.ran}
     table.add_column("verdict", no_wrap=True)
     table.add_column("scenario, reason", overflow="fold")
     if len(targets) > 1:
         table.add_column("target", no_wrap=True)
     for heading in ("marks", "p50 ms", "p99 ms", "time s"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for result in summary.results:
+    for result in summary.ran:
         numbers = statistics_of([ns for call in result.calls for ns in call.differences_ns])
         table.add_row(
             outcome_text(result.outcome),
@@ -65,8 +66,12 @@ def run_table(summary: RunSummary, title: str = "Scenarios") -> Table:
 def outcome_line(summary: RunSummary) -> Text:
     """The run's outcome and how many scenarios had each."""
     text = outcome_text(summary.outcome)
-    text.append(f"  {len(summary.results)} scenarios in {summary.seconds:.0f} s: ", style="none")
-    parts = [(outcome, count) for outcome, count in summary.counts.items() if count]
+    text.append(f"  {len(summary.ran)} scenarios in {summary.seconds:.0f} s: ", style="none")
+    parts = [
+        (outcome, count)
+        for outcome, count in summary.counts.items()
+        if count and outcome is not Outcome.NOT_RUN
+    ]
     for index, (outcome, count) in enumerate(parts):
         text.append(", " if index else "", style="none")
         text.append(f"{count} {outcome.value}", style=OUTCOME_STYLES[outcome])
@@ -77,7 +82,7 @@ def outcome_line(summary: RunSummary) -> Text:
 
 def outcome_text(outcome: Outcome) -> Text:
     """The word in its colour."""
-    return Text(outcome.value, style=OUTCOME_STYLES[outcome])
+    return Text(outcome.word, style=OUTCOME_STYLES[outcome])
 
 
 def scenario_list(listed: Sequence[tuple[Scenario, str]]) -> Text:

@@ -71,7 +71,6 @@ def run(plan: Plan, watcher: Watcher, command: str) -> RunSummary:
         started,
         round(time.monotonic() - begin, 1),
         tuple(results),
-        not_run=len(plan.jobs) - len(results),
     )
     save_summary(plan.run_folder, summary)
     write_junit(plan.run_folder / JUNIT_FILE, summary)

@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.errors import InputFault
 from harness.judge.accounts import Accounts
-from harness.judge.judge import CallVerdict, timed_differences
+from harness.judge.judge import CallVerdict, Verdict, timed_differences
 from harness.judge.marks_and_accounts import call_result
 
 SUMMARY_FILE = "summary.json"
@@ -33,6 +33,26 @@ class Outcome(str, Enum):
     """the driver did wrong in just the way the scenario says it is known to do"""
     XPASS = "XPASS"
     """the wrong that the driver is known to do did not show: it is mended, or the harness blind"""
+    NOT_RUN = "NOT_RUN"
+    """left out, because the run stopped at a failure before it"""
+
+    @property
+    def word(self) -> str:
+        """As it is shown."""
+        return self.value.replace("_", " ")
+
+
+WORST_FIRST = (
+    Outcome.ERROR,
+    Outcome.FAIL,
+    Outcome.XPASS,
+    Outcome.INCONCLUSIVE,
+    Outcome.XFAIL,
+    Outcome.PASS,
+    Outcome.SKIP,
+    Outcome.NOT_RUN,
+)
+"""What needs a look comes first"""
 
 
 @dataclass(frozen=True)
@@ -66,8 +86,9 @@ class CallResult:
     """answered so, first"""
     difference_bytes: int | None = None
     """between played bytes reported and found on the wire, the largest; None if none was told"""
-    flushes: tuple[tuple[int, float], ...] = ()
-    """of each MEDIA_FLUSHED what ``played`` (bytes) and ``since_mark_ms`` differ from the wire"""
+    flushes: tuple[tuple[int | None, float | None], ...] = ()
+    """of each flush that owes a MEDIA_FLUSHED what its ``played`` (bytes) and ``since_mark_ms``
+    differ from the wire; None where there is nothing to compare: not answered, no mark played"""
 
 
 @dataclass(frozen=True)
@@ -81,7 +102,7 @@ class ScenarioResult:
     target: str
     """as it is named on the command line: ``patched``, ``lab:office.yaml``, ..."""
     version: str
-    """of the target's Asterisk"""
+    """of the target's Asterisk; empty when it was never reached"""
     seed: int
     outcome: Outcome
     reason: str
@@ -110,8 +131,17 @@ class RunSummary:
     """local time, ISO 8601"""
     seconds: float
     results: tuple[ScenarioResult, ...] = ()
-    not_run: int = 0
-    """scenarios that were left out, because one before them failed"""
+    """with those that were left out"""
+
+    @property
+    def ran(self) -> tuple[ScenarioResult, ...]:
+        """The results without those that were left out."""
+        return tuple(one for one in self.results if one.outcome is not Outcome.NOT_RUN)
+
+    @property
+    def not_run(self) -> int:
+        """How many were left out, because one before them failed."""
+        return len(self.results) - len(self.ran)
 
     @property
     def counts(self) -> dict[Outcome, int]:
@@ -164,9 +194,9 @@ def kept_of_call(
         discarded=_outcomes(verdict, "discarded"),
         difference_bytes=max(differences, key=abs, default=None),
         flushes=tuple(
-            (one.difference_bytes or 0, one.since_mark_difference_ms or 0.0)
+            (one.difference_bytes, one.since_mark_difference_ms)
             for one in accounts.verdicts
-            if one.name.startswith("MEDIA_FLUSHED")
+            if one.name.startswith("MEDIA_FLUSHED") and one.verdict is not Verdict.UNASKED
         ),
     )
 
@@ -186,6 +216,8 @@ def load_summary(folder: Path) -> RunSummary:
     try:
         saved = json.loads(path.read_text())
         results = tuple(result_from(result) for result in saved.pop("results"))
+        # Runs that were saved before NOT_RUN was a result have only the number of these.
+        saved.pop("not_run", None)
         return RunSummary(results=results, **saved)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputFault(

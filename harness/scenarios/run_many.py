@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -70,7 +71,10 @@ class Watcher:
 
 
 def run_jobs(plan: Plan, watcher: Watcher) -> list[ScenarioResult]:
-    """Run the plan's jobs, target after target; the results in the order of the jobs."""
+    """Run the plan's jobs, target after target; the results in the order of the jobs.
+
+    Those that were left out after a failure are among them, as NOT_RUN.
+    """
     return asyncio.run(_Run(plan, watcher).run())
 
 
@@ -89,6 +93,8 @@ class _Run:
         self._plan = plan
         self._watcher = watcher
         self._results: dict[int, ScenarioResult] = {}
+        self._versions: dict[TargetName, str] = {}
+        """of the targets that told theirs"""
         self._stopping = False
         self._holding = asyncio.Lock()
 
@@ -113,7 +119,10 @@ class _Run:
             while fault and waiting and not self._stopping:
                 index, job = waiting.pop(0)
                 self._done(index, self._broken(job, fault, attempts=0))
-        return [self._results[number] for number in sorted(self._results)]
+        return [
+            self._results.get(number) or self._not_run(job)
+            for number, job in enumerate(self._plan.jobs)
+        ]
 
     async def _work(
         self, target: TargetName, number: int, waiting: list[tuple[int, Job]]
@@ -132,6 +141,7 @@ class _Run:
                 async with _Worker(
                     target, plan.root, folder, plan.run_folder, plan.commands[target.text]
                 ) as worker:
+                    self._versions[target] = worker.capabilities.version
                     await self._use(worker, waiting, done)
             except Fault as fault:
                 if not done:
@@ -153,10 +163,12 @@ class _Run:
             index, job = waiting.pop(0)
             done.append(index)
             self._watcher.started(job)
+            begin = time.monotonic()
             try:
                 result = await worker.run(job)
             except Fault as fault:
-                self._done(index, self._broken(job, fault, attempts=1))
+                seconds = round(time.monotonic() - begin, 3)
+                self._done(index, self._broken(job, fault, attempts=1, seconds=seconds))
                 return
             if result.outcome in BAD and self._plan.hold:
                 with suppress(Fault):  # then there is nothing to be held any more
@@ -173,19 +185,31 @@ class _Run:
         if result.outcome in BAD and not self._plan.keep_going:
             self._stopping = True
 
-    def _broken(self, job: Job, fault: Fault, attempts: int) -> ScenarioResult:
+    def _broken(
+        self, job: Job, fault: Fault, attempts: int, seconds: float = 0.0
+    ) -> ScenarioResult:
         """The result of a job whose worker broke, or that had none."""
+        return replace(
+            self._not_run(job),
+            outcome=_outcome(fault),
+            reason=fault.headline,
+            failures=(str(fault),),
+            attempts=attempts,
+            seconds=seconds,
+        )
+
+    def _not_run(self, job: Job) -> ScenarioResult:
         return ScenarioResult(
             scenario=job.scenario.name,
             parameters=job.scenario.parameters,
             proves=job.scenario.proves,
             target=job.target.text,
-            version="unknown",
+            version=self._versions.get(job.target, ""),
             seed=job.seed,
-            outcome=_outcome(fault),
-            reason=fault.headline,
-            failures=(str(fault),),
-            attempts=attempts,
+            outcome=Outcome.NOT_RUN,
+            reason="the run stopped at a failure before it",
+            failures=(),
+            attempts=0,
             seconds=0.0,
             rerun=rerun_command(self._plan.commands[job.target.text], job.scenario, job.seed),
         )

@@ -57,6 +57,8 @@ def test_the_stock_driver_fails_as_it_is_known_to_and_its_run_can_be_judged_else
     shutil.copytree(folder, moved)
     again = harness("judge", str(moved), cwd=tmp_path)
     assert "EARLY" in again.stdout
+    assert again.returncode == EXIT_PASS, again.stdout[-3000:]
+    assert again.stdout.count("It fails as it is known to: ") == len(summary.results)
     calls = sum(len(result.calls) for result in summary.results)
     assert again.stdout.count("The verdict is byte for byte the one that was saved") >= calls
     assert "NOT the one" not in again.stdout
@@ -133,6 +135,7 @@ def test_a_crash_of_asterisk_is_the_products_and_a_kill_is_not(
     [result] = load_summary(LATEST.resolve()).results
     assert result.reason.startswith(says) and number.name in result.reason
     assert result.reason in " ".join(output.split())
+    assert result.version and result.seconds > 0
 
 
 def _runs(process: psutil.Process) -> bool:

@@ -178,6 +178,19 @@ def test_the_headline_says_the_outcome(tmp_path: Path, outcome: Outcome, headlin
     assert word == summary(result(outcome)).outcome.value
 
 
+def test_what_was_left_out_after_a_failure_is_in_the_table(tmp_path: Path) -> None:
+    left_out = result(Outcome.NOT_RUN, scenario="left_out", reason="the run stopped", version="")
+    shown = page(tmp_path, result(Outcome.FAIL), left_out)
+    assert "1 failed of 1 scenario, 1 not run." in " ".join(shown.text.split())
+    rows = [(row["data-name"], row["data-outcome"]) for row in shown.of("details", "row")]
+    assert rows[1] == (left_out.name, "NOT_RUN")
+    badges = [text for _, text in shown.texts if text == "NOT RUN"]
+    assert len(badges) == 2  # in the legend and in the row
+    assert {"class": "badge not_run", "title": "the run stopped at a failure before it"} in (
+        shown.of("span", "badge")
+    )
+
+
 def test_an_empty_run_is_a_page(tmp_path: Path) -> None:
     assert "Nothing was run." in page(tmp_path).text
 
@@ -185,7 +198,7 @@ def test_an_empty_run_is_a_page(tmp_path: Path) -> None:
 def test_what_needs_a_look_comes_first(tmp_path: Path) -> None:
     shown = page(tmp_path, *(result(outcome, scenario=outcome.value) for outcome in Outcome))
     order = [row["data-outcome"] for row in shown.of("details", "row")]
-    assert order == ["ERROR", "FAIL", "XPASS", "INCONCLUSIVE", "XFAIL", "PASS", "SKIP"]
+    assert order == ["ERROR", "FAIL", "XPASS", "INCONCLUSIVE", "XFAIL", "PASS", "SKIP", "NOT_RUN"]
     assert [("open" in row) for row in shown.of("details", "row")][:3] == [True, True, False]
 
 

@@ -31,6 +31,7 @@ def case(root: ET.Element) -> ET.Element:
         (Outcome.ERROR, "error", "environment"),
         (Outcome.SKIP, "skipped", None),
         (Outcome.XFAIL, "skipped", None),
+        (Outcome.NOT_RUN, "skipped", None),
     ],
 )
 def test_what_is_not_a_pass_says_so(
@@ -55,6 +56,31 @@ def test_an_expected_failure_is_skipped_with_its_reason(tmp_path: Path) -> None:
     assert skipped.get("message") == "expected failure: acks on the tick"
 
 
+def test_what_was_left_out_after_a_failure_is_skipped_with_its_reason(tmp_path: Path) -> None:
+    root = read(tmp_path, result(Outcome.NOT_RUN, reason="the run stopped", attempts=0))
+    skipped = case(root).find("skipped")
+    assert skipped is not None
+    assert skipped.get("message") == "not run: the run stopped"
+
+
+def test_repeated_scenarios_are_told_apart_by_their_seeds(tmp_path: Path) -> None:
+    root = read(
+        tmp_path,
+        result(),
+        result(seed=8),
+        result(scenario="once"),
+        result(target="stock"),
+    )
+    names = [one.get("name") for one in root.iter("testcase")]
+    tts = result().name
+    assert names == [
+        f"{tts} (seed 7)",
+        f"{tts} (seed 8)",
+        "once[codec=ulaw,format=json]",
+        tts,
+    ]
+
+
 def test_a_pass_has_its_seed_and_how_to_run_it_again(tmp_path: Path) -> None:
     passed = case(read(tmp_path, result(calls=(speech(tmp_path, "call", [0.5]),))))
     assert passed.get("name") == "text_to_speech[codec=ulaw,format=json]"
@@ -68,7 +94,7 @@ def test_a_pass_has_its_seed_and_how_to_run_it_again(tmp_path: Path) -> None:
 
 def test_one_suite_a_target(tmp_path: Path) -> None:
     root = read(
-        tmp_path, result(), result(Outcome.FAIL, target="stock", version="22.9.0"), result()
+        tmp_path, result(), result(Outcome.FAIL, target="stock", version="22.9.0"), result(seed=8)
     )
     suites = [(one.get("name"), one.get("tests"), one.get("failures")) for one in root]
     assert suites == [("patched", "2", "0"), ("stock", "1", "1")]

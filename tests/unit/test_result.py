@@ -13,7 +13,13 @@ from made_results import placed, result, speech, summary
 from harness.errors import InputFault
 from harness.judge.judge import Bounds
 from harness.report.call_files import load_call, write_call_files
-from harness.scenarios.result import SUMMARY_FILE, Outcome, load_summary, save_summary
+from harness.scenarios.result import (
+    SUMMARY_FILE,
+    WORST_FIRST,
+    Outcome,
+    load_summary,
+    save_summary,
+)
 
 
 def test_a_saved_summary_is_the_same_when_loaded(tmp_path: Path) -> None:
@@ -25,6 +31,22 @@ def test_a_saved_summary_is_the_same_when_loaded(tmp_path: Path) -> None:
     )
     save_summary(tmp_path, run)
     assert load_summary(tmp_path) == run
+
+
+def test_a_summary_of_before_left_out_scenarios_were_named_can_be_loaded(tmp_path: Path) -> None:
+    save_summary(tmp_path, summary(result()))
+    saved = json.loads((tmp_path / SUMMARY_FILE).read_text())
+    (tmp_path / SUMMARY_FILE).write_text(json.dumps({**saved, "not_run": 3}))
+    assert load_summary(tmp_path) == summary(result())
+
+
+def test_the_order_of_outcomes_has_all_of_them() -> None:
+    assert sorted(WORST_FIRST) == sorted(Outcome)
+
+
+def test_what_did_not_run_is_not_counted_with_what_did() -> None:
+    run = summary(result(Outcome.FAIL), result(Outcome.NOT_RUN), result(Outcome.NOT_RUN))
+    assert (len(run.ran), run.not_run) == (1, 2)
 
 
 @pytest.mark.parametrize("content", [None, "no json", "{}", '{"results": [{}]}', "[]"])
@@ -46,6 +68,7 @@ def test_a_folder_without_a_readable_run_is_refused(tmp_path: Path, content: str
         ([Outcome.INCONCLUSIVE, Outcome.FAIL], Outcome.FAIL),
         ([Outcome.PASS, Outcome.XPASS], Outcome.FAIL),
         ([Outcome.FAIL, Outcome.ERROR], Outcome.ERROR),
+        ([Outcome.FAIL, Outcome.NOT_RUN], Outcome.FAIL),
     ],
 )
 def test_the_worst_result_is_that_of_the_run(outcomes: list[Outcome], expected: Outcome) -> None:
@@ -59,6 +82,19 @@ def test_what_is_kept_of_a_call(tmp_path: Path) -> None:
     assert call.differences_ns == (500_000, -3_000_000)
     assert (call.packets, call.lost, call.ruler) == (7, 0, "capture")
     assert (call.ruler_error_ns, call.early_ns, call.late_ns) == (25_000, 0, 5)
+
+
+def test_what_is_kept_of_flushes_has_no_number_where_none_was_told(tmp_path: Path) -> None:
+    call = speech_call([2000, 4000], [0.5, 0.7])
+    call.command(910, "FLUSH_MEDIA id=never")
+    call.command(911, "FLUSH_MEDIA id=told")
+    call.event(
+        912,
+        "MEDIA_FLUSHED id=told played=4000 flushed=0 played_ms=500.000 flushed_ms=0.000 "
+        "last_mark=m2 since_mark_ms=0.000",
+    )
+    call.event(913, "MEDIA_FLUSHED id=unasked played=9 flushed=0")
+    assert placed(tmp_path, "call", call).flushes == ((None, None), (0, 0.0))
 
 
 def test_a_judged_call_is_the_same_when_its_files_are_loaded(tmp_path: Path) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from made_results import result
 
 from harness.asterisk.instance import AsteriskCrashed
+from harness.capabilities import Capabilities
 from harness.errors import EnvironmentFault, Fault, HarnessFault
 from harness.scenarios import run_many
 from harness.scenarios.choose import choose_scenarios
@@ -21,6 +24,9 @@ from harness.scenarios.targets import TargetName
 BROKEN = HarnessFault("it ended by itself", "See its log.")
 CRASHED = AsteriskCrashed("it was ended by SIGSEGV", "The end of its log:")
 NOT_THERE = EnvironmentFault("there is no such PBX")
+CAPABILITIES = Capabilities(
+    "22.10.1", True, frozenset({"ulaw"}), frozenset({"outgoing"}), frozenset({"dial"})
+)
 [SCENARIO, *_] = choose_scenarios(["hang_up"])
 
 
@@ -68,6 +74,8 @@ def run(
         def __init__(self, target: TargetName, root: Path, folder: Path, *others: object) -> None:
             script.folders.append(folder.name)
 
+        capabilities = CAPABILITIES
+
         async def __aenter__(self) -> Worker:
             if script.starts and (fault := script.starts.popleft()):
                 raise fault
@@ -104,8 +112,9 @@ def run(
     )
     results = run_jobs(plan, watched)
     assert script.alive == 0
-    assert [one.outcome for one in results] != [] and len(watched.outcomes) == len(results)
-    assert [one.seed for one in results] == sorted(one.seed for one in results)
+    ran = [one for one in results if one.outcome is not Outcome.NOT_RUN]
+    assert 0 < len(ran) == len(watched.outcomes)
+    assert [one.seed for one in results] == list(range(jobs))
     return results
 
 
@@ -156,7 +165,29 @@ def test_the_first_failure_ends_the_run_unless_it_is_to_keep_going(
     monkeypatch: pytest.MonkeyPatch, watched: Watched, bad: Outcome | Fault
 ) -> None:
     script = Script(PASS, bad, PASS)
-    assert len(run(monkeypatch, script, watched, 3, keep_going=False)) == 2
+    results = run(monkeypatch, script, watched, 3, keep_going=False)
+    assert [one.outcome is Outcome.NOT_RUN for one in results] == [False, False, True]
+    left_out = results[2]
+    assert left_out.name == SCENARIO.full_name
+    assert left_out.reason == "the run stopped at a failure before it"
+    assert left_out.rerun.endswith(f"'{SCENARIO.full_name}' --seed 2")
+    assert (left_out.version, left_out.attempts, left_out.failures) == ("22.10.1", 0, ())
+
+
+def test_what_is_known_of_a_job_whose_worker_broke_is_said(
+    monkeypatch: pytest.MonkeyPatch, watched: Watched
+) -> None:
+    clock = itertools.count(100.0, 1.5)
+    monkeypatch.setattr(run_many, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    [broken] = run(monkeypatch, Script(CRASHED), watched, 1)
+    assert (broken.version, broken.seconds) == ("22.10.1", 1.5)
+
+
+def test_of_a_target_that_was_never_reached_no_version_is_claimed(
+    monkeypatch: pytest.MonkeyPatch, watched: Watched
+) -> None:
+    [broken] = run(monkeypatch, Script(starts=(NOT_THERE,)), watched, 1)
+    assert (broken.version, broken.seconds) == ("", 0.0)
 
 
 def test_without_a_target_all_are_errors(monkeypatch: pytest.MonkeyPatch, watched: Watched) -> None:
@@ -170,7 +201,8 @@ def test_without_a_target_one_error_is_enough(
     monkeypatch: pytest.MonkeyPatch, watched: Watched
 ) -> None:
     script = Script(starts=(NOT_THERE,))
-    assert outcomes(run(monkeypatch, script, watched, 3, keep_going=False)) == ["ERROR"]
+    results = run(monkeypatch, script, watched, 3, keep_going=False)
+    assert outcomes(results) == ["ERROR", "NOT_RUN", "NOT_RUN"]
 
 
 def test_a_worker_that_cannot_be_started_leaves_its_jobs_to_the_others(

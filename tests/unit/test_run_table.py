@@ -58,6 +58,16 @@ def test_the_last_line_counts_the_outcomes() -> None:
     assert line.plain == "PASS  3 scenarios in 61 s: 1 PASS, 2 XFAIL"
 
 
+def test_what_was_left_out_is_only_counted() -> None:
+    run = summary(result(Outcome.FAIL), *[result(Outcome.NOT_RUN, scenario="left_out")] * 2)
+    assert outcome_line(run).plain == (
+        "FAIL  1 scenarios in 61 s: 1 FAIL; 2 not run (--keep-going runs them)"
+    )
+    shown = console()
+    shown.print(run_table(run))
+    assert "left_out" not in said(shown)
+
+
 def test_scenarios_are_listed_with_why_they_cannot_run() -> None:
     scenarios = choose_scenarios(())
     shown = console(200)
