@@ -135,7 +135,6 @@ def test_a_crash_of_asterisk_is_the_products_and_a_kill_is_not(
     [result] = load_summary(LATEST.resolve()).results
     assert result.reason.startswith(says) and number.name in result.reason
     assert result.reason in " ".join(output.split())
-    assert result.version and result.seconds > 0
 
 
 def _runs(process: psutil.Process) -> bool:
