@@ -428,7 +428,8 @@ def _judge(options: argparse.Namespace, console: Console) -> int:
     if changed:
         console.print(
             f"{len(changed)} of {len(counted)} verdicts are NOT the ones that were saved, which "
-            "fails: the judge or the calls' files have changed since."
+            "fails: the judge or the calls' files have changed since.",
+            soft_wrap=True,
         )
         _print_texts(console, changed)
     result = worst(counted_result(call, again) for call, again in counted)
