@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.bench import Bench, LiveCall
@@ -28,6 +28,8 @@ ATTEMPTS = 3
 """of a scenario that comes out inconclusive"""
 EXPECTATION = "EXPECTATION"
 """what a failure is called that is not the judge's but the file's"""
+UNANNOUNCED = "UNANNOUNCED"
+"""and that of a target with the patch whose MEDIA_START does not tell of it"""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class Setting:
     target: str
     stock: bool
     """whether the target is the stock driver, so that the scenario's ``stock`` part holds"""
+    patched: bool
+    """whether the target was made with the patch"""
     command: str
     """that runs something there again; the scenario's name and the seed are added"""
 
@@ -45,7 +49,7 @@ class Setting:
 class Attempt:
     call: CallResult
     kinds: frozenset[str]
-    """of failures: verdicts of the judge, EXPECTATION"""
+    """of failures: verdicts of the judge, EXPECTATION, UNANNOUNCED"""
     inconclusive: bool
     failures: tuple[str, ...]
     reason: str
@@ -83,13 +87,14 @@ def run_scenario(
     known = known_of(scenario, setting.stock, bench.capabilities)
     if why := why_not(scenario, setting.stock, bench.capabilities):
         return result(Outcome.SKIP, why)
+    has_patch = setting.patched or bench.capabilities.playback_marks
     attempts = 0
     try:
         while True:
             attempts += 1
             again = f"-again-{attempts}" if attempts > 1 else ""
             name = f"{scenario.full_name}-{seed}{again}"
-            attempt = asyncio.run(_attempt(bench, scenario, seed, name, run_folder))
+            attempt = asyncio.run(_attempt(bench, scenario, seed, name, run_folder, has_patch))
             if not attempt.inconclusive or attempts == ATTEMPTS:
                 break
     except Fault as fault:
@@ -129,7 +134,7 @@ def rerun_command(command: str, scenario: Scenario, seed: int) -> str:
 
 
 async def _attempt(
-    bench: Bench, scenario: Scenario, seed: int, name: str, run_folder: Path
+    bench: Bench, scenario: Scenario, seed: int, name: str, run_folder: Path, has_patch: bool
 ) -> Attempt:
     call = scenario.call
     async with bench.call(
@@ -144,9 +149,23 @@ async def _attempt(
     ) as live:
         player = Player(live, scenario, seed)
         await player.play()
-    live.expectations = _expectations(scenario, player)
+    # Nothing is judged by MARK then, so nothing else would show it.
+    unannounced = has_patch and not player.patched
+    missed = [not_announced(scenario)] if unannounced else []
+    live.expectations = _expectations(scenario, [*missed, *player.failures])
     await _judge_niced(live.judge)
-    return _weigh(live, run_folder)
+    attempt = _weigh(live, run_folder)
+    if unannounced:
+        attempt = replace(attempt, kinds=attempt.kinds | {UNANNOUNCED})
+    return attempt
+
+
+def not_announced(scenario: Scenario) -> str:
+    """What is wrong with a target that has the patch and does not say so."""
+    return (
+        f"{scenario.file.name}: MEDIA_START has no playback_marks, though the target has the patch:"
+        " no application would send it a MARK"
+    )
 
 
 async def _judge_niced(judge: Callable[[], None]) -> None:
@@ -214,12 +233,12 @@ def outcome(attempt: Attempt, known: Known | None) -> tuple[Outcome, str]:
     return Outcome.XPASS, f"{expected} was to show: {known.because}"
 
 
-def _expectations(scenario: Scenario, player: Player) -> Expectations:
+def _expectations(scenario: Scenario, missed: Sequence[str]) -> Expectations:
     expect = scenario.expect
     return Expectations(
         file=scenario.file.name,
         marks=dict(expect.marks),
         events=dict(expect.events),
         gapless=expect.gapless,
-        missed=tuple(player.failures),
+        missed=tuple(missed),
     )

@@ -41,6 +41,11 @@ class TargetName:
         return self.text in ("stock", "stock-tls")
 
     @property
+    def patched(self) -> bool:
+        """Whether it was made with the patch, whatever it says of itself."""
+        return not self.stock and self.lab_file is None
+
+    @property
     def lab_file(self) -> Path | None:
         """The target file of a lab PBX."""
         if not self.text.startswith(LAB_PREFIX):

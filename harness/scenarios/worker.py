@@ -37,7 +37,7 @@ def main() -> int:
     given = json.loads(sys.argv[1])
     target = TargetName(given["target"])
     run_folder = Path(given["run_folder"])
-    setting = Setting(target.text, target.stock, given["command"])
+    setting = Setting(target.text, target.stock, target.patched, given["command"])
 
     def tell(**message: Any) -> None:
         results.write(json.dumps(message) + "\n")

@@ -1,0 +1,137 @@
+"""A scenario's steps are done in a call, here one whose Asterisk is played by the test."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.client import connect as websocket_connect
+from websockets.typing import Subprotocol
+
+from harness.bench import Bench, LiveCall
+from harness.capabilities import Capabilities
+from harness.capture.dissect import timeline_from_sockets
+from harness.capture.timeline import ULAW
+from harness.scenarios.result import Outcome, ScenarioResult
+from harness.scenarios.run_one import Setting, run_scenario
+from harness.scenarios.schema import load_scenarios
+from harness.websocket.client import serve
+
+STOCK_START = "MEDIA_START channel:x channel_id:1.1 format:ulaw optimal_frame_size:160 ptime:20"
+PATCHED_START = f"{STOCK_START} playback_marks:1"
+
+Asterisk = Callable[[ClientConnection], Awaitable[None]]
+"""What Asterisk does in the call, once it is up"""
+
+
+async def reads(asterisk: ClientConnection) -> None:
+    """Take whatever comes, until the connection ends."""
+    async for _ in asterisk:
+        pass
+
+
+class Sip:
+    """The caller's leg, of which only the hanging up matters here: Asterisk then closes."""
+
+    def __init__(self, asterisk: ClientConnection) -> None:
+        self._asterisk = asterisk
+
+    async def hang_up(self) -> None:
+        await self._asterisk.close()
+
+
+class MadeBench:
+    """A bench without a PBX: no media leaves, so its scenarios set no marks behind any."""
+
+    def __init__(self, folder: Path, start: str, asterisk: Asterisk, playback_marks: bool) -> None:
+        self._folder = folder
+        self._start = start
+        self._asterisk = asterisk
+        self.capabilities = Capabilities(
+            "22.10.1",
+            playback_marks,
+            frozenset({"ulaw"}),
+            frozenset({"outgoing"}),
+            frozenset({"dial"}),
+        )
+
+    @asynccontextmanager
+    async def call(self, name: str, *args: Any, **options: Any) -> AsyncIterator[LiveCall]:
+        folder = self._folder / name
+        folder.mkdir()
+        async with (
+            serve() as server,
+            websocket_connect(
+                server.uri, subprotocols=[Subprotocol("media")], proxy=None
+            ) as asterisk,
+        ):
+            await asterisk.send(self._start)
+            session = await server.accept()
+            doing = asyncio.ensure_future(self._asterisk(asterisk))
+            call = LiveCall(name, folder, cast(Any, Sip(asterisk)), session, cast(Any, None))
+            yield call
+            await call.sip.hang_up()
+            await session.wait_closed()
+            await doing
+        call._read = lambda: timeline_from_sockets(
+            ULAW, [], session.messages, error_ns=0, end_ns=time.time_ns(), dropped=0
+        )
+
+
+def run(
+    folder: Path,
+    steps: str,
+    start: str = PATCHED_START,
+    asterisk: Asterisk = reads,
+    *,
+    patched: bool = True,
+    playback_marks: bool = True,
+    more: str = "",
+) -> ScenarioResult:
+    """What becomes of a scenario with these ``steps``, a line each, and ``more`` keys."""
+    file = folder / "mine.yaml"
+    file.write_text(f"proves: x\nsteps:\n{steps}\n{more}")
+    [scenario] = load_scenarios(file)
+    bench = cast(Bench, MadeBench(folder, start, asterisk, playback_marks))
+    setting = Setting("made", not patched, patched, "harness run")
+    return run_scenario(bench, scenario, 1, setting, folder)
+
+
+def test_steps_that_come_to_their_end(tmp_path: Path) -> None:
+    result = run(tmp_path, "- pause\n- continue")
+    assert (result.outcome, result.failures) == (Outcome.PASS, ())
+
+
+@pytest.mark.parametrize(
+    ("patched", "playback_marks", "outcome"),
+    [
+        (True, True, Outcome.FAIL),
+        # A lab PBX, or a module without its console command, that has lost the field only.
+        (False, True, Outcome.FAIL),
+        (True, False, Outcome.FAIL),
+        (False, False, Outcome.PASS),
+    ],
+)
+def test_a_target_with_the_patch_must_announce_it(
+    tmp_path: Path, patched: bool, playback_marks: bool, outcome: Outcome
+) -> None:
+    result = run(tmp_path, "- pause", STOCK_START, patched=patched, playback_marks=playback_marks)
+    assert result.outcome is outcome
+    assert ["MEDIA_START has no playback_marks" in text for text in result.failures] == (
+        [True] if outcome is Outcome.FAIL else []
+    )
+
+
+def test_what_is_known_of_a_scenario_does_not_excuse_a_missing_announcement(
+    tmp_path: Path,
+) -> None:
+    known = "patched: {fails: [EXPECTATION], because: of something else}"
+    result = run(tmp_path, "- pause", STOCK_START, more=known)
+    assert result.outcome is Outcome.FAIL
+    assert "UNANNOUNCED" in result.reason
