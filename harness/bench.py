@@ -158,6 +158,11 @@ class Bench:
         if isinstance(self.target, OwnTarget):
             self.target.asterisk.check_alive(within_s)
 
+    def check_answers(self) -> None:
+        """For the harness's own Asterisk what `OwnAsterisk.check_answers` does; else nothing."""
+        if isinstance(self.target, OwnTarget):
+            self.target.asterisk.check_answers()
+
     @cached_property
     def capabilities(self) -> Capabilities:
         """What the target can do, found out once: it may take a call. Blocks."""

@@ -29,7 +29,7 @@ class Fault(Exception):
 
 
 class ProductFault(Fault):
-    """The product under test broke: Asterisk crashed."""
+    """The product under test broke: Asterisk crashed, or hangs."""
 
     kind = "product fault"
 

@@ -21,6 +21,10 @@ _POLL_S = 0.01
 _REFUSED = re.compile(r"^(No such command|Usage:|The module '.*' was not properly)", re.MULTILINE)
 
 
+class NotAnswered(HarnessFault):
+    """Asterisk has the command, as far as can be told, and does not answer it in time."""
+
+
 class Console:
     """The console of one running Asterisk."""
 
@@ -47,8 +51,8 @@ class Console:
         """The answer to a console command, without trailing white space.
 
         Raises HarnessFault, with the output so far, when Asterisk cannot be reached, does not
-        answer in time, or refuses the command. An answer that reports failure in a command's own
-        words is the caller's to read.
+        answer in time (NotAnswered), or refuses the command. An answer that reports failure in a
+        command's own words is the caller's to read.
         """
         output, reached = self._execute(command, timeout_s)
         if not reached or _REFUSED.search(output):
@@ -96,7 +100,7 @@ class Console:
             child.expect(pexpect.EOF)
             child.wait()
         except pexpect.TIMEOUT:
-            raise HarnessFault(
+            raise NotAnswered(
                 f"console command {command!r} was not answered within {timeout_s:g} s",
                 _last_output(child.before or ""),
             ) from None

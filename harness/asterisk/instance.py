@@ -44,7 +44,7 @@ from harness.asterisk.configuration import (
     extensions_conf,
     websocket_client_conf,
 )
-from harness.asterisk.console import Console
+from harness.asterisk.console import Console, NotAnswered
 from harness.certificates import Certificates
 from harness.child_process import die_with_parent, stopping_waits
 from harness.errors import EnvironmentFault, HarnessFault, ProductFault
@@ -98,6 +98,12 @@ class AsteriskCrashed(ProductFault):
     """Asterisk ended by a signal that a program gives to itself by what it does wrong."""
 
     kind = "Asterisk crashed"
+
+
+class AsteriskHangs(ProductFault):
+    """Asterisk runs, and its console is silent: a deadlock, or somebody has stopped it."""
+
+    kind = "Asterisk hangs"
 
 
 class AsteriskEnded(HarnessFault):
@@ -269,6 +275,21 @@ class OwnAsterisk(ABC):
             + (f"; core dump: {cores}" if cores else ""),
             f"The end of its log:{_tail(self.log)}{_tail(self._output)}",
         )
+
+    def check_answers(self) -> None:
+        """Raise AsteriskHangs, with the end of the log, if the console does not answer."""
+        try:
+            channels = self.console.run("core show channels concise").splitlines()
+            for name in (line.partition("!")[0] for line in channels):
+                # The list is made without locking the channels; this locks one.
+                self.console.run(f"core show channel {name}")
+        except NotAnswered as silent:
+            raise AsteriskHangs(
+                f"Asterisk {self.version} (process {self.pid}) runs, but {silent.what}",
+                f"The end of its log:{_tail(self.log)}",
+            ) from silent
+        except HarnessFault:
+            pass  # no is an answer, too
 
     def stop(self) -> None:
         """Stop it, asking first. May be called at any time, and again."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.asterisk.instance import AsteriskCrashed, AsteriskEnded
+from harness.asterisk.instance import AsteriskCrashed, AsteriskEnded, AsteriskHangs
 from harness.capabilities import Capabilities
 from harness.child_process import die_with_parent
 from harness.errors import EnvironmentFault, Fault, HarnessFault, InputFault, ProductFault
@@ -26,7 +26,8 @@ _LONGEST_LINE = 64 * 1024 * 1024
 STOP_TIMEOUT_S = 30.0
 """for a worker to stop its target"""
 _FAULTS = {
-    kind.kind: kind for kind in (AsteriskCrashed, AsteriskEnded, EnvironmentFault, InputFault)
+    kind.kind: kind
+    for kind in (AsteriskCrashed, AsteriskEnded, AsteriskHangs, EnvironmentFault, InputFault)
 }
 BAD = frozenset({Outcome.FAIL, Outcome.XPASS, Outcome.ERROR})
 

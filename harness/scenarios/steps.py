@@ -1,8 +1,9 @@
 """Does a scenario's steps in a call that is up.
 
 What a step waits for and does not get is noted and not raised: the call goes on, and the judge has
-the last word on the marks. The stock driver is taken through the same steps with the commands it
-knows, MARK_MEDIA and FLUSH_MEDIA without an id.
+the last word on the marks. So is an end of the connection that no step has asked for: then there
+are no more steps, and what came of the call until then is judged. The stock driver is taken through
+the same steps with the commands it knows, MARK_MEDIA and FLUSH_MEDIA without an id.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from harness.media.play import ANSWER_EVENT
 from harness.media.speech import interruption
 from harness.scenarios import schema
 from harness.scenarios.schema import Id, Range, Scenario, Step, choose
+from harness.websocket.client import ConnectionEnded
 from harness.websocket.protocol import Event, Format, command_mark_media, command_set_direction
 
 _OURS = frozenset({"MARK_DISCARDED", "MEDIA_FLUSHED", "PLAYBACK", "MEDIA_DROPPED", "MARK_PLAYED"})
@@ -51,15 +53,29 @@ class Player:
         self._caller: RtpSender | None = None
         self._answering = True
         """whether answers come: who never answers is not waited for again"""
+        self._step: Step | None = None
+        """that is being done, or was last"""
+        self._to_end = False
+        """whether a step so far ends the call, or waits for its end"""
         self._marks = 0
         self._asked: list[Id] = []
         """ids of the marks sent, in order"""
 
     async def play(self) -> None:
-        """All steps, one after the other."""
+        """All steps, one after the other, as long as the connection lasts.
+
+        Raises ConnectionEnded where the scenario goes on to send behind an end that it wanted.
+        """
         for text in self.scenario.call.with_handshake:
             self._note_raw(text, self.scenario.file.name)
-        await self._steps(self.scenario.steps)
+        try:
+            await self._steps(self.scenario.steps)
+        except ConnectionEnded as ended:
+            if self._to_end or self._step is None:
+                raise
+            self.failures.append(f"{self.scenario.where(self._step)}: {ended.what}")
+            # Who has stopped reading would never see the end.
+            self.session.go_on_reading()
 
     async def _steps(self, steps: Sequence[Step]) -> None:
         for step in steps:
@@ -70,11 +86,17 @@ class Player:
                 with cpu_load(step.load.cores):
                     await self._steps(step.load.steps)
             else:
+                self._step = step
                 does = cast(
                     Callable[[Any, Step], Awaitable[None]],
                     getattr(self, f"_{step.kind.rstrip('_')}"),
                 )
                 await does(getattr(step, step.kind), step)
+                if self.session.closed and not self._to_end:
+                    code = self.session.close_code
+                    raise ConnectionEnded(
+                        f"the connection ended (close code {code}), and no step had ended the call"
+                    )
 
     # ---- media and marks ----
 
@@ -166,10 +188,11 @@ class Player:
         self.call.where.append(self.scenario.where(step))
 
     def _note_raw(self, text: str, where: str) -> None:
-        """Note the mark that a text message sets, if it does."""
+        """Note the mark that a text message sets, or that it ends the call, if it does."""
         name, mark_id, correlation_id = read_command(
             Message(0, "application", "text", text.encode())
         )
+        self._to_end = self._to_end or name == "HANGUP"
         asked = mark_id if name == "MARK" else correlation_id if name == "MARK_MEDIA" else None
         if asked is not None:
             self._asked.append(asked)
@@ -210,9 +233,11 @@ class Player:
 
     async def _hang_up(self, who: str, step: Step) -> None:
         if who == "caller":
+            self._to_end = True
             await self.call.sip.hang_up()
         else:
             await self.session.hangup()
+            self._to_end = True
         await self.session.wait_closed()
 
     # ---- disturbances ----
@@ -224,9 +249,11 @@ class Player:
         self.session.go_on_reading()
 
     async def _close(self, _: str, step: Step) -> None:
+        self._to_end = True
         await self.session.close()
 
     async def _abort(self, _: str, step: Step) -> None:
+        self._to_end = True
         await self.session.abort()
 
     async def _speak(self, speech: schema.Speech, step: Step) -> None:
@@ -262,6 +289,7 @@ class Player:
             elif wait.heard:
                 await self.session.wait_heard(timeout_s=within_s)
             else:
+                self._to_end = True
                 await self.session.wait_closed(within_s)
         except HarnessFault as fault:
             self.failures.append(f"{self.scenario.where(step)}: {fault.what}")

@@ -57,8 +57,11 @@ def main() -> int:
                     loaded[file] = load_scenarios(Path(file))
                 [scenario] = [one for one in loaded[file] if one.full_name == job["name"]]
                 result = run_scenario(bench, scenario, job["seed"], setting, run_folder)
-                # What went wrong may have been Asterisk's end.
-                bench.check_alive(_END_S if result.outcome is Outcome.ERROR else 0.0)
+                if result.outcome is Outcome.ERROR:
+                    # What went wrong may have been Asterisk's end, or that it stands still.
+                    bench.check_alive(_END_S)
+                    bench.check_answers()
+                bench.check_alive()
                 tell(result=asdict(result))
     except Fault as fault:
         tell(fault=fault.kind, what=fault.what, remedy=fault.remedy)

@@ -75,6 +75,10 @@ _OPTIONS: dict[str, Any] = {
 }
 
 
+class ConnectionEnded(HarnessFault):
+    """Something was to be done on a connection that has ended, by whichever side."""
+
+
 class MediaSession:
     """One call, as the application sees it. Made by `serve` and `connect`."""
 
@@ -422,7 +426,7 @@ class MediaSession:
         try:
             yield
         except websockets.ConnectionClosed as closed:
-            raise HarnessFault(
+            raise ConnectionEnded(
                 f"the connection had ended ({closed}) when something was to be sent",
                 self._events_so_far(),
             ) from closed

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -135,6 +136,27 @@ def test_a_crash_of_asterisk_is_the_products_and_a_kill_is_not(
     [result] = load_summary(LATEST.resolve()).results
     assert result.reason.startswith(says) and number.name in result.reason
     assert result.reason in " ".join(output.split())
+
+
+def test_an_asterisk_that_stands_still_is_the_products_fault(tmp_path: Path) -> None:
+    file = tmp_path / "still.yaml"
+    file.write_text("proves: x\nsteps:\n  - elapse: 1000\n  - mark: a\n")
+    command = [sys.executable, "-m", "harness", "run", str(file)]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        [asterisk] = [one for one in _wait_for_asterisk(process) if _name(one) == "asterisk"]
+        # The caller's ACK is when the call is up.
+        while process.poll() is None and not any(
+            "ACK sip" in log.read_text() for log in LATEST.glob("*/still-1/sip.log")
+        ):
+            time.sleep(0.01)
+        asterisk.suspend()
+        process.communicate(timeout=90)
+    assert process.returncode == EXIT_FAIL
+    [result] = load_summary(LATEST.resolve()).results
+    assert result.reason.startswith("Asterisk hangs: ")
+    assert not _runs(asterisk)
 
 
 def _runs(process: psutil.Process) -> bool:

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 from made_results import result
 
-from harness.asterisk.instance import AsteriskCrashed
+from harness.asterisk.instance import AsteriskCrashed, AsteriskHangs
 from harness.capabilities import Capabilities
 from harness.errors import EnvironmentFault, Fault, HarnessFault
 from harness.scenarios import run_many
@@ -137,12 +137,15 @@ def test_a_worker_that_breaks_costs_one_result_and_is_replaced(
     assert results[1].rerun.endswith(f"--target patched '{SCENARIO.full_name}' --seed 1")
 
 
-def test_a_crash_of_asterisk_is_the_products_failure_wherever_it_comes(
+def test_a_crash_or_hang_of_asterisk_is_the_products_failure_wherever_it_comes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     results = run(monkeypatch, Script(CRASHED, PASS), Watched(), 2)
     assert outcomes(results) == ["FAIL", "PASS"]
     assert results[0].reason == "Asterisk crashed: it was ended by SIGSEGV"
+    results = run(monkeypatch, Script(AsteriskHangs("its console is silent"), PASS), Watched(), 2)
+    assert outcomes(results) == ["FAIL", "PASS"]
+    assert results[0].reason == "Asterisk hangs: its console is silent"
     stopped = Script(PASS)
     stopped.stop = CRASHED
     assert outcomes(run(monkeypatch, stopped, Watched(), 1)) == ["FAIL"]

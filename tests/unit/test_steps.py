@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as websocket_connect
+from websockets.exceptions import ConnectionClosedError
 from websockets.typing import Subprotocol
 
 from harness.bench import Bench, LiveCall
@@ -78,7 +79,8 @@ class MadeBench:
             yield call
             await call.sip.hang_up()
             await session.wait_closed()
-            await doing
+            with suppress(ConnectionClosedError):
+                await doing
         call._read = lambda: timeline_from_sockets(
             ULAW, [], session.messages, error_ns=0, end_ns=time.time_ns(), dropped=0
         )
@@ -135,3 +137,73 @@ def test_what_is_known_of_a_scenario_does_not_excuse_a_missing_announcement(
     result = run(tmp_path, "- pause", STOCK_START, more=known)
     assert result.outcome is Outcome.FAIL
     assert "UNANNOUNCED" in result.reason
+
+
+async def closes(asterisk: ClientConnection) -> None:
+    """When it is to pause, close the connection as if something were wrong with it."""
+    async for text in asterisk:
+        if text == "PAUSE_MEDIA":
+            await asterisk.close(1003)
+
+
+async def breaks(asterisk: ClientConnection) -> None:
+    """When it is to pause, break the connection off."""
+    async for text in asterisk:
+        if text == "PAUSE_MEDIA":
+            asterisk.transport.abort()
+
+
+@pytest.mark.parametrize("asterisk", [closes, breaks])
+@pytest.mark.parametrize(
+    ("steps", "line"),
+    [
+        ("- pause\n- wait: {event: NEVER_COMES}\n- continue", 4),
+        ("- repeat: {times: 2, steps: [pause, wait: {event: NEVER_COMES}]}\n- continue", 3),
+        ("- pause\n- repeat: {times: 100000, steps: [mark: {}]}", 4),
+    ],
+)
+def test_a_connection_that_ends_too_early_is_the_drivers_failure(
+    tmp_path: Path, steps: str, line: int, asterisk: Asterisk
+) -> None:
+    result = run(tmp_path, steps, asterisk=asterisk)
+    assert result.outcome is Outcome.FAIL
+    assert "EXPECTATION" in result.reason
+    last = [text for text in result.failures if text.startswith("mine.yaml")][-1]
+    assert last.startswith(f"mine.yaml:{line}: the connection") and "ended" in last
+    assert result.calls[0].verdict == "FAIL"
+
+
+def test_who_does_not_read_sees_the_end_as_soon_as_he_sends(tmp_path: Path) -> None:
+    steps = "- stop reading\n- pause\n- repeat: {times: 1000, steps: [continue, elapse: 1]}"
+    result = run(tmp_path, steps, asterisk=breaks)
+    assert result.outcome is Outcome.FAIL
+    [ended] = [text for text in result.failures if text.startswith("mine.yaml:5: the connection")]
+    assert "had ended" in ended or "no step had ended" in ended
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        "- hang_up: caller",
+        "- hang_up: application",
+        "- send: HANGUP\n- wait: {closed: true}",
+        "- send: HANGUP\n- elapse: 100",
+        "- pause\n- wait: {closed: true}",
+        "- close",
+        "- abort",
+    ],
+)
+def test_a_connection_that_is_ended_on_purpose(tmp_path: Path, steps: str) -> None:
+    async def asterisk(connection: ClientConnection) -> None:
+        async for text in connection:
+            if text in ("HANGUP", "PAUSE_MEDIA"):
+                await connection.close()
+
+    result = run(tmp_path, steps, asterisk=asterisk)
+    assert (result.outcome, result.failures) == (Outcome.PASS, ())
+
+
+def test_who_sends_behind_an_end_of_his_own_is_told_so(tmp_path: Path) -> None:
+    result = run(tmp_path, "- close\n- pause")
+    assert result.outcome is Outcome.ERROR
+    assert "the connection had ended" in result.reason
