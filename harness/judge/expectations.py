@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from harness.capture.timeline import Timeline
-from harness.judge.judge import CallVerdict
-from harness.judge.messages import MarkId, as_id, read_event
+from harness.judge.judge import CallVerdict, PacketPlace
+from harness.judge.messages import MarkId, as_id, read_command, read_event
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Expectations:
     events: Mapping[str, tuple[int, int]]
     """how many of them came, at least and at most"""
     gapless: bool
-    """the media to the caller went on without interruption"""
+    """the media to the caller went on without interruption, with no silence put into it"""
     missed: tuple[str, ...] = ()
     """what its steps waited for in vain: noticed during the call, and taken as it is"""
 
@@ -49,7 +50,7 @@ def unexpected(expected: Expectations, timeline: Timeline, verdict: CallVerdict)
         if not least <= events[name] <= most:
             count = str(least) if least == most else f"{least} to {most}"
             texts.append(f"{file}: {count} {name} were to come, and {events[name]} did")
-    if expected.gapless and (gaps := _gaps(verdict)):
+    if expected.gapless and (gaps := _gaps(timeline, verdict)):
         texts.append(f"{file}: the media to the caller was interrupted {gaps} times")
     return texts
 
@@ -72,14 +73,102 @@ def _events(timeline: Timeline) -> tuple[Counter[str], dict[MarkId, str]]:
     return events, answers
 
 
-def _gaps(verdict: CallVerdict) -> int:
-    """How often the media was interrupted, but for the times when the host stood still."""
-    media = [place for place in verdict.places if place.location.pieces]
+def _gaps(timeline: Timeline, verdict: CallVerdict) -> int:
+    """How often the media was interrupted, but for the times when the host stood still.
+
+    By a new stretch of its clock, or by silence (or nothing) in a packet for which there was media.
+    """
+    sending = _sending(timeline)
+    places = verdict.places
+    media = [index for index, place in enumerate(places) if place.location.pieces]
     return sum(
-        after.clock.stretch != before.clock.stretch
-        and not _stalled(verdict, before.time_ns, after.time_ns)
-        for before, after in pairwise(media)
+        (
+            places[first].clock.stretch != places[last].clock.stretch
+            or _silence_put_in(timeline, verdict, sending, places[first : last + 1])
+        )
+        and not _stalled(verdict, places[first].time_ns, places[last].time_ns)
+        for first, last in pairwise(media)
     )
+
+
+@dataclass
+class _Sending:
+    """When the application sent which bytes of its stream."""
+
+    ends: list[int] = field(default_factory=list)
+    """offset behind each message, and"""
+    times: list[int] = field(default_factory=list)
+    """when it was sent"""
+    borders: list[int] = field(default_factory=list)
+    """offsets at which the driver fills no frame with what comes behind: behind each message
+    outside buffering, and where buffering was ended"""
+
+    def sent_ns(self, end: int) -> int | None:
+        """When the last of the first ``end`` bytes was sent; None if it was not."""
+        index = bisect_left(self.ends, end)
+        return self.times[index] if index < len(self.ends) else None
+
+    def frame_end(self, begin: int, length: int) -> int:
+        """Where a frame ends that begins there, or goes on, and has room for ``length`` bytes."""
+        index = bisect_right(self.borders, begin)
+        border = self.borders[index] if index < len(self.borders) else begin + length
+        return min(begin + length, border)
+
+
+def _sending(timeline: Timeline) -> _Sending:
+    sending = _Sending()
+    received = 0
+    buffering = False
+    for message in timeline.messages:
+        if message.sender != "application":
+            continue
+        if message.kind == "binary":
+            received += len(message.data)
+            sending.ends.append(received)
+            sending.times.append(message.time_ns)
+            if not buffering:
+                sending.borders.append(received)
+        elif message.kind == "text":
+            name, _, _ = read_command(message)
+            if name == "START_MEDIA_BUFFERING":
+                buffering = True
+            elif name in ("STOP_MEDIA_BUFFERING", "FLUSH_MEDIA"):
+                buffering = False
+                sending.borders.append(received)
+    return sending
+
+
+def _silence_put_in(
+    timeline: Timeline, verdict: CallVerdict, sending: _Sending, places: Sequence[PacketPlace]
+) -> bool:
+    """Whether media went out later than it could, in the last of these packets instead of before.
+
+    The first and the last of ``places`` hold media; those in between hold none.
+    """
+    if timeline.recoded is not None:
+        return False  # what is located by its sound is not known to the byte
+    codec = timeline.codec
+    frame = codec.bytes_per_second * codec.ptime_ms // 1000
+    following = places[-1].location.pieces[0].offset
+    for place in places[:-1]:
+        location = place.location
+        room = frame - sum(piece.length for piece in location.pieces)
+        # A frame that ends at a border is not filled up with what comes behind it.
+        closed = bool(location.pieces) and location.pieces[-1].end in sending.borders
+        if room <= 0 or closed or not location.certain:
+            continue
+        sent_ns = sending.sent_ns(sending.frame_end(following, room))
+        if sent_ns is not None and _could_play(verdict, sent_ns, place.clock.start_ns):
+            return True
+    return False
+
+
+def _could_play(verdict: CallVerdict, sent_ns: int, play_ns: int) -> bool:
+    """Whether what was sent at the one time had to be there at the other."""
+    ruler = verdict.ruler
+    stalled_ns = sum(max(0, min(end, play_ns) - max(begin, sent_ns)) for begin, end in ruler.stalls)
+    allowed_ns = verdict.bounds.late_ns + 2 * ruler.error_ns + stalled_ns
+    return sent_ns + allowed_ns < play_ns
 
 
 def _stalled(verdict: CallVerdict, begin_ns: int, end_ns: int) -> bool:

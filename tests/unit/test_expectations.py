@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hand_made import Call
+from hand_made import FRAME, Call
 
 from harness.capture.timeline import Timeline
 from harness.judge.expectations import Expectations, unexpected
 from harness.judge.judge import judge
+from harness.media.position_code import encode
 
 NOTHING = Expectations("a.yaml", {}, {}, gapless=False)
 
@@ -110,6 +111,80 @@ def test_media_without_interruption() -> None:
         "a.yaml: the media to the caller was interrupted 1 times"
     ]
     assert missed(NOTHING, speech(gap_ms=60)) == []
+
+
+GAPLESS = replace(NOTHING, gapless=True)
+
+
+def gaps(call: Call, **timeline: object) -> int:
+    """How many interruptions are told of."""
+    texts = missed(GAPLESS, call, **timeline)
+    return int(texts[0].split()[-2]) if texts else 0
+
+
+def halves(padding: bytes, buffering: bool = True, again_ms: float = 1) -> Call:
+    """Ten packets with half a frame each, and ``padding`` behind it; the second half of the media
+    is sent at ``again_ms``."""
+    call = Call()
+    if buffering:
+        call.command(0, "START_MEDIA_BUFFERING")
+    call.send(1, 400)
+    call.send(again_ms, 400)
+    for number in range(10):
+        call.packet(20 + 20 * number, encode(80 * number, 80) + padding)
+    return call
+
+
+@pytest.mark.parametrize("padding", [b"", b"\xff" * 80])
+@pytest.mark.parametrize("buffering", [True, False])
+def test_a_frame_that_is_not_full_is_an_interruption(padding: bytes, buffering: bool) -> None:
+    # Outside buffering the fifth frame ends with its message; the last one has nothing behind it.
+    assert gaps(halves(padding, buffering)) == (9 if buffering else 8)
+
+
+def test_a_frame_without_media_between_others_is_an_interruption() -> None:
+    call = Call()
+    call.send(1, 1600)
+    for number in range(10):
+        call.play(20 + 40 * number, FRAME * number, FRAME * (number + 1))
+        call.packet(40 + 40 * number, b"\xff" * FRAME)
+    assert gaps(call) == 9
+    assert gaps(call, stalls_ms=[(1, 400)]) == 0
+
+
+def pieces(*, second_ms: float, end: str = "", silent: int = 1) -> Call:
+    """A frame and a half of media, then ``silent`` frames of silence, then two frames more."""
+    call = Call()
+    call.command(0, "START_MEDIA_BUFFERING")
+    call.send(1, 240)
+    if end:
+        call.command(2, end)
+    call.send(second_ms, 320)
+    call.packet(20, encode(0, 160))
+    call.packet(40, encode(160, 80) + b"\xff" * 80)
+    for number in range(silent):
+        call.packet(60 + 20 * number, b"\xff" * FRAME)
+    call.play(60 + 20 * silent, 240, 560)
+    return call
+
+
+def test_what_had_not_been_sent_could_not_be_played() -> None:
+    assert gaps(pieces(second_ms=70)) == 0
+    # In time for the third packet if at all, and only just: within the bounds.
+    assert gaps(pieces(second_ms=58.5)) == 0
+    assert gaps(pieces(second_ms=57)) == 1
+    assert gaps(pieces(second_ms=57), error_ns=1_000_000) == 0
+    assert gaps(pieces(second_ms=57), stalls_ms=[(58, 59.5)]) == 0
+    assert gaps(pieces(second_ms=3)) == 1
+
+
+def test_a_partial_frame_that_is_closed_is_not_filled_up() -> None:
+    """But what is behind it is not held back."""
+    assert gaps(pieces(second_ms=3, end="STOP_MEDIA_BUFFERING", silent=0)) == 0
+    assert gaps(pieces(second_ms=3, end="STOP_MEDIA_BUFFERING")) == 1
+    # A mark only makes it play when nothing else is there in time.
+    assert gaps(pieces(second_ms=3, end="MARK id=a", silent=0)) == 1
+    assert gaps(pieces(second_ms=39, end="MARK id=a", silent=0)) == 0
 
 
 def test_an_interruption_while_the_host_stood_still_is_not_the_drivers() -> None:
