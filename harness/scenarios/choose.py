@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.errors import InputFault
 from harness.scenarios.schema import Group, Scenario, load_scenarios, shipped
 
-_NAMED = re.compile(r"(?P<name>[^\[\]]+)(\[(?P<parameters>[^\[\]]*)\])?")
+_NAMED = re.compile(r"(?P<name>[^\[\]]+)(\[(?P<parameters>.*)\])?", re.DOTALL)
 
 
 def choose_scenarios(names: Sequence[str], groups: Sequence[Group] = ()) -> list[Scenario]:
@@ -45,6 +45,10 @@ def _named(text: str) -> list[Scenario]:
     if parsed is None:
         raise InputFault(f"{text!r} names no scenario", "Such as matrix or matrix[codec=ulaw].")
     scenarios = load_scenarios(_file(parsed["name"]))
+    # One combination in full, as a rerun command has it: its values may have commas.
+    for one in scenarios:
+        if one.full_name == f"{one.name}[{parsed['parameters']}]":
+            return [one]
     wanted = dict(_parameters(parsed["parameters"] or "", text))
     known = scenarios[0].parameters
     for key in wanted:

@@ -238,7 +238,7 @@ def _expectations(scenario: Scenario, missed: Sequence[str]) -> Expectations:
     return Expectations(
         file=scenario.file.name,
         marks=dict(expect.marks),
-        events=dict(expect.events),
+        events={name: count for name, count in expect.events.items()},
         gapless=expect.gapless,
         missed=tuple(missed),
     )

@@ -7,6 +7,7 @@ come of it. Whatever else the file says, every mark and every account of the cal
 from __future__ import annotations
 
 import itertools
+import math
 import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,6 +31,25 @@ GROUPS: dict[Group, str] = {
     "dispositions": "everything that can become of a mark, for the table in docs/measurements.md",
     "baseline": "what the stock driver does wrong today, beyond acknowledging",
 }
+CodecName = Literal["ulaw", "alaw", "slin", "slin16", "g722", "opus"]
+"""those of `harness.media.codecs`"""
+EventName = Literal[
+    "DTMF_END",
+    "ERROR",
+    "MARK_DISCARDED",
+    "MARK_PLAYED",
+    "MEDIA_BUFFERING_COMPLETED",
+    "MEDIA_DROPPED",
+    "MEDIA_FLUSHED",
+    "MEDIA_MARK_PROCESSED",
+    "MEDIA_START",
+    "MEDIA_XOFF",
+    "MEDIA_XON",
+    "PLAYBACK",
+    "QUEUE_DRAINED",
+    "STATUS",
+]
+"""the driver's own, and those of the patch"""
 
 _FOLDER = Path(__file__).parent
 
@@ -78,9 +98,9 @@ class Network(StrictModel):
 class Call(StrictModel):
     """How the call is made."""
 
-    codec: str = "ulaw"
+    codec: CodecName = "ulaw"
     """of the WebSocket channel, by Asterisk's name"""
-    caller_codec: str = ""
+    caller_codec: CodecName | Literal[""] = ""
     """of the caller, where it is another one: then Asterisk transcodes"""
     format: Literal["plain", "json"] = "plain"
     """how commands and events are spelled"""
@@ -109,7 +129,7 @@ class Call(StrictModel):
 
     def extension(self) -> Extension:
         """What Asterisk is to do with the call; calls of the same kind have the same name."""
-        words = [self.codec, self.caller_codec, self.format, self.connection]
+        words: list[str] = [self.codec, self.caller_codec, self.format, self.connection]
         words += [self.bridge, self.options]
         name = "-".join(re.sub(r"\W+", "-", word).strip("-") for word in words if word)
         return Extension(
@@ -170,7 +190,7 @@ class Wait(StrictModel):
 
     answered: Id | Literal["all"] | None = None
     """the mark of this id, or all so far, in whichever way"""
-    event: str | None = None
+    event: EventName | None = None
     """an event of this name that no step has waited for yet"""
     packets: Range | None = None
     """so many more RTP packets came to the caller"""
@@ -275,7 +295,7 @@ class Expect(StrictModel):
         default_factory=dict
     )
     """by id (numbers as text), or "all" for those not named"""
-    events: dict[str, Range] = Field(default_factory=dict)
+    events: dict[EventName, Range] = Field(default_factory=dict)
     """how many of them came"""
     gapless: bool = False
     """the media to the caller went on without interruption"""
@@ -395,6 +415,12 @@ def load_scenarios(path: Path) -> list[Scenario]:
     names = list(file.matrix)
     scenarios = []
     known = {"stock": file.stock, "patched": file.patched}
+    _refuse_no_values(
+        document,
+        [],
+        {"call": file.call, "steps": file.steps, "expect": file.expect, **known},
+    )
+    _check_exclude(document, file)
     unused = set(names) - set(_names_in([file.call, file.steps, file.expect, *known.values()]))
     if unused:
         raise InputFault(
@@ -426,6 +452,34 @@ def load_scenarios(path: Path) -> list[Scenario]:
     if not scenarios:
         raise InputFault(f"{path}: exclude leaves no combination of the matrix")
     return scenarios
+
+
+def _refuse_no_values(document: Document, where: Location, value: object) -> None:
+    """Refuse a key without a value, which would be as if it were not there, and infinite ones."""
+    if value is None:
+        named = f"the key '{where[-1]}'" if isinstance(where[-1], str) else "this item"
+        raise document.fault(where, f"{named} has no value: give one, or {{}} for defaults")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise document.fault(where, f"'{where[-1]}' is no finite number")
+    if isinstance(value, Mapping):
+        for key, one in value.items():
+            _refuse_no_values(document, [*where, key], one)
+    elif isinstance(value, list):
+        for index, one in enumerate(value):
+            _refuse_no_values(document, [*where, index], one)
+
+
+def _check_exclude(document: Document, file: ScenarioFile) -> None:
+    """Refuse what is of no parameter: it would leave nothing out, without a word."""
+    for index, excluded in enumerate(file.exclude):
+        for name, value in excluded.items():
+            here: Location = ["exclude", index, name]
+            if name not in file.matrix:
+                there = ", ".join(file.matrix) or "nothing"
+                raise document.fault(here, f"'{name}' is not in the matrix; there is: {there}")
+            if value not in file.matrix[name]:
+                values = ", ".join(str(one) for one in file.matrix[name])
+                raise document.fault(here, f"'{name}' is never {value!r}; it is one of: {values}")
 
 
 _NAME = re.compile(r"\$([A-Za-z_]\w*)")

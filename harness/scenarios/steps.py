@@ -171,6 +171,7 @@ class Player:
         if mark_id is None:
             mark_id = f"m{self._marks}"
             self._marks += 1
+        mark_id = self._as_answered(mark_id)
         self._note_mark(mark_id, step)
         if self.patched:
             await self.session.mark(mark_id)
@@ -182,6 +183,10 @@ class Player:
         # The loop has to read meanwhile: an application that does not gets no more than ten small
         # events in time, since its kernel acknowledges no more (TCP).
         await asyncio.sleep(0)
+
+    def _as_answered(self, mark_id: Id) -> Id:
+        """The id as it comes back: in plain text numbers are text."""
+        return str(mark_id) if self.session.format is Format.PLAIN else mark_id
 
     def _note_mark(self, mark_id: Id, step: Step) -> None:
         self._asked.append(mark_id)
@@ -270,7 +275,7 @@ class Player:
     async def _wait(self, wait: schema.Wait, step: Step) -> None:
         within_s = wait.within_s
         if wait.answered is not None:
-            ids = self._asked if wait.answered == "all" else [wait.answered]
+            ids = self._asked if wait.answered == "all" else [self._as_answered(wait.answered)]
             if unknown := set(ids) - set(self._asked):
                 where = self.scenario.where(step)
                 self.failures.append(f"{where}: no mark {unknown.pop()!r} was set so far")

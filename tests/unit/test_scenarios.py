@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from harness.errors import InputFault
+from harness.media.codecs import CODECS
 from harness.scenarios.choose import choose_scenarios
 from harness.scenarios.result import CallResult, Outcome
-from harness.scenarios.run_one import EXPECTATION, Attempt, outcome
-from harness.scenarios.schema import Known, Scenario, load_scenarios, shipped
+from harness.scenarios.run_one import EXPECTATION, Attempt, outcome, rerun_command
+from harness.scenarios.schema import CodecName, Known, Scenario, load_scenarios, shipped
 
 GOOD = """\
 proves: something
@@ -101,9 +104,48 @@ def test_a_step_knows_its_line_also_inside_another(tmp_path: Path) -> None:
         ("times: $n", "times: 2", "the matrix has n, which nothing uses"),
         (
             "answered: all",
-            "answered: all, event: X",
+            "answered: all, event: ERROR",
             "mine.yaml:17: steps[2].wait: wait for one of",
         ),
+        (
+            "codec: [ulaw, alaw]",
+            "codec: [ulwa, alaw]",
+            "mine.yaml:8: call.codec: 'ulwa': input should be",
+        ),
+        ("codec: [ulaw, alaw]", "codec: [ulwa, alaw]", "did you mean 'ulaw'"),
+        (
+            "codec: $codec",
+            "codec: $codec, caller_codec: g729",
+            "mine.yaml:8: call.caller_codec",
+        ),
+        (
+            "{codec: alaw, n: 2}",
+            "{kodec: alaw, n: 2}",
+            "mine.yaml:7: 'kodec' is not in the matrix; there is: codec, n",
+        ),
+        (
+            "{codec: alaw, n: 2}",
+            "{codec: alwa}",
+            "mine.yaml:7: 'codec' is never 'alwa'; it is one of: ulaw, alaw",
+        ),
+        (
+            "expect:\n",
+            "expect:\n  events: {MEDIA_DROPED: 0}\n",
+            "mine.yaml:19: expect.events.MEDIA_DROPED",
+        ),
+        ("expect:\n", "expect:\n  events: {MEDIA_DROPED: 0}\n", "did you mean 'MEDIA_DROPPED'"),
+        ("answered: all", "event: QUEUE_DRAIND", "did you mean 'QUEUE_DRAINED'"),
+        ("- pause", "- flush:", "mine.yaml:15: the key 'flush' has no value"),
+        ("mark: m-$codec", "mark:", "mine.yaml:14: the key 'mark' has no value"),
+        ("- pause", "- report:", "mine.yaml:15: the key 'report' has no value"),
+        ("- pause", "- report: {interval_ms: }", "mine.yaml:15: the key 'interval_ms' has no"),
+        ("- pause", "-", "mine.yaml:15: this item has no value"),
+        (
+            "expect:\n",
+            "expect:\n  because: x\n  late_ms: .inf\n",
+            "mine.yaml:20: 'late_ms' is no finite number",
+        ),
+        ("answered: all", "answered: all, within_s: .nan", "mine.yaml:17: 'within_s' is no finite"),
         ("groups: [full]", "groups: [ful]", "mine.yaml:2: groups[0]: 'ful': input should be"),
         (
             "  because: of the tick\n",
@@ -126,6 +168,10 @@ def test_what_a_file_may_not_say(tmp_path: Path, old: str, new: str, said: str) 
 def test_what_is_wrong_in_one_step_is_all_that_is_told(tmp_path: Path) -> None:
     assert fault_of(tmp_path, "proves: x\nsteps:\n  - pawse\n").count("\n") == 0
     assert "give at least one step" in fault_of(tmp_path, "proves: x\nsteps: []\n")
+
+
+def test_the_names_of_codecs_are_those_that_can_be_judged() -> None:
+    assert get_args(CodecName) == tuple(CODECS)
 
 
 def test_files_of_the_same_name_are_not_run_together(tmp_path: Path) -> None:
@@ -155,6 +201,19 @@ def test_a_scenario_is_chosen_by_name_and_parameters() -> None:
     chosen = choose_scenarios(["matrix[codec=alaw,bridge=ari]"])
     assert {one.parameters["codec"] for one in chosen} == {"alaw"}
     assert len(chosen) == 8
+
+
+def test_a_rerun_command_names_one_scenario_whatever_its_parameters_are(tmp_path: Path) -> None:
+    file = write(
+        tmp_path,
+        'proves: x\nmatrix: {text: ["a,b", "a,b=c", "[x]", a, "two\\nlines"], n: [1, 2]}\n'
+        "steps: [{mark: {id: $text, count: $n}}]\n",
+    )
+    scenarios = load_scenarios(file)
+    assert len(scenarios) == 10
+    for scenario in scenarios:
+        given = shlex.split(rerun_command("harness run", scenario, 7))[2]
+        assert names(choose_scenarios([given])) == [scenario.full_name]
 
 
 def test_a_scenario_is_chosen_by_its_file(tmp_path: Path) -> None:

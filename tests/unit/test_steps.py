@@ -110,6 +110,21 @@ def test_steps_that_come_to_their_end(tmp_path: Path) -> None:
     assert (result.outcome, result.failures) == (Outcome.PASS, ())
 
 
+async def answers(asterisk: ClientConnection) -> None:
+    """Answer each mark at once."""
+    async for text in asterisk:
+        assert isinstance(text, str)
+        if text.startswith("MARK "):
+            await asterisk.send(text.replace("MARK ", "MARK_PLAYED "))
+
+
+def test_in_plain_text_a_number_is_answered_as_text(tmp_path: Path) -> None:
+    steps = "- mark: [a, 7]\n- wait: {answered: all}\n- mark: 8\n- wait: {answered: 8}"
+    result = run(tmp_path, steps, asterisk=answers)
+    assert not [text for text in result.failures if "mine.yaml" in text]
+    assert result.seconds < 5, "each of the waits was in vain"
+
+
 @pytest.mark.parametrize(
     ("patched", "playback_marks", "outcome"),
     [
@@ -157,8 +172,8 @@ async def breaks(asterisk: ClientConnection) -> None:
 @pytest.mark.parametrize(
     ("steps", "line"),
     [
-        ("- pause\n- wait: {event: NEVER_COMES}\n- continue", 4),
-        ("- repeat: {times: 2, steps: [pause, wait: {event: NEVER_COMES}]}\n- continue", 3),
+        ("- pause\n- wait: {event: DTMF_END}\n- continue", 4),
+        ("- repeat: {times: 2, steps: [pause, wait: {event: DTMF_END}]}\n- continue", 3),
         ("- pause\n- repeat: {times: 100000, steps: [mark: {}]}", 4),
     ],
 )
