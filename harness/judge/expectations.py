@@ -46,6 +46,13 @@ def unexpected(expected: Expectations, timeline: Timeline, verdict: CallVerdict)
                 texts.append(f'{file}: mark "{mark.id}" was to be {wanted}, and is {said}')
         if mark_id != "all" and not any(str(mark.id) == mark_id for mark in verdict.marks):
             texts.append(f'{file}: there is no mark "{mark_id}"')
+    unnamed = [
+        mark
+        for mark in verdict.marks
+        if mark.offset is not None and str(mark.id) not in expected.marks
+    ]
+    if "all" in expected.marks and not unnamed:
+        texts.append(f"{file}: there is no mark that 'all' could stand for")
     for name, (least, most) in expected.events.items():
         if not least <= events[name] <= most:
             count = str(least) if least == most else f"{least} to {most}"

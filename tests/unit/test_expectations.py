@@ -71,7 +71,23 @@ def test_how_marks_are_answered(marks: dict[str, str], texts: list[str]) -> None
 def test_an_answer_to_a_mark_that_was_never_set_is_not_held_against_all() -> None:
     call = Call()
     call.event(10, "MARK_PLAYED id=nobody")
+    call.command(20, "MARK id=a")
+    call.event(20.3, "MARK_DISCARDED id=a reason=flush")
     assert missed(replace(NOTHING, marks={"all": "flush"}), call) == []
+
+
+@pytest.mark.parametrize("wanted", ["played", "nothing"])
+def test_all_is_not_met_by_no_mark_at_all(wanted: str) -> None:
+    text = "a.yaml: there is no mark that 'all' could stand for"
+    all_of_them = replace(NOTHING, marks={"all": wanted})
+    assert missed(all_of_them, Call()) == [text]
+    unasked = Call()
+    unasked.event(10, "MARK_PLAYED id=nobody")
+    assert missed(all_of_them, unasked) == [text]
+    call = Call()
+    call.command(1, "MARK id=a")
+    call.event(1.3, "MARK_PLAYED id=a")
+    assert missed(replace(NOTHING, marks={"a": "played", "all": wanted}), call) == [text]
 
 
 @pytest.mark.parametrize(
