@@ -45,6 +45,8 @@ DIVERTED = MODULE + ".stock"
 """the stock module while the Debian package is installed"""
 MARK_OF_OURS = b"MARK_PLAYED"
 """the patched module has this text in it, a stock one does not"""
+DISTRIBUTIONS_CONFIGURATION = Path("/etc/asterisk/asterisk.conf")
+"""of the Asterisk below /usr and of no other one"""
 POLL_S = 0.5
 CONSOLE_TIMEOUT_S = 30.0
 
@@ -156,11 +158,7 @@ def _module_folder(installed: Installed) -> Path:
     if match := re.search(r"^\s*Module directory:\s*(\S+)", settings, re.MULTILINE):
         return Path(match[1])
     prefix = installed.binary.parents[1]
-    for file in (
-        [installed.configuration]
-        if installed.configuration
-        else [prefix / "etc/asterisk/asterisk.conf", Path("/etc/asterisk/asterisk.conf")]
-    ):
+    for file in _configurations(installed):
         text = file.read_text(errors="replace") if file.is_file() else ""
         if match := re.search(r"^\s*astmoddir\s*=>?\s*([^\s;]+)", text, re.MULTILINE):
             return Path(match[1])
@@ -171,6 +169,17 @@ def _module_folder(installed: Installed) -> Path:
             "Start it, or name its asterisk.conf with ASTERISK_CONF; astmoddir must be in it.",
         )
     return found[0].parent
+
+
+def _configurations(installed: Installed) -> list[Path]:
+    """The files that may say where its modules are; never one of another Asterisk."""
+    if installed.configuration:
+        return [installed.configuration]
+    own = [installed.binary.parents[1] / "etc/asterisk/asterisk.conf"]
+    # Resolved: /sbin leads to /usr/sbin, and a link in /usr/sbin may lead to another Asterisk.
+    if installed.binary.resolve().parents[1] == Path("/usr"):
+        own.append(DISTRIBUTIONS_CONFIGURATION)
+    return own
 
 
 def find_headers(installed: Installed) -> Path:

@@ -142,6 +142,22 @@ def test_the_modules_of_one_that_is_not_running(machine: Machine) -> None:
     assert machine.installed().modules == elsewhere
 
 
+def test_the_modules_are_never_those_of_another_asterisk(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The distribution's asterisk.conf speaks of the one below /usr."""
+    distributions = tmp_path / "asterisk.conf"
+    distributions.write_text(f"astmoddir => {tmp_path}/distributions\n")
+    monkeypatch.setattr(dropin, "DISTRIBUTIONS_CONFIGURATION", distributions)
+    (machine.state / "running").unlink()
+    assert machine.installed().modules == machine.modules
+    (machine.modules / MODULE).unlink()
+    with pytest.raises(InputFault, match=r"the modules of .* cannot be found"):
+        machine.installed()
+    installed = Installed(Path("/usr/sbin/asterisk"), None, "22.10.1", "22.10.1", Path())
+    assert dropin._configurations(installed)[-1] == distributions
+
+
 def test_nothing_is_installed(tmp_path: Path) -> None:
     with pytest.raises(InputFault, match="there is no"):
         dropin.find_installed(tmp_path, None)
