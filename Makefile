@@ -95,9 +95,10 @@ RELEASE = asterisk-playback-marks-$(VERSION)
 
 # Of the commit and nothing else: who makes it from the same commit gets the same bytes.
 dist: ## a tarball of what is committed in dist/, with its checksum
-	@git diff --quiet HEAD || echo 'not in it: what is not committed' >&2
 	@mkdir -p dist
-	@git archive --format=tar --prefix=$(RELEASE)/ HEAD | gzip -9n >dist/$(RELEASE).tar.gz
+	@git archive --format=tar --prefix=$(RELEASE)/ --output=dist/$(RELEASE).tar HEAD
+	@gzip -9nf dist/$(RELEASE).tar
+	@git diff --quiet HEAD || echo 'not in it: what is not committed' >&2
 	@cd dist && sha256sum $(RELEASE).tar.gz >SHA256SUMS && cat SHA256SUMS
 
 clean: ## remove what was built, but not what was downloaded

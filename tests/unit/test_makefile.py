@@ -1,0 +1,59 @@
+"""The commands of the Makefile, on a copy of it: what they do where something is amiss."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with the Makefile, that git knows nothing of."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copyfile(ROOT / name, folder / name)
+    return folder
+
+
+def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    # Git is not to find a repository around it, nor a make around us to be spoken to.
+    environment = {
+        **{name: value for name, value in os.environ.items() if "MAKE" not in name},
+        "GIT_CEILING_DIRECTORIES": str(folder.parent),
+        "GIT_AUTHOR_NAME": "a",
+        "GIT_AUTHOR_EMAIL": "a",
+        "GIT_COMMITTER_NAME": "a",
+        "GIT_COMMITTER_EMAIL": "a",
+    }
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+def test_a_tarball_of_the_commit(folder: Path) -> None:
+    for arguments in (("init", "--quiet"), ("add", "--all"), ("commit", "--quiet", "-m", "x")):
+        assert run(folder, "git", *arguments).returncode == 0
+    done = run(folder, "make", "dist")
+    assert done.returncode == 0, done.stderr
+    [archive] = (folder / "dist").glob("*.tar.gz")
+    with tarfile.open(archive) as tar:
+        assert {Path(name).name for name in tar.getnames()} >= {"Makefile", "pyproject.toml"}
+    first = archive.read_bytes()
+    (folder / "Makefile").write_text((folder / "Makefile").read_text() + "# not committed\n")
+    done = run(folder, "make", "dist")
+    assert "not in it: what is not committed" in done.stderr
+    assert archive.read_bytes() == first
+
+
+def test_no_tarball_where_git_has_no_commit(folder: Path) -> None:
+    done = run(folder, "make", "dist")
+    assert done.returncode != 0
+    assert "not a git repository" in done.stderr
+    assert not list((folder / "dist").glob("*.tar.gz"))
+    assert not (folder / "dist/SHA256SUMS").exists()
