@@ -216,7 +216,7 @@ def get_source(
     except NotAvailable as problem:
         why.append(f"the official release {wanted} could not be had ({problem})")
         try:
-            source = _debian_source(downloads / "debian", release)
+            source = _debian_source(downloads, release)
         except NotAvailable as debian_problem:
             why.append(f"Debian's source package could not be had ({debian_problem})")
             raise EnvironmentFault(
@@ -277,13 +277,20 @@ def _keep_source(downloads: Path, wanted: str, source: Source) -> None:
         "pjproject": str(source.pjproject.relative_to(downloads)) if source.pjproject else None,
         "key": source.key,
     }
-    write_atomically(downloads / "source.json", json.dumps(record, indent=2) + "\n")
+    # One for each wish: who asks for another release does not lose this one.
+    write_atomically(downloads / f"source-{wanted}.json", json.dumps(record, indent=2) + "\n")
 
 
 def _kept_source(downloads: Path, wanted: str) -> Source | None:
     """What an earlier run downloaded for the same wish, if it is still there unchanged."""
+    records = (_recorded_source(file, wanted) for file in sorted(downloads.glob("source*.json")))
+    return next((source for source in records if source is not None), None)
+
+
+def _recorded_source(file: Path, wanted: str) -> Source | None:
+    downloads = file.parent
     try:
-        record = json.loads((downloads / "source.json").read_text())
+        record = json.loads(file.read_text())
         if record["wanted"] != wanted:
             return None
         pjproject = downloads / record["pjproject"] if record["pjproject"] else None
@@ -365,28 +372,52 @@ def _published_sha256(listing: bytes, name: str) -> str | None:
 # --- Debian's source package ------------------------------------------------------------------
 
 
-def _debian_source(directory: Path, release: str | None) -> Source:
-    apt_dir = Path("/etc/apt")
-    mirrors = debian_mirrors(apt_dir)
+def _debian_source(downloads: Path, release: str | None) -> Source:
+    """Debian's source package in ``downloads``/debian-<version>.
+
+    It gets there when it is complete and the one that is wanted. Nothing that is kept is touched
+    before.
+    """
+    mirrors = debian_mirrors(Path("/etc/apt"))
     if shutil.which("apt-get") is None or not mirrors:
         raise NotAvailable("this machine has no apt-get with a Debian mirror configured")
+    new = downloads / "debian.new"
     problems = []
-    for mirror in mirrors:
-        shutil.rmtree(directory, ignore_errors=True)
-        try:
-            _apt_get_source(mirror, directory)
-            break
-        except NotAvailable as problem:
-            problems.append(str(problem))
-    else:
-        raise NotAvailable("; ".join(dict.fromkeys(problems)))
+    try:
+        for mirror in mirrors:
+            remove_folder(new)
+            try:
+                _apt_get_source(mirror, new)
+                break
+            except NotAvailable as problem:
+                problems.append(str(problem))
+        else:
+            raise NotAvailable("; ".join(dict.fromkeys(problems)))
+        version, asterisk, pjproject = _verified_debian(new, release)
+        kept = downloads / f"debian-{version}"
+        remove_folder(kept)
+        remove_folder(new / "apt")
+        new.rename(kept)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    return _archive_source(
+        f"Debian unstable's source package asterisk {version}",
+        kept / asterisk,
+        kept / pjproject if pjproject else None,
+    )
 
+
+def _verified_debian(directory: Path, release: str | None) -> tuple[str, str, str | None]:
+    """The version in ``directory``, and the file names of Asterisk and, if it is there, pjproject.
+
+    Raises NotAvailable unless all is there, unchanged, and of the release, if one is insisted on.
+    """
     description = max(directory.glob("asterisk_*.dsc"), default=None)
     if description is None:
         raise NotAvailable("apt-get source brought no .dsc file")
-    parts = verify_dsc(description)
-    asterisk = next((part for part in parts if ".orig.tar." in part.name), None)
-    pjproject = next((part for part in parts if ".orig-Xpjproject.tar." in part.name), None)
+    names = [part.name for part in verify_dsc(description)]
+    asterisk = next((name for name in names if ".orig.tar." in name), None)
+    pjproject = next((name for name in names if ".orig-Xpjproject.tar." in name), None)
     if asterisk is None:
         raise NotAvailable(f"{description.name} names no .orig.tar")
     version = description.stem.removeprefix("asterisk_")
@@ -394,9 +425,7 @@ def _debian_source(directory: Path, release: str | None) -> Source:
         (f"{release}+", f"{release}~", f"{release}-")
     ):
         raise NotAvailable(f"Debian unstable has {version}")
-    return _archive_source(
-        f"Debian unstable's source package asterisk {version}", asterisk, pjproject
-    )
+    return version, asterisk, pjproject
 
 
 def debian_mirrors(apt_dir: Path) -> list[str]:
@@ -529,6 +558,12 @@ def verify_dsc(description: Path) -> list[Path]:
             raise NotAvailable(f"SHA-256 of {name} differs from {description.name}")
         parts.append(part)
     return parts
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder if it is there. Raises OSError when it cannot be removed completely."""
+    if folder.exists():
+        shutil.rmtree(folder)
 
 
 # --- unpacking --------------------------------------------------------------------------------

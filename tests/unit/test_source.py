@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.server
 import io
+import shutil
 import subprocess
 import tarfile
 import threading
@@ -264,8 +265,8 @@ def test_official_release_first_and_kept_until_it_rots(
 def test_debian_is_next_and_the_line_says_why(
     site: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def debian(directory: Path, release: str | None) -> Source:
-        return Source("Debian's", write(directory / "orig.tar", b"x"), None, "key")
+    def debian(downloads: Path, release: str | None) -> Source:
+        return Source("Debian's", write(downloads / "debian/orig.tar", b"x"), None, "key")
 
     monkeypatch.setattr(source_module, "OFFICIAL_RELEASES", site[0])
     monkeypatch.setattr(source_module, "_debian_source", debian)
@@ -337,6 +338,56 @@ def test_the_parts_of_a_dsc_are_verified(tmp_path: Path) -> None:
     (tmp_path / "a.orig.tar.xz").unlink()
     with pytest.raises(NotAvailable, match="missing"):
         verify_dsc(tmp_path / "a.dsc")
+
+
+def debian_has(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    """A mirror with Asterisk of that version; the official site does not answer."""
+
+    def official(site: str, version: str, downloads: Path) -> Path:
+        raise NotAvailable("no network")
+
+    def apt_get_source(mirror: str, directory: Path) -> None:
+        name = f"asterisk_{version}.orig.tar.xz"
+        write(directory / "apt/lists/index", b"")
+        archive = write(directory / name, version.encode())
+        checksum = hashlib.sha256(archive.read_bytes()).hexdigest()
+        write(directory / f"asterisk_{version}.dsc", f"Checksums-Sha256:\n {checksum} 1 {name}\n")
+
+    monkeypatch.setattr(source_module, "download_release", official)
+    monkeypatch.setattr(source_module, "debian_mirrors", lambda _: ["http://mirror/debian"])
+    monkeypatch.setattr(shutil, "which", lambda _: "/usr/bin/apt-get")
+    monkeypatch.setattr(source_module, "_apt_get_source", apt_get_source)
+
+
+def test_a_wish_that_cannot_be_met_leaves_what_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    debian_has(monkeypatch, "22.10.1+dfsg-1")
+    said: list[str] = []
+    first = get_source(None, None, "22.10.1", tmp_path, said.append)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    debian_has(monkeypatch, "22.11.0+dfsg-1")
+    with pytest.raises(EnvironmentFault, match=r"Debian unstable has 22\.11"):
+        get_source(None, "20.0.0", "22.10.1", tmp_path, said.append)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert get_source(None, None, "22.10.1", tmp_path, said.append) == first
+    assert "downloaded before" in said[-1]
+
+
+def test_two_releases_are_kept_side_by_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    debian_has(monkeypatch, "22.10.1+dfsg-1")
+    first = get_source(None, None, "22.10.1", tmp_path, print)
+    debian_has(monkeypatch, "22.11.0+dfsg-1")
+    second = get_source(None, "22.11.0", "22.10.1", tmp_path, print)
+    monkeypatch.setattr(source_module, "debian_mirrors", lambda _: [])
+    assert get_source(None, None, "22.10.1", tmp_path, print) == first
+    assert get_source(None, "22.11.0", "22.10.1", tmp_path, print) == second
+    assert (first.asterisk.read_bytes(), second.asterisk.read_bytes()) == (
+        b"22.10.1+dfsg-1",
+        b"22.11.0+dfsg-1",
+    )
 
 
 # --- unpacking ----------------------------------------------------------------------------------
