@@ -24,7 +24,7 @@ from harness.asterisk.container_image import FLAVOURS, build_image
 from harness.bench import LiveCall
 from harness.demo import PHRASES, speak
 from harness.doctor import examine
-from harness.errors import Fault, InputFault
+from harness.errors import InputFault, as_fault
 from harness.judge.judge import CallVerdict, Verdict
 from harness.judge.marks_and_accounts import account_failures, call_result, worst
 from harness.lab import check as lab_check
@@ -96,12 +96,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         command: Callable[[argparse.Namespace, Console], int] = options.command
         return command(options, console)
-    except InputFault as fault:
+    except Exception as problem:
+        fault = as_fault(problem)
         Console(stderr=True).print(Text(str(fault), style="red"), soft_wrap=True)
-        return EXIT_USAGE
-    except Fault as fault:
-        Console(stderr=True).print(Text(str(fault), style="red"), soft_wrap=True)
-        return EXIT_ENVIRONMENT
+        return EXIT_USAGE if isinstance(fault, InputFault) else EXIT_ENVIRONMENT
     except KeyboardInterrupt:
         Console(stderr=True).print("interrupted; everything that was started is stopped")
         return EXIT_INTERRUPTED

@@ -5,6 +5,17 @@ A product fault is a verdict of the judge, and an exception only where nothing i
 
 from __future__ import annotations
 
+import errno
+import traceback
+
+_REFUSED_BY_THE_MACHINE = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM),
+    # Something else is where a file or folder is to be.
+    *(errno.EEXIST, errno.EISDIR, errno.ENOTDIR),
+)
+"""of OSError; the others (a file that is not there, a time-out) the harness should have foreseen"""
+
 
 class Fault(Exception):
     """Something went wrong that is no verdict.
@@ -50,3 +61,22 @@ class InputFault(Fault):
     """What the user gave cannot be used: a path, an option, a scenario key."""
 
     kind = "input fault"
+
+
+def as_fault(problem: Exception) -> Fault:
+    """What ended a command, as a fault: itself, the machine's, or one that nobody foresaw.
+
+    Of the last the traceback is printed to standard error: who mends it needs that.
+    """
+    if isinstance(problem, Fault):
+        return problem
+    if isinstance(problem, OSError) and problem.errno in _REFUSED_BY_THE_MACHINE:
+        where = f"{problem.filename}: " if problem.filename is not None else ""
+        remedy = "Does it belong to another user, such as root? Give it to yourself or remove it."
+        denied = isinstance(problem, PermissionError)
+        return EnvironmentFault(f"{where}{problem.strerror}", remedy if denied else "")
+    traceback.print_exception(problem)
+    return HarnessFault(
+        f"{type(problem).__name__}: {problem}",
+        "Nobody foresaw this. Please report it with the lines above.",
+    )

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
@@ -345,8 +345,8 @@ class LabTarget:
         bridges, connections = frozenset[str](file.calls.bridges), frozenset[str](file.connections)
         version, reasons = "unknown", _reasons(file)
         if self.ari:
-            version = str(self.ari.ask("GET", "asterisk/info")["system"]["version"])
-            modules = self._modules(self.ari)
+            version = self.ari.version()
+            modules = self.ari.running_modules()
             bridges &= bridges_of(modules)
             connections &= connections_of(modules)
         probe = next(
@@ -390,11 +390,6 @@ class LabTarget:
                 return ""
             raise
         return str(answer["value"])
-
-    @staticmethod
-    def _modules(ari: Ari) -> set[str]:
-        modules: list[dict[str, Any]] = ari.ask("GET", "asterisk/modules")
-        return {module["name"] for module in modules if module["status"] == "Running"}
 
 
 def _reasons(file: LabFile) -> dict[str, str]:
@@ -574,8 +569,8 @@ def _steps(b: Bench, target: LabTarget) -> Iterator[Step]:
 def _check_ari(target: LabTarget) -> str:
     ari = target.ari
     assert ari is not None, "asked before"
-    version = ari.ask("GET", "asterisk/info")["system"]["version"]
-    modules = target._modules(ari)
+    version = ari.version()
+    modules = ari.running_modules()
     wanted = {*target.lab.file.calls.bridges, *target.lab.file.connections}
     if missing := sorted(wanted - bridges_of(modules) - connections_of(modules)):
         raise EnvironmentFault(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import http.client
 import json
 import re
 import ssl
@@ -28,11 +29,13 @@ from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as websocket_connect
 
 from harness.asterisk.configuration import SILENT_PARTY, WEBSOCKET_CLIENT, Extension
-from harness.errors import HarnessFault
+from harness.errors import EnvironmentFault, Fault, HarnessFault, InputFault
 
 REQUEST_TIMEOUT_S = 10.0
 EVENT_TIMEOUT_S = 10.0
 """for a channel to come, or to be in the bridge"""
+_SHOWN_CHARACTERS = 80
+"""of what was answered by something that is not ARI"""
 CONNECTION_ID_VARIABLE = "MEDIA_WEBSOCKET_CONNECTION_ID"
 
 Event = dict[str, Any]
@@ -40,12 +43,12 @@ Event = dict[str, Any]
 
 
 class AriRefused(HarnessFault):
-    """A request that ARI answered with an error, or that never reached it."""
+    """A request that ARI answered with an error."""
 
-    def __init__(self, what: str, remedy: str, status: int | None) -> None:
+    def __init__(self, what: str, remedy: str, status: int) -> None:
         super().__init__(what, remedy)
         self.status = status
-        """of HTTP; None when nothing answered"""
+        """of HTTP"""
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,8 @@ class Ari:
     def ask(self, method: str, path: str, **query: str) -> Any:
         """Make one request and return its answer's JSON, None if it has none. Blocks.
 
-        Raises AriRefused with what ARI said.
+        Raises AriRefused with what ARI said, InputFault if it does not know the user or is no ARI,
+        EnvironmentFault if nothing answers.
         """
         url = f"{self.access.uri}/{path}"
         if query:
@@ -96,18 +100,51 @@ class Ari:
                 text = answer.read()
         except urllib.error.HTTPError as error:
             said = error.read().decode(errors="replace").strip()
+            what = f"ARI answered {method} {path} with {error.code} {error.reason}: {said}"
+            if error.code == 401:
+                raise InputFault(
+                    what, "Check user and password with ari.conf on the PBX."
+                ) from error
             raise AriRefused(
-                f"ARI answered {method} {path} with {error.code} {error.reason}: {said}",
-                _REMEDIES.get(error.code, "Asterisk's log says more."),
-                error.code,
+                what, _REMEDIES.get(error.code, "Asterisk's log says more."), error.code
             ) from error
         except OSError as error:
-            raise AriRefused(
-                f"ARI at {self.access.uri} cannot be reached: {error}",
-                "Is http.conf enabled, and is this its address? Check a firewall between.",
-                None,
-            ) from error
-        return json.loads(text) if text else None
+            raise self._unreachable(error) from error
+        except http.client.HTTPException as error:
+            raise self._not_ari(path, error) from error
+        try:
+            return json.loads(text) if text else None
+        except ValueError as error:
+            raise self._not_ari(path, text) from error
+
+    def version(self) -> str:
+        """Asterisk's, such as 22.10.1. Blocks. Raises as `ask`."""
+        answer = self.ask("GET", "asterisk/info")
+        try:
+            return str(answer["system"]["version"])
+        except (KeyError, TypeError) as error:
+            raise self._not_ari("asterisk/info", answer) from error
+
+    def running_modules(self) -> set[str]:
+        """The names of the modules that run. Blocks. Raises as `ask`."""
+        answer = self.ask("GET", "asterisk/modules")
+        try:
+            return {module["name"] for module in answer if module["status"] == "Running"}
+        except (KeyError, TypeError) as error:
+            raise self._not_ari("asterisk/modules", answer) from error
+
+    def _unreachable(self, error: Exception) -> EnvironmentFault:
+        return EnvironmentFault(
+            f"ARI at {self.access.uri} cannot be reached: {error}",
+            "Is http.conf enabled, and is this its address? Check a firewall between.",
+        )
+
+    def _not_ari(self, path: str, answer: object) -> InputFault:
+        said = repr(answer)[:_SHOWN_CHARACTERS]
+        return InputFault(
+            f"what is at {self.access.uri} is not Asterisk's ARI: it answered {path} with {said}",
+            "Compare the URI with http.conf on the PBX: http://<bindaddr>:<bindport>/ari.",
+        )
 
     async def request(self, method: str, path: str, **query: str) -> Any:
         """`ask`, beside an event loop."""
@@ -147,8 +184,10 @@ class Ari:
             connection = await websocket_connect(
                 url, additional_headers=self._headers, ssl=self.access.tls, proxy=None
             )
-        except (OSError, asyncio.TimeoutError, websockets.WebSocketException) as error:
-            raise HarnessFault(
+        except (OSError, asyncio.TimeoutError) as error:
+            raise self._unreachable(error) from error
+        except websockets.WebSocketException as error:
+            raise EnvironmentFault(
                 f"no events of ARI at {self.access.uri}: {error}",
                 "Check user and password with ari.conf, and whether res_ari_events.so is loaded.",
             ) from error
@@ -190,7 +229,7 @@ class BridgedCall:
         self._made: list[str] = []
         """ids of the channels that we made"""
         self._third = ""
-        self._failure: HarnessFault | None = None
+        self._failure: Fault | None = None
         self._ending: asyncio.Task[None] | None = None
 
     async def bridge_caller(self, third: bool = False) -> None:
@@ -250,7 +289,7 @@ class BridgedCall:
             async for text in events:
                 await self._happened(json.loads(text))
             raise HarnessFault(f"ARI closed the events of the application {self.name}")
-        except HarnessFault as fault:
+        except Fault as fault:
             self._failure = fault
             async with self._changed:
                 self._changed.notify_all()
@@ -309,7 +348,6 @@ def waits_to_be_answered(extension: Extension) -> bool:
 
 
 _REMEDIES = {
-    401: "Check user and password with ari.conf on the PBX.",
     403: "The user may only read: take read_only out of ari.conf.",
     404: "Is the module loaded that has it (res_ari_channels.so, res_ari_bridges.so)?",
 }

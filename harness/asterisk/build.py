@@ -37,11 +37,12 @@ from harness.asterisk.source import (
     choose_round,
     get_source,
     load_rounds,
+    remove_folder,
     unpack_source,
     write_atomically,
 )
 from harness.child_process import die_with_parent
-from harness.errors import EnvironmentFault, Fault, InputFault
+from harness.errors import EnvironmentFault, InputFault, as_fault
 
 MODULE = "chan_websocket.so"
 
@@ -263,7 +264,7 @@ def _build_base(tree: Path, prefix: Path, cache: Path, tools: _Tools, stage: Say
     stage("compiling Asterisk (two minutes; seconds with a warm ccache)")
     tools.make("asterisk", tree, "all")
     stage("installing")
-    shutil.rmtree(prefix, ignore_errors=True)
+    remove_folder(prefix)
     tools.make("install", tree, "install")
 
 
@@ -287,7 +288,7 @@ def offer_test_framework(cflags: Path) -> None:
 
 
 def _build_patched(stock: Path, patched: Path, round_: Round, tools: _Tools) -> None:
-    shutil.rmtree(patched, ignore_errors=True)
+    remove_folder(patched)
     patched.mkdir(parents=True)
     # Times are kept, so that only what the patches touch is compiled again. third-party is most of
     # the tree and nothing there is ours.
@@ -430,8 +431,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         build(Path(__file__).parents[2], options.source, options.release, say)
-    except Fault as fault:
-        print(fault, file=sys.stderr)
+    except Exception as problem:
+        print(as_fault(problem), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted; the next build starts over where it must", file=sys.stderr)

@@ -40,6 +40,7 @@ from harness.asterisk.source import (
     debian_mirrors,
     get_source,
     load_rounds,
+    remove_folder,
     same_time,
     unpack_source,
 )
@@ -319,7 +320,7 @@ def _source_context(
         _pack_source(source, context, sample)
         record.write_text(source.key)
     round_ = choose_round(sample, rounds)
-    shutil.rmtree(context / "patches", ignore_errors=True)
+    remove_folder(context / "patches")
     shutil.copytree(root / "patches" / round_.name, context / "patches" / round_.name)
     for file, values in (
         ("configure.options", CONFIGURE_OPTIONS),
@@ -335,7 +336,7 @@ def _source_context(
 def _pack_source(source: Source, context: Path, sample: Path) -> None:
     """Put the source into ``context`` as one file, and what patches may touch into ``sample``."""
     for folder in (context, sample):
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_folder(folder)
     (context / "downloads").mkdir(parents=True)
     with tempfile.TemporaryDirectory(dir=context.parent) as scratch:
         tree = Path(scratch, "asterisk")
@@ -349,7 +350,7 @@ def _pack_source(source: Source, context: Path, sample: Path) -> None:
 
 def _packaged_context(root: Path, context: Path) -> None:
     """Fill ``context`` for packaged.Dockerfile."""
-    shutil.rmtree(context, ignore_errors=True)
+    remove_folder(context)
     context.mkdir(parents=True)
     shutil.copytree(root / "patches", context / "patches")
     for file in _MODULE_TOOL:

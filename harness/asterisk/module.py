@@ -34,8 +34,8 @@ from pathlib import Path
 
 from harness.asterisk import patch_tool
 from harness.asterisk.patches import OUR_FOLDER, files_of
-from harness.asterisk.source import Source, get_source, write_atomically
-from harness.errors import EnvironmentFault, Fault, InputFault
+from harness.asterisk.source import Source, get_source, remove_folder, write_atomically
+from harness.errors import EnvironmentFault, InputFault, as_fault
 
 MODULE = "chan_websocket.so"
 KEPT = MODULE + ".orig"
@@ -266,7 +266,7 @@ def build(
         f" headers in {include}, build options {option_sum}"
     )
     known = patch_tool.load_known(root / "patches")
-    shutil.rmtree(place, ignore_errors=True)
+    remove_folder(place)
     tree = place / "source"
     tree.mkdir(parents=True)
     source = _get_source(root, installed.release, named, say)
@@ -739,8 +739,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             uninstall(installed, say)
         else:
             say(f"made: {make_deb(root, installed, load_built(place, installed), root / 'dist')}")
-    except Fault as fault:
-        print(fault, file=sys.stderr)
+    except Exception as problem:
+        print(as_fault(problem), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -26,7 +26,7 @@ from pathlib import Path
 
 from harness.asterisk.patches import OUR_FOLDER, files_of
 from harness.asterisk.source import Round, git_blob_id, load_rounds, write_atomically
-from harness.errors import EnvironmentFault, Fault, InputFault
+from harness.errors import EnvironmentFault, InputFault, as_fault
 
 DRIVER = "channels/chan_websocket.c"
 PLACE = ".playback-marks"
@@ -463,8 +463,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             told = revert(tree, known)
         else:
             told = status(tree, known)
-    except Fault as fault:
-        print(fault, file=sys.stderr)
+    except Exception as problem:
+        print(as_fault(problem), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted; nothing was changed", file=sys.stderr)

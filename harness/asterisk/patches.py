@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 
 from harness.asterisk.source import Round, choose_round, load_rounds
-from harness.errors import Fault, HarnessFault, InputFault
+from harness.errors import HarnessFault, InputFault, as_fault
 
 OUR_FOLDER = "channels/websocket/"
 """where the series puts the files of ``asterisk-module`` in Asterisk's tree"""
@@ -108,8 +108,8 @@ def main() -> int:
             raise InputFault(f"there is no Asterisk source in {source}", "Run `make build` first.")
         round_ = choose_round(source, load_rounds(root / "patches"))
         made = regenerate(round_, root / "asterisk-module", source)
-    except Fault as fault:
-        print(fault, file=sys.stderr)
+    except Exception as problem:
+        print(as_fault(problem), file=sys.stderr)
         return 2
     folder = root / "patches" / round_.name
     committed = {patch.name: patch.read_text() for patch in round_.patches}

@@ -575,7 +575,7 @@ def unpack_source(source: Source, tree: Path, download_cache: Path) -> str:
     A pjproject that came with it is packed into ``download_cache`` the way Asterisk's build
     expects its download. Raises InputFault when the source cannot be unpacked.
     """
-    shutil.rmtree(tree, ignore_errors=True)
+    remove_folder(tree)
     if source.asterisk.is_dir():
         shutil.copytree(source.asterisk, tree, symlinks=True, ignore=shutil.ignore_patterns(".git"))
         if (tree / "makeopts").exists():

@@ -9,9 +9,10 @@ from contextlib import asynccontextmanager, suppress
 
 from live_calls import ATTEMPTS, attempt_name, fail, result, skip
 
-from harness.asterisk.ari import Ari, AriRefused
+from harness.asterisk.ari import Ari
 from harness.asterisk.configuration import ARI_APPLICATION, Extension
 from harness.bench import Bench, LiveCall
+from harness.errors import Fault
 from harness.judge.judge import Bounds
 from harness.media.play import coded_pieces, play_with_marks, random_sizes
 
@@ -57,7 +58,7 @@ async def application(ari: Ari, agent: str) -> AsyncIterator[Mover]:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
-            with suppress(AriRefused):
+            with suppress(Fault):
                 await ari.request("DELETE", "bridges/call")
 
 

@@ -84,6 +84,8 @@ def test_a_call_without_marks_says_nothing(tmp_path: Path) -> None:
     ("error", "code", "said"),
     [
         (EnvironmentFault("no such thing", "install it"), cli.EXIT_ENVIRONMENT, "install it"),
+        (PermissionError(13, "Permission denied", "out/x"), cli.EXIT_ENVIRONMENT, "out/x: Perm"),
+        (KeyError("system"), cli.EXIT_ENVIRONMENT, "Traceback"),
         (KeyboardInterrupt(), cli.EXIT_INTERRUPTED, "everything that was started is stopped"),
     ],
 )

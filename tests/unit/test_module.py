@@ -192,6 +192,23 @@ def test_the_source_of_another_release(machine: Machine, tmp_path: Path) -> None
         dropin.load_built(place, machine.installed())
 
 
+def test_a_place_of_another_user_is_told_by_its_cause(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not by what comes of it, that the folder is still there."""
+    place = tmp_path / "place"
+    (place / "source").mkdir(parents=True)
+
+    def denied(path: Path, *arguments: object, **named: object) -> None:
+        if not (arguments or named):
+            raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(shutil, "rmtree", denied)
+    root = Path(__file__).parents[2]
+    with pytest.raises(PermissionError):
+        dropin.build(root, place, machine.installed(), None, force=True, say=print)
+
+
 # --- the exchange ---------------------------------------------------------------------------------
 
 
