@@ -72,7 +72,7 @@ def as_fault(problem: Exception) -> Fault:
         return problem
     if isinstance(problem, OSError) and problem.errno in _REFUSED_BY_THE_MACHINE:
         where = f"{problem.filename}: " if problem.filename is not None else ""
-        remedy = "Does it belong to another user, such as root? Give it to yourself or remove it."
+        remedy = "Does it belong to another user, such as root? Then be that user, or take it over."
         denied = isinstance(problem, PermissionError)
         return EnvironmentFault(f"{where}{problem.strerror}", remedy if denied else "")
     traceback.print_exception(problem)

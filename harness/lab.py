@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
@@ -70,6 +70,12 @@ def _uri(*schemes: str) -> AfterValidator:
         return uri.rstrip("/")
 
     return AfterValidator(check)
+
+
+def _some(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not values:
+        raise ValueError("give one or more, or leave it out")
+    return values
 
 
 Port = Annotated[int, Field(gt=0, lt=65536)]
@@ -127,10 +133,13 @@ class AriPart(StrictModel):
 class Calls(StrictModel):
     """The kinds of call for which the PBX has an extension: every combination of these."""
 
-    codecs: tuple[Codec, ...] = ("ulaw",)
-    formats: tuple[Literal["plain", "json"], ...] = ("plain", "json")
-    bridges: tuple[CallBridge, ...] = ("dial",)
-    options: tuple[str, ...] = ("",)
+    codecs: Annotated[tuple[Codec, ...], AfterValidator(_some)] = ("ulaw",)
+    formats: Annotated[tuple[Literal["plain", "json"], ...], AfterValidator(_some)] = (
+        "plain",
+        "json",
+    )
+    bridges: Annotated[tuple[CallBridge, ...], AfterValidator(_some)] = ("dial",)
+    options: Annotated[tuple[str, ...], AfterValidator(_some)] = ("",)
     """of the WebSocket dial string, such as d(in)"""
 
 

@@ -71,6 +71,10 @@ def test_without_ari_no_connection_can_come_in(tmp_path: Path) -> None:
         (SIP, "neither 'listen' (the PBX connects to us) nor 'connect'"),
         (SIP + CONNECT, "'connect' without 'listen' needs ari"),
         (SIP + LISTEN + "calls:\n  bridges: [ari]\n", "a bridge 'ari' needs ari"),
+        *(
+            (SIP + LISTEN + f"calls:\n  {key}: []\n", f"lab.yaml:9: calls.{key}: give one or more")
+            for key in ("codecs", "formats", "bridges", "options")
+        ),
         (SIP + "  originate_at: PJSIP/harness\n" + LISTEN, "sip.originate_at needs ari"),
         (SIP + "  trnsport: tcp\n" + LISTEN, "lab.yaml:5: unknown key 'trnsport' in sip; did you"),
         (SIP + "  password: hunter2\n" + LISTEN, "lab.yaml:5: unknown key 'password' in sip; did"),
