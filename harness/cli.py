@@ -28,7 +28,7 @@ from harness.errors import InputFault, as_fault
 from harness.judge.judge import CallVerdict, Verdict
 from harness.judge.marks_and_accounts import account_failures, call_result, worst
 from harness.lab import check as lab_check
-from harness.lab import print_lines
+from harness.lab import load_lab, print_lines
 from harness.measure import Memory, Plan, measure, measure_memory
 from harness.rejudge import (
     Again,
@@ -62,7 +62,7 @@ from harness.report.table import (
     summary_line,
     verdict_style,
 )
-from harness.run_folder import new_run_folder
+from harness.run_folder import new_folder, new_run_folder
 from harness.scenarios.choose import choose_scenarios
 from harness.scenarios.command import RunOptions, plan_run, run, what_runs
 from harness.scenarios.result import Outcome, RunSummary, ScenarioResult
@@ -358,7 +358,9 @@ def _report(options: argparse.Namespace, console: Console) -> int:
 
 
 def _lab_check(options: argparse.Namespace, console: Console) -> int:
-    return lab_check(options.file, new_run_folder(_ROOT / "out"), console)
+    # Before the folder is made: what cannot be checked leaves nothing behind.
+    lab = load_lab(options.file)
+    return lab_check(lab, new_folder(_ROOT / "out"), console)
 
 
 def _lab_lines(options: argparse.Namespace, console: Console) -> int:

@@ -524,14 +524,14 @@ def print_lines(path: Path, console: Console) -> int:
 # ---- check ---------------------------------------------------------------------------------------
 
 
-def check(path: Path, folder: Path, console: Console) -> int:
+def check(lab: Lab, folder: Path, console: Console) -> int:
     """Go through what a call needs, step by step; stop at the first thing that is missing.
 
     Prints a line for each, and what to do. The calls' files go to ``folder``. Returns the exit
     code; InputFault is raised for what is wrong in the file itself.
     """
-    lab = load_lab(path)
     target = LabTarget(lab)
+    path = lab.document.path
     console.print(Text.assemble(("ok   ", "green"), f"target file {path}: {lab.file.name}"))
     with bench_on(target, folder) as b:
         for title, step in _steps(b, target):

@@ -9,6 +9,15 @@ from pathlib import Path
 
 def new_run_folder(out: Path) -> Path:
     """Make the folder of a run that begins now, and lead ``out/latest`` to it."""
+    folder = new_folder(out)
+    latest = out / f".latest-{folder.name}"
+    latest.symlink_to(folder.name)
+    latest.replace(out / "latest")
+    return folder
+
+
+def new_folder(out: Path) -> Path:
+    """Make a folder ``out/<time>`` for what is no run; ``out/latest`` stays where it leads."""
     out.mkdir(parents=True, exist_ok=True)
     stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
     for number in itertools.count(1):
@@ -18,7 +27,4 @@ def new_run_folder(out: Path) -> Path:
         except FileExistsError:  # another run began in the same second
             continue
         break
-    latest = out / f".latest-{folder.name}"
-    latest.symlink_to(folder.name)
-    latest.replace(out / "latest")
     return folder

@@ -183,7 +183,7 @@ def checked(file: Path, folder: Path) -> tuple[int, str]:
     """Exit code and output of `harness lab check`."""
     folder.mkdir(exist_ok=True)
     console = Console(file=io.StringIO(), record=True, width=200)
-    code = check(file, folder, console)
+    code = check(load_lab(file), folder, console)
     return code, console.export_text()
 
 

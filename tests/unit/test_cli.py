@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from hand_made import speech_call
 from harness import cli
 from harness.capture.saved import save_timeline
 from harness.errors import EnvironmentFault
+from harness.run_folder import new_run_folder
 
 
 @pytest.fixture(autouse=True)
@@ -102,6 +104,26 @@ def test_what_ends_a_command(
     monkeypatch.setattr(cli, "load_build", raise_it)
     assert cli.main(["demo"]) == code
     assert said in capsys.readouterr().err
+
+
+def test_a_check_takes_latest_from_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "_ROOT", tmp_path)
+    file = tmp_path / "lab.yaml"
+    assert cli.main(["lab", "check", str(file)]) == cli.EXIT_USAGE
+    assert not (tmp_path / "out").exists()
+
+    run = new_run_folder(tmp_path / "out")
+    with (
+        socket.create_server(("127.0.0.1", 0)) as nobody,
+        socket.create_server(("127.0.0.1", 0)) as ours,
+    ):
+        ports = [one.getsockname()[1] for one in (nobody, ours)]
+    sip = f"sip: {{address: 127.0.0.1, transport: tcp, port: {ports[0]}}}\n"
+    file.write_text(f"name: x\n{sip}listen: {{address: 127.0.0.1, port: {ports[1]}}}\n")
+    assert cli.main(["lab", "check", str(file)]) == cli.EXIT_ENVIRONMENT
+    assert (tmp_path / "out/latest").resolve() == run
 
 
 def test_sigterm_ends_a_command_as_ctrl_c_does(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from hand_made import speech_call
 
 from harness.judge.judge import judge
 from harness.report.call_files import write_call_files
-from harness.run_folder import new_run_folder
+from harness.run_folder import new_folder, new_run_folder
 
 
 def test_latest_leads_to_the_run_that_began_last(
@@ -25,6 +25,15 @@ def test_latest_leads_to_the_run_that_began_last(
         assert folder.name == name
         assert (out / "latest").readlink() == Path(name)
     assert len(list(out.iterdir())) == 4
+
+
+def test_what_is_no_run_leaves_latest_alone(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run = new_run_folder(out)
+    folder = new_folder(out)
+    assert folder.parent == out
+    assert folder != run
+    assert (out / "latest").resolve() == run
 
 
 def test_the_files_of_a_call_and_its_failures_with_their_evidence(tmp_path: Path) -> None:
