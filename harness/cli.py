@@ -20,7 +20,7 @@ from rich.text import Text
 
 from harness.asterisk.build import Build, load_build
 from harness.asterisk.build import build as build_asterisk
-from harness.asterisk.container_image import FLAVOURS, build_image
+from harness.asterisk.container_image import FLAVOURS, build_image, check_options
 from harness.bench import LiveCall
 from harness.demo import PHRASES, speak
 from harness.doctor import examine
@@ -386,6 +386,11 @@ def _build(options: argparse.Namespace, console: Console) -> int:
     def say(line: str) -> None:
         console.print(Text(line), soft_wrap=True)
 
+    if options.fresh and not options.container:
+        raise InputFault("--fresh is for containers only", "Add --container, or run: make clean")
+    # All of them before minutes are spent on the first.
+    for flavour in options.container or ():
+        check_options(flavour, options.source, options.release)
     for flavour in options.container or ():
         image = build_image(
             flavour,

@@ -164,11 +164,22 @@ def build_image(
     ``fresh`` uses no cache: newer packages of the distribution are taken. Raises a Fault with the
     end of the engine's output.
     """
-    if flavour not in FLAVOURS:
-        raise InputFault(f"there is no container {flavour!r}", f"Use {' or '.join(FLAVOURS)}.")
+    check_options(flavour, source, release)
     engine = engine or find_engine()
     with only_one(root / "build/containers/lock", say):
         return _build_image(flavour, root, engine, source, release, fresh, say)
+
+
+def check_options(flavour: str, source: Path | None, release: str | None) -> None:
+    """Raise InputFault if there is no such flavour, or if it has no use for what is given."""
+    if flavour not in FLAVOURS:
+        raise InputFault(f"there is no container {flavour!r}", f"Use {' or '.join(FLAVOURS)}.")
+    if flavour == "packaged" and (source or release):
+        raise InputFault(
+            "the container packaged has the distribution's own release: no source and no release"
+            " can be chosen for it",
+            "Take the container source, or leave --source and --release out.",
+        )
 
 
 def _build_image(

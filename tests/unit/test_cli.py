@@ -46,6 +46,26 @@ def test_arguments_that_cannot_be_used(
     assert complaint in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--fresh"], "--fresh is for containers only"),
+        (["--container", "packaged", "--release", "22.10.1"], "the distribution's own release"),
+        (["--container", "source", "packaged", "--source", "x"], "the distribution's own release"),
+    ],
+)
+def test_options_that_a_build_has_no_use_for(
+    arguments: list[str],
+    complaint: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for builder in ("build_image", "build_asterisk"):
+        monkeypatch.setattr(cli, builder, lambda *given, **named: pytest.fail("it was built"))
+    assert cli.main(["build", *arguments]) == cli.EXIT_USAGE
+    assert complaint in " ".join(capsys.readouterr().err.split())
+
+
 def test_a_folder_that_does_not_exist(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["judge", str(tmp_path / "nowhere")]) == cli.EXIT_USAGE
     errors = " ".join(capsys.readouterr().err.split())

@@ -53,6 +53,11 @@ def make_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeEngine:
     return make
 
 
+def test_a_packaged_container_has_its_own_release() -> None:
+    with pytest.raises(InputFault, match="the distribution's own release"):
+        build_image("packaged", ROOT, release="22.10.1")
+
+
 def test_no_engine_at_all_is_said_with_what_to_do(make_engine: MakeEngine) -> None:
     with pytest.raises(
         NoContainers, match=r"no docker; there is no podman.*\n.*ci/engine.sh start"
