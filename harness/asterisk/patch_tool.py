@@ -294,8 +294,9 @@ def _exchange(tree: Path, series: Round, *, reverse: bool) -> None:
             if (tree / path).exists():
                 (old / path).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(tree / path, old / path)
-                if (new / path).exists():
-                    _give_to_owner_of(tree / path, new / path)
+                _give_to_owner_of(tree / path, old / path)
+            if (new / path).exists():
+                _give_to_owner_of(_nearest(tree, path), new / path)
         blobs = {path: [_blob(tree / path), _blob(new / path)] for path in paths}
         write_atomically(journal, json.dumps(blobs, indent=2) + "\n")
         for path in paths:
@@ -384,6 +385,14 @@ def _make_folder(tree: Path, path: str) -> None:
         _give_to_owner_of(folder.parent, folder)
 
 
+def _nearest(tree: Path, path: str) -> Path:
+    """The path in the tree, or the first folder above it that is there."""
+    nearest = tree / path
+    while not nearest.exists():
+        nearest = nearest.parent
+    return nearest
+
+
 def _give_to_owner_of(model: Path, path: Path) -> None:
     """Root must not leave files of its own in a user's tree."""
     if os.geteuid() == 0:
@@ -402,8 +411,11 @@ def _remove_products(tree: Path, series: Round) -> None:
     for path in paths:
         source = tree / path
         if source.suffix == ".c" and not source.exists():
-            for product in (f"{source.stem}.o", f"{source.stem}.i", f".{source.stem}.o.d"):
-                (source.parent / product).unlink(missing_ok=True)
+            for product in (source.with_suffix(".o"), source.with_suffix(".i")):
+                product.unlink(missing_ok=True)
+                # Beside the Makefile that compiles it, as Makefile.rules names it.
+                top, *below = product.relative_to(tree).parts
+                (tree / top / f".{'_'.join(below)}.d").unlink(missing_ok=True)
     _remove_empty_folders(tree, paths)
 
 

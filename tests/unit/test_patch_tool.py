@@ -183,9 +183,30 @@ def test_what_was_compiled_of_our_files_is_removed_with_them(tree: Path, known: 
     untouched = snapshot(tree)
     apply(tree, known)
     (tree / "channels/websocket/ours.o").touch()
-    (tree / "channels/websocket/.ours.o.d").touch()
+    (tree / "channels/.websocket_ours.o.d").touch()
     revert(tree, known)
     assert snapshot(tree) == untouched
+
+
+def test_root_leaves_nothing_of_its_own_in_a_users_tree(
+    tree: Path, known: Known, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither what is there afterwards, nor what a run that is undone would put back."""
+    owners: dict[str, tuple[int, int]] = {}
+
+    def chown(path: Path, user: int, group: int) -> None:
+        owners[str(path.relative_to(tree))] = (user, group)
+
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "chown", chown)
+    apply(tree, known)
+    user = (tree.stat().st_uid, tree.stat().st_gid)
+    changed = (DRIVER, "channels/Makefile")
+    assert owners == {
+        "channels/websocket": user,
+        **{f"{PLACE}/new/{path}": user for path in (*changed, OURS)},
+        **{f"{PLACE}/old/{path}": user for path in changed},
+    }
 
 
 # --- trees it was not made for --------------------------------------------------------------------
