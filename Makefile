@@ -9,6 +9,9 @@ VENV := .venv
 INSTALLED := $(VENV)/.installed
 LINTERS := $(VENV)/.linters
 
+# For the shell, whatever is in it.
+quoted = '$(subst ','\'',$(1))'
+
 .DEFAULT_GOAL := help
 .PHONY: help deps ensure-deps build demo test fuzz lint patches clean distclean \
 	patch module install-module uninstall-module deb dist
@@ -34,8 +37,8 @@ $(INSTALLED): pyproject.toml | ensure-deps
 
 build: ensure-deps $(INSTALLED) ## build Asterisk, patched and stock, into build/
 	@$(VENV)/bin/python -m harness.asterisk.build \
-		$(if $(ASTERISK_SOURCE),--source '$(ASTERISK_SOURCE)') \
-		$(if $(ASTERISK_RELEASE),--release '$(ASTERISK_RELEASE)')
+		$(if $(ASTERISK_SOURCE),--source $(call quoted,$(ASTERISK_SOURCE))) \
+		$(if $(ASTERISK_RELEASE),--release $(call quoted,$(ASTERISK_RELEASE)))
 
 demo: build ## speech with marks on a real call, patched beside stock
 	@$(VENV)/bin/harness demo $(ARGS)
@@ -65,21 +68,22 @@ patches: build ## write the patch series anew from asterisk-module/
 # The six below are for whoever runs or builds a PBX: python3 alone, none of the packages above.
 
 patch: ## patch the source tree ASTERISK_SRC; ACTION=apply, check, revert, status
-	@[ -n '$(ASTERISK_SRC)' ] || \
+	@[ -n $(call quoted,$(ASTERISK_SRC)) ] || \
 		{ echo 'usage: make patch ASTERISK_SRC=<folder> [ACTION=check|apply|revert|status]' >&2; \
 		exit 2; }
-	@$(PYTHON) -B -m harness.asterisk.patch_tool '$(ASTERISK_SRC)' '$(or $(ACTION),apply)' \
+	@$(PYTHON) -B -m harness.asterisk.patch_tool $(call quoted,$(ASTERISK_SRC)) \
+		$(call quoted,$(or $(ACTION),apply)) \
 		$(if $(FORCE),--force)
 
 # ASTERISK=<prefix> where it is not found by itself, ASTERISK_CONF=<asterisk.conf> where it is not
 # the default one, ASTERISK_SOURCE=<directory or tarball> where its source cannot be downloaded.
 MODULE_TOOL = $(PYTHON) -B -m harness.asterisk.module
-INSTALLED_ASTERISK = $(if $(ASTERISK),--prefix '$(ASTERISK)') \
-	$(if $(ASTERISK_CONF),--conf '$(ASTERISK_CONF)')
+INSTALLED_ASTERISK = $(if $(ASTERISK),--prefix $(call quoted,$(ASTERISK))) \
+	$(if $(ASTERISK_CONF),--conf $(call quoted,$(ASTERISK_CONF)))
 
 module: ## build chan_websocket.so for the installed Asterisk
 	@$(MODULE_TOOL) build $(INSTALLED_ASTERISK) \
-		$(if $(ASTERISK_SOURCE),--source '$(ASTERISK_SOURCE)') $(if $(FORCE),--force)
+		$(if $(ASTERISK_SOURCE),--source $(call quoted,$(ASTERISK_SOURCE))) $(if $(FORCE),--force)
 
 install-module: ## exchange it for the stock one, also while Asterisk runs
 	@$(MODULE_TOOL) install $(INSTALLED_ASTERISK)

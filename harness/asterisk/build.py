@@ -37,6 +37,7 @@ from harness.asterisk.source import (
     choose_round,
     get_source,
     load_rounds,
+    refuse_overlap,
     remove_folder,
     unpack_source,
     write_atomically,
@@ -182,6 +183,8 @@ def _build(root: Path, named: Path | None, release: str | None, say: Say) -> Bui
 
     rounds = load_rounds(root / "patches")
     source = get_source(named, release, rounds[0].release, place / "downloads", say)
+    # Before what is built is forgotten.
+    refuse_overlap(source, place / "source")
 
     key = base_key(source.key, prefix, tools.compiler())
     key_file = place / "base.key"

@@ -421,7 +421,10 @@ def install(installed: Installed, module: Path, say: Say) -> None:
         _exchange(installed, new, say, keep_stock=True)
     finally:
         new.unlink(missing_ok=True)
-    say(f"installed: {installed.module}; the stock module is kept as {kept.name}")
+    if kept.is_file():
+        say(f"installed: {installed.module}; the stock module is kept as {kept.name}")
+    else:
+        say(f"installed: {installed.module}; no stock module was here to be kept as {kept.name}")
 
 
 def uninstall(installed: Installed, say: Say) -> None:

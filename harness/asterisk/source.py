@@ -569,12 +569,31 @@ def remove_folder(folder: Path) -> None:
 # --- unpacking --------------------------------------------------------------------------------
 
 
+def refuse_overlap(source: Source, folder: Path) -> None:
+    """Raise InputFault if ``folder``, which is to be made anew, has the source in it or is in it.
+
+    The source would be removed before it is read, or be copied into itself without end.
+    """
+    named, made = source.asterisk.resolve(), folder.resolve()
+    if named.is_relative_to(made):
+        raise InputFault(
+            f"{named} cannot be the source: {made} is removed and made anew",
+            "Name a copy of it that is elsewhere.",
+        )
+    if made.is_relative_to(named):
+        raise InputFault(
+            f"{named} cannot be the source: {made}, where it is to be copied, is in it",
+            "Name a copy of it that is elsewhere, or move this repository out of it.",
+        )
+
+
 def unpack_source(source: Source, tree: Path, download_cache: Path) -> str:
     """Put an untouched Asterisk source tree at ``tree`` (replaced) and return its version.
 
     A pjproject that came with it is packed into ``download_cache`` the way Asterisk's build
     expects its download. Raises InputFault when the source cannot be unpacked.
     """
+    refuse_overlap(source, tree)
     remove_folder(tree)
     if source.asterisk.is_dir():
         shutil.copytree(source.asterisk, tree, symlinks=True, ignore=shutil.ignore_patterns(".git"))

@@ -121,6 +121,17 @@ def test_a_changed_patch_compiles_the_module_only(root: Path, tools: FakeTools) 
     assert (built.module_dir / "chan_websocket.so").read_bytes() == b"compiled stock\nbetter\n"
 
 
+def test_a_build_is_not_its_own_source(root: Path, tools: FakeTools) -> None:
+    built = quiet_build(root)
+    stock = root / "build/source/stock"
+    with pytest.raises(InputFault, match="cannot be the source"):
+        build(root, source=stock, say=lambda line: None)
+    assert (stock / "channels/chan_websocket.c").is_file()
+    tools.calls.clear()
+    assert quiet_build(root) == built
+    assert tools.calls == []
+
+
 def test_an_exchanged_installed_module_is_put_right(root: Path, tools: FakeTools) -> None:
     built = quiet_build(root)
     (built.module_dir / "chan_websocket.so").write_bytes(built.stock_module.read_bytes())

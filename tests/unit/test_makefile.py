@@ -36,6 +36,23 @@ def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
+@pytest.mark.parametrize("name", ["it's", 'a "b" c', "a;b", "a,b", "(c"])
+def test_a_path_comes_through_the_shell_as_it_is(folder: Path, name: str) -> None:
+    """The tool tells of it; the python it is run by is one that prints its arguments."""
+    echo = folder / "echo"
+    echo.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    echo.chmod(0o755)
+    for variable, target in (
+        ("ASTERISK_SRC", "patch"),
+        ("ASTERISK", "module"),
+        ("ASTERISK_CONF", "module"),
+        ("ASTERISK_SOURCE", "module"),
+    ):
+        done = run(folder, "make", target, f"PYTHON={echo}", f"{variable}=/{name}/x")
+        assert done.returncode == 0, done.stderr
+        assert f"/{name}/x" in done.stdout.splitlines()
+
+
 def test_a_tarball_of_the_commit(folder: Path) -> None:
     for arguments in (("init", "--quiet"), ("add", "--all"), ("commit", "--quiet", "-m", "x")):
         assert run(folder, "git", *arguments).returncode == 0

@@ -266,6 +266,16 @@ def test_the_stock_module_was_deleted(machine: Machine, made: Path) -> None:
     assert machine.loaded() == PATCHED
 
 
+def test_what_was_not_kept_is_not_said_to_be(machine: Machine, made: Path) -> None:
+    """Over a patched module that came without us, or where there was none."""
+    (machine.state / "running").unlink()
+    (machine.modules / MODULE).write_bytes(PATCHED + b"another")
+    said: list[str] = []
+    dropin.install(machine.installed(), made, said.append)
+    assert machine.files() == {MODULE: PATCHED}
+    assert said[-1].endswith("; no stock module was here to be kept as chan_websocket.so.orig")
+
+
 def test_one_that_is_not_running(machine: Machine, made: Path) -> None:
     (machine.state / "running").unlink()
     said: list[str] = []

@@ -416,6 +416,14 @@ def test_a_named_directory_is_copied_without_its_git_history(tmp_path: Path) -> 
     assert (tree / ".git/HEAD").exists()
 
 
+@pytest.mark.parametrize("tree", ["named", "named/build/tree", "."])
+def test_a_source_is_not_removed_nor_copied_into_itself(tmp_path: Path, tree: str) -> None:
+    named = source_tree(tmp_path / "named")
+    with pytest.raises(InputFault, match="cannot be the source"):
+        unpack_source(Source("", named, None, ""), tmp_path / tree, tmp_path / "cache")
+    assert (named / "channels/chan_websocket.c").read_bytes() == DRIVER
+
+
 def test_pjproject_is_packed_as_asterisks_build_expects_it(tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     write(tree / "third-party/versions.mak", "JANSSON_VERSION=2\nPJPROJECT_VERSION=2.17\n")
