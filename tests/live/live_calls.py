@@ -20,6 +20,8 @@ Script = Callable[[LiveCall], Awaitable[None]]
 PLAIN = Extension("plain")
 JSON = Extension("json", message_format=Format.JSON)
 ATTEMPTS = 3
+INCONCLUSIVE = "inconclusive"
+"""how the reason begins with which such a test is skipped"""
 
 
 async def place(
@@ -87,7 +89,15 @@ def skip(call: LiveCall) -> NoReturn:
     failures = _failures(call)
     inconclusive = [text for text in failures if f" {Verdict.INCONCLUSIVE.value}:" in text]
     why = [*inconclusive, *failures, "no mark was set"][0]
-    pytest.skip(f"inconclusive {ATTEMPTS} times, the last time: {why} ({call.folder})")
+    pytest.skip(f"{INCONCLUSIVE} {ATTEMPTS} times, the last time: {why} ({call.folder})")
+
+
+def is_inconclusive(report: pytest.TestReport) -> bool:
+    """Whether a test was skipped because nothing can be said."""
+    # File, line and reason, as pytest keeps them.
+    return isinstance(report.longrepr, tuple) and report.longrepr[2].startswith(
+        f"Skipped: {INCONCLUSIVE}"
+    )
 
 
 def _failures(call: LiveCall) -> list[str]:

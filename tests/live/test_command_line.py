@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from live_calls import INCONCLUSIVE
 
 from harness.cli import (
     EXIT_ENVIRONMENT,
@@ -35,7 +36,7 @@ def run(*arguments: str) -> tuple[RunSummary, Path]:
     """A run that must not fail; skipped, with the reason, where the host would not let it tell."""
     done = harness("run", "--keep-going", *arguments)
     if done.returncode == EXIT_INCONCLUSIVE:
-        pytest.skip(f"inconclusive in three attempts:\n{done.stdout[-3000:]}")
+        pytest.skip(f"{INCONCLUSIVE} in three attempts:\n{done.stdout[-3000:]}")
     assert done.returncode == EXIT_PASS, done.stdout + done.stderr
     folder = LATEST.resolve()
     return load_summary(folder), folder
