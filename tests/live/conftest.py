@@ -14,7 +14,7 @@ from harness.bench import Bench
 from harness.bench import bench as start_bench
 from harness.run_folder import new_run_folder
 
-MOST_INCONCLUSIVE = 0.25
+MOST_INCONCLUSIVE = 0.5
 """the share of the live tests that may say nothing"""
 
 ROOT = Path(__file__).parents[2]
