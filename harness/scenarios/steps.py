@@ -74,8 +74,6 @@ class Player:
             if self._to_end or self._step is None:
                 raise
             self.failures.append(f"{self.scenario.where(self._step)}: {ended.what}")
-            # Who has stopped reading would never see the end.
-            self.session.go_on_reading()
 
     async def _steps(self, steps: Sequence[Step]) -> None:
         for step in steps:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 from collections import deque
 from dataclasses import replace
 from pathlib import Path
@@ -228,3 +229,11 @@ def test_a_target_that_breaks_while_it_is_stopped_is_an_error(
 def test_the_target_of_a_failure_is_held(monkeypatch: pytest.MonkeyPatch, watched: Watched) -> None:
     run(monkeypatch, Script(PASS, FAIL, PASS), watched, 3, hold=True)
     assert watched.consoles == ["1 asterisk -r"]
+
+
+@pytest.mark.parametrize("kind", [AsteriskCrashed, AsteriskHangs, EnvironmentFault, HarnessFault])
+def test_a_fault_that_a_worker_tells_of_stays_what_it_is(kind: type[Fault]) -> None:
+    told = json.dumps({"fault": kind.kind, "what": "so it is", "remedy": ""}).encode()
+    with pytest.raises(kind, match="so it is") as raised:
+        run_many._Worker._understood(told)
+    assert type(raised.value) is kind
