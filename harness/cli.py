@@ -24,7 +24,7 @@ from harness.asterisk.container_image import FLAVOURS, build_image, check_option
 from harness.bench import LiveCall
 from harness.demo import PHRASES, speak
 from harness.doctor import examine
-from harness.errors import InputFault, as_fault
+from harness.errors import InputFault, ProductFault, as_fault
 from harness.judge.judge import CallVerdict, Verdict
 from harness.judge.marks_and_accounts import account_failures, call_result, worst
 from harness.lab import check as lab_check
@@ -99,6 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as problem:
         fault = as_fault(problem)
         Console(stderr=True).print(Text(str(fault), style="red"), soft_wrap=True)
+        if isinstance(fault, ProductFault):
+            return EXIT_FAIL
         return EXIT_USAGE if isinstance(fault, InputFault) else EXIT_ENVIRONMENT
     except KeyboardInterrupt:
         Console(stderr=True).print("interrupted; everything that was started is stopped")
@@ -111,8 +113,8 @@ def _end_like_ctrl_c(number: int, frame: FrameType | None) -> None:
 
 
 _EPILOG = """\
-exit codes: 0 passed; 1 the driver did wrong, or Asterisk crashed; 2 the command or a file is wrong;
-3 inconclusive, the ruler was bent; 4 the harness or the machine did not get it done; 130
+exit codes: 0 passed; 1 the driver did wrong, or Asterisk crashed or hangs; 2 the command or a file
+is wrong; 3 inconclusive, the ruler was bent; 4 the harness or the machine did not get it done; 130
 interrupted.
 
 to begin with:

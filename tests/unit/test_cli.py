@@ -11,6 +11,7 @@ import pytest
 from hand_made import speech_call
 
 from harness import cli
+from harness.asterisk.instance import AsteriskCrashed
 from harness.capture.saved import save_timeline
 from harness.errors import EnvironmentFault
 from harness.run_folder import new_run_folder
@@ -106,6 +107,7 @@ def test_a_call_without_marks_says_nothing(tmp_path: Path) -> None:
     ("error", "code", "said"),
     [
         (EnvironmentFault("no such thing", "install it"), cli.EXIT_ENVIRONMENT, "install it"),
+        (AsteriskCrashed("SIGSEGV", "see"), cli.EXIT_FAIL, "Asterisk crashed: SIGSEGV"),
         (PermissionError(13, "Permission denied", "out/x"), cli.EXIT_ENVIRONMENT, "out/x: Perm"),
         (KeyError("system"), cli.EXIT_ENVIRONMENT, "Traceback"),
         (KeyboardInterrupt(), cli.EXIT_INTERRUPTED, "everything that was started is stopped"),
