@@ -16,11 +16,11 @@ from typing import Literal
 
 import numpy as np
 
-from harness.capture.timeline import Codec, Message, RtpPacket, Ruler, Timeline
+from harness.capture.timeline import Codec, Message, RtpPacket, Ruler, Sender, Timeline
 from harness.judge.locate import Location, locate
 from harness.judge.locate_audio import ERROR_NS, Payload, locate_audio
 from harness.judge.media_clock import Clocked, PacketSequence, in_order, media_clock
-from harness.judge.messages import MarkId, as_count, as_id, read_command, read_event
+from harness.judge.messages import Losses, MarkId, as_count, as_id, read_command, read_event
 
 MarkCommand = Literal["MARK", "MARK_MEDIA"]
 Outcome = Literal["played", "discarded"]
@@ -52,6 +52,10 @@ _BY_CHANCE = 5
 """So many moments of a call or more, and more than half of those that marks were due in, are not
 late by chance where no stall was seen: that is the driver. On a host kept busy by eight others it
 was two in five at the most."""
+
+_LOSS_TOLD_NS = 500_000_000
+"""So long after media was lost MEDIA_DROPPED tells of it at the latest: there are four reasons, and
+ten events a second"""
 
 FAILURES = frozenset(Verdict) - {Verdict.PASS, Verdict.INCONCLUSIVE}
 
@@ -210,11 +214,13 @@ def statistics_of(differences: Sequence[int]) -> Statistics | None:
 
 @dataclass
 class _Mark:
+    number: int
+    """counts the marks of the call"""
     id: MarkId
     command: MarkCommand
     offset: int
-    previous_offset: int
-    """of the mark before it, whichever command"""
+    flushed_to: int
+    """offset of the latest flush before it: of the bytes before that, some may have gone with it"""
     sent_ns: int
     direction_in: bool = False
     """whether the application's media direction was ``in``"""
@@ -231,7 +237,6 @@ class _Answer:
     rank: int
     """counts the answers of the call"""
     offset: int | None = None
-    dropped: int = 0
 
 
 @dataclass
@@ -244,16 +249,19 @@ class _Conversation:
     marks: list[_Mark] = field(default_factory=list)
     unasked: list[_Answer] = field(default_factory=list)
     flushes: list[int] = field(default_factory=list)
+    """times of FLUSH_MEDIA"""
+    flushed_to: int = 0
+    """bytes sent before the latest of them"""
     continues: list[int] = field(default_factory=list)
     """times of CONTINUE_MEDIA"""
     closings: list[int] = field(default_factory=list)
     """times of the commands after which a partial frame waits for no more bytes"""
     paused: bool = False
     direction_in: bool = False
-    closed_ns: int | None = None
-    """when Asterisk closed the connection, if it did so first: nothing can be answered any more"""
-    reported_drops: int = 0
-    """bytes in MEDIA_DROPPED events"""
+    closed_ns: int = 0
+    """when one side closed the connection: nothing can be answered any more. 0 if none did"""
+    closed_by: Sender | None = None
+    """who did so first"""
     notes: list[str] = field(default_factory=list)
 
     def sent_ns(self, end: int) -> int | None:
@@ -276,7 +284,7 @@ def _read_conversation(messages: Sequence[Message]) -> _Conversation:
     answers = 0
     for message in messages:
         if message.kind == "close":
-            talk.closed_ns = message.time_ns if message.sender == "asterisk" else None
+            talk.closed_ns, talk.closed_by = message.time_ns, message.sender
             break
         if message.kind == "binary" and message.sender == "application":
             chunks.append(message.data)
@@ -289,7 +297,7 @@ def _read_conversation(messages: Sequence[Message]) -> _Conversation:
                 talk.marks.append(mark)
                 pending[mark.command, mark.id].append(mark)
         elif message.kind == "text":
-            answer = _read_answer(message, answers, talk)
+            answer = _read_answer(message, answers)
             if answer is None:
                 continue
             answers += 1
@@ -310,6 +318,7 @@ def _read_command(message: Message, received: int, talk: _Conversation) -> _Mark
     name, mark_id, given = read_command(message)
     if name == "FLUSH_MEDIA":
         talk.flushes.append(message.time_ns)
+        talk.flushed_to = received
     elif name == "PAUSE_MEDIA":
         talk.paused = True
     elif name == "CONTINUE_MEDIA":
@@ -319,24 +328,24 @@ def _read_command(message: Message, received: int, talk: _Conversation) -> _Mark
         talk.direction_in = (message.json() or {}).get("direction") == "in"
     elif name == "STOP_MEDIA_BUFFERING":
         talk.closings.append(message.time_ns)
-    before = talk.marks[-1].offset if talk.marks else 0
+    number = len(talk.marks)
     if name == "MARK_MEDIA":
         talk.closings.append(message.time_ns)
-        return _Mark(given, "MARK_MEDIA", received, before, message.time_ns)
+        return _Mark(number, given, "MARK_MEDIA", received, talk.flushed_to, message.time_ns)
     if name != "MARK":
         return None
     if mark_id is None:
         talk.notes.append(f"malformed MARK, not judged: {message.text!r}")
         return None
     talk.closings.append(message.time_ns)
-    return _Mark(mark_id, "MARK", received, before, message.time_ns, talk.direction_in)
+    return _Mark(
+        number, mark_id, "MARK", received, talk.flushed_to, message.time_ns, talk.direction_in
+    )
 
 
-def _read_answer(message: Message, rank: int, talk: _Conversation) -> _Answer | None:
-    """The answer to a mark that an event of Asterisk is; losses are noted in ``talk``."""
+def _read_answer(message: Message, rank: int) -> _Answer | None:
+    """The answer to a mark that an event of Asterisk is."""
     name, fields = read_event(message)
-    if name == "MEDIA_DROPPED":
-        talk.reported_drops += as_count(fields.get("bytes")) or 0
     if name == "MEDIA_MARK_PROCESSED":
         mark_id = as_id(fields.get("correlation_id"))
         return _Answer(mark_id, "MARK_MEDIA", "played", "", message.time_ns, rank)
@@ -350,7 +359,6 @@ def _read_answer(message: Message, rank: int, talk: _Conversation) -> _Answer | 
         message.time_ns,
         rank,
         as_count(fields.get("offset")),
-        as_count(fields.get("dropped")) or 0,
     )
 
 
@@ -510,6 +518,7 @@ class _Judge:
         self._early_ns = bounds.early_ns + _tolerance_ns(ruler)
         self._talk = _read_conversation(timeline.messages)
         self._wire = _Wire(timeline, self._talk)
+        self._missing = self._missing_bytes()
         times = [message.time_ns for message in timeline.messages]
         times += [packet.time_ns for packet in timeline.rtp]
         self._start_ns = min(times, default=timeline.end_ns)
@@ -569,6 +578,11 @@ class _Judge:
             )
             return Verdict.TWICE, f"answered {len(mark.answers)} times: {times}"
         answer = mark.answers[0] if mark.answers else None
+        closed_ns = self._closed_by("asterisk")
+        if answer is None and mark.command == "MARK" and closed_ns > mark.sent_ns:
+            return Verdict.NEVER, (
+                f"not answered when Asterisk closed the connection at {self._at(closed_ns)}"
+            )
         if answer and answer.offset is not None and answer.offset != mark.offset:
             return Verdict.WRONG, (
                 f"the answer says offset {answer.offset}, but "
@@ -604,17 +618,12 @@ class _Judge:
     def _unanswered(self, mark: _Mark, audio: _AudioEnd | None, due_ns: int) -> tuple[Verdict, str]:
         complete = self._complete(mark)
         flush_ns = next((time for time in self._talk.flushes if time >= mark.sent_ns), None)
-        closed_ns = self._talk.closed_ns
-        if mark.command == "MARK" and closed_ns is not None and closed_ns > mark.sent_ns:
-            return Verdict.NEVER, (
-                f"not answered when Asterisk closed the connection at {self._at(closed_ns)}"
-            )
         since_ns, event = due_ns, "its audio ended" if audio else "it was sent"
         if flush_ns is not None and (not complete or flush_ns <= due_ns + self._late_ns):
             if mark.command == "MARK_MEDIA":
                 return Verdict.PASS, ""  # upstream never answers a flushed one
             since_ns, event = max(due_ns, flush_ns), "it was flushed"
-        elif not complete and not self._flushed_before(mark):
+        elif not complete and mark.flushed_to < mark.offset:
             if self._talk.paused:
                 return Verdict.INCONCLUSIVE, "media was still paused when listening ended"
             if self._timeline.end_ns - self._last_rtp_ns < 5 * self._ptime_ns:
@@ -652,21 +661,9 @@ class _Judge:
     def _played(
         self, mark: _Mark, answer: _Answer, audio: _AudioEnd | None, due_ns: int
     ) -> tuple[Verdict, str]:
-        missing = self._wire.missing(mark.previous_offset, mark.offset)
-        reported = max(answer.dropped, self._talk.reported_drops)
-        if missing > reported + self._wire.error_bytes and not self._flushed_before(mark):
-            if self._wire.loss_within(mark.previous_offset, mark.offset):
-                return Verdict.INCONCLUSIVE, f"RTP was lost, {missing} of its bytes were not seen"
-            held_ns = stalled_behind_ns(self._wire.places, self._timeline)
-            if held_ns and missing == mark.offset - max(mark.previous_offset, self._wire.end):
-                return Verdict.INCONCLUSIVE, (
-                    f"acked as played, but the host stalled for {held_ns / 1e6:.0f} ms "
-                    "when its audio was to leave, and the call ended"
-                )
-            return Verdict.WRONG, (
-                f"acked as played at {self._at(answer.time_ns)}, but {missing} of the "
-                f"{mark.offset - mark.previous_offset} bytes since the mark before it never left"
-            )
+        lost = self._lost(mark, answer)
+        if lost:
+            return lost
         difference_ns = answer.time_ns - due_ns
         if -self._early_ns <= difference_ns <= self._late_ns:
             error_ns = self._timeline.ruler.error_ns
@@ -712,6 +709,47 @@ class _Judge:
                 f"{explanation}; media that was due then was sent {slip_ns / 1e6:.1f} ms late, too"
             )
         return Verdict.LATE, explanation
+
+    def _lost(self, mark: _Mark, answer: _Answer) -> tuple[Verdict, str] | None:
+        """What to say of a mark answered as played when media that it stands behind is missing."""
+        begin, missing, untold = self._missing[mark.number]
+        if untold <= self._wire.error_bytes:
+            return None
+        if self._wire.loss_within(begin, mark.offset):
+            return Verdict.INCONCLUSIVE, f"RTP was lost, {missing} of its bytes were not seen"
+        held_ns = stalled_behind_ns(self._wire.places, self._timeline)
+        if held_ns and missing == mark.offset - max(begin, self._wire.end):
+            return Verdict.INCONCLUSIVE, (
+                f"acked as played, but the host stalled for {held_ns / 1e6:.0f} ms "
+                "when its audio was to leave, and the call ended"
+            )
+        explanation = (
+            f"acked as played at {self._at(answer.time_ns)}, but {untold} of the "
+            f"{mark.offset - begin} bytes since the mark or flush before it never left"
+        )
+        closed_ns = self._closed_by("application")
+        if mark.command == "MARK" and 0 < closed_ns - answer.time_ns < _LOSS_TOLD_NS:
+            return Verdict.INCONCLUSIVE, f"{explanation}; the application closed before it was told"
+        return Verdict.WRONG, explanation
+
+    def _missing_bytes(self) -> dict[int, tuple[int, int, int]]:
+        """Of each mark that was answered as played, by its number: from which offset on its media
+        had to leave, how many bytes of that did not, and how many of these nothing told of."""
+        losses = Losses(self._timeline.messages)
+        found = {}
+        played_to = 0
+        for mark in self._talk.marks:
+            if not mark.answers or mark.answers[0].outcome != "played":
+                continue
+            begin = max(played_to, mark.flushed_to)
+            missing = self._wire.missing(begin, mark.offset)
+            found[mark.number] = (
+                begin,
+                missing,
+                missing - losses.use_up(begin, mark.offset, missing),
+            )
+            played_to = mark.offset
+        return found
 
     def _late_by_chance(self, verdicts: list[MarkVerdict]) -> list[MarkVerdict]:
         """``verdicts``, INCONCLUSIVE instead of LATE where a stall may have gone unseen."""
@@ -759,18 +797,15 @@ class _Judge:
             begin < time_ns + near_ns and end > time_ns - near_ns for begin, end in ruler.stalls
         )
 
+    def _closed_by(self, sender: Sender) -> int:
+        """When this side closed the connection; 0 if it did not, or not first."""
+        return self._talk.closed_ns if self._talk.closed_by == sender else 0
+
     def _complete(self, mark: _Mark) -> bool:
         """Whether the byte before the mark left; true for a mark before any media."""
         audio = self._wire.audio_end(mark.offset)
         lowest = mark.offset - self._wire.error_bytes
         return lowest <= 0 or (audio is not None and audio.last >= lowest)
-
-    def _flushed_before(self, mark: _Mark) -> bool:
-        """Whether bytes since the mark before it were flushed before it was set."""
-        first_ns = self._talk.sent_ns(mark.previous_offset + 1)
-        return first_ns is not None and any(
-            first_ns <= time <= mark.sent_ns for time in self._talk.flushes
-        )
 
     def _unasked(self, answer: _Answer) -> MarkVerdict:
         return MarkVerdict(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from harness.capture.timeline import Message
@@ -48,6 +50,65 @@ def as_count(value: object) -> int | None:
         return int(value) if isinstance(value, (str, int)) else None
     except ValueError:
         return None
+
+
+@dataclass
+class _Loss:
+    """What a MEDIA_DROPPED tells of."""
+
+    begin: int
+    """no byte before this offset is meant"""
+    end: int
+    """nor one from here on: it had not been sent yet"""
+    left: int
+    """bytes of it that nothing has been held against so far"""
+
+
+class Losses:
+    """What the MEDIA_DROPPED events of a call tell of as lost.
+
+    An event adds up what was lost since the one before it. So it may come after the mark that its
+    bytes were before, and says only where the first of them was; the others were behind that, and
+    before what had been sent when it came.
+    """
+
+    def __init__(self, messages: Sequence[Message]) -> None:
+        sent = elsewhere = 0
+        found: list[tuple[int, int, int, bool]] = []
+        for message in messages:
+            if message.sender == "application" and message.kind == "binary":
+                sent += len(message.data)
+            elif message.sender == "asterisk" and message.kind == "text":
+                name, fields = read_event(message)
+                if name == "MEDIA_DROPPED":
+                    count = as_count(fields.get("bytes")) or 0
+                    bridge = fields.get("reason") == "bridge"
+                    elsewhere += 0 if bridge else count
+                    found.append((as_count(fields.get("offset")) or 0, sent, count, bridge))
+        # What a bridge lost is told as too far by what was dropped for another reason meanwhile.
+        self._losses = [
+            _Loss(max(0, offset - elsewhere) if bridge else offset, end, count)
+            for offset, end, count, bridge in found
+        ]
+
+    def within(self, begin: int, end: int) -> int:
+        """How many of the bytes from ``begin`` to ``end`` were told of as lost, at most."""
+        return sum(loss.left for loss in self._between(begin, end))
+
+    def use_up(self, begin: int, end: int, wanted: int) -> int:
+        """Take up to ``wanted`` bytes of what is `within`; how many these were.
+
+        No loss excuses more than itself: what has been taken is not there the next time.
+        """
+        taken = 0
+        for loss in self._between(begin, end):
+            part = min(loss.left, wanted - taken)
+            loss.left -= part
+            taken += part
+        return taken
+
+    def _between(self, begin: int, end: int) -> list[_Loss]:
+        return [loss for loss in self._losses if loss.begin < end and loss.end > begin]
 
 
 def _plain_id(argument: str) -> MarkId | None:

@@ -418,13 +418,88 @@ def test_played_though_its_bytes_never_left_is_wrong() -> None:
     assert verdicts(call) == ["WRONG"]
 
 
-def test_unless_they_were_reported_as_dropped() -> None:
+def after_a_loss(told: str | None, dropped: int = 100) -> Call:
     call = Call()
     call.send(1, 1700)
     call.json_command(1, command="MARK", id="a")
     call.play(20, 0, 1600)
-    call.json_event(220.5, event="MARK_PLAYED", id="a", offset=1700, dropped=100)
+    call.json_event(220.5, event="MARK_PLAYED", id="a", offset=1700, dropped=dropped)
+    if told:
+        call.event(300, told)
+    return call
+
+
+def test_unless_they_were_told_of_as_dropped() -> None:
+    # It is told of at most ten times a second, so perhaps after the mark was answered.
+    told = "MEDIA_DROPPED bytes=100 reason=partial offset=1600"
+    assert verdicts(after_a_loss(told)) == ["PASS"]
+    assert verdicts(after_a_loss(told.replace("100", "99"))) == ["WRONG"]
+    assert verdicts(after_a_loss(None)) == ["WRONG"]
+
+
+def test_what_the_answer_alone_says_was_dropped_excuses_nothing() -> None:
+    assert verdicts(after_a_loss(None, dropped=99_999)) == ["WRONG"]
+
+
+def test_a_loss_that_an_application_did_not_stay_to_be_told_of_is_inconclusive() -> None:
+    call = after_a_loss(None)
+    call._add(400, "application", "close", b"")
+    assert verdicts(call) == ["INCONCLUSIVE"]
+    call = after_a_loss(None)
+    call._add(800, "application", "close", b"")
+    assert verdicts(call) == ["WRONG"]
+
+
+def test_a_loss_excuses_no_other_one() -> None:
+    call = after_a_loss("MEDIA_DROPPED bytes=100 reason=overflow offset=1600")
+    call.send(400, 1700)
+    call.command(400, "MARK id=b")
+    call.play(420, 1700, 3300)
+    call.event(620.5, "MARK_PLAYED id=b")
+    assert verdicts(call) == ["PASS", "WRONG"]
+    call.event(630, "MEDIA_DROPPED bytes=100 reason=overflow offset=3300")
+    assert verdicts(call) == ["PASS", "PASS"]
+
+
+def test_one_loss_told_of_for_two_marks_is_used_up() -> None:
+    def call(told: int) -> Call:
+        call = Call()
+        for name in "ab":
+            call.send(1, 800)
+            call.command(1, f"MARK id={name}")
+        call.play(20, 0, 640)
+        call.play(100, 800, 1440)
+        call.event(100.5, "MARK_PLAYED id=a")
+        call.event(180.5, "MARK_PLAYED id=b")
+        call.event(181, f"MEDIA_DROPPED bytes={told} reason=overflow offset=640")
+        return call
+
+    assert verdicts(call(320)) == ["PASS", "PASS"]
+    assert verdicts(call(319)) == ["PASS", "WRONG"]
+
+
+def test_what_a_bridge_lost_may_be_told_as_too_far() -> None:
+    call = Call()
+    call.send(1, 1600)
+    call.command(1, "MARK id=a")
+    call.play(20, 0, 1440)
+    call.event(190, "MEDIA_DROPPED bytes=160 reason=bridge offset=1600")
+    call.event(200.5, "MARK_PLAYED id=a")
+    assert verdicts(call) == ["WRONG"]  # nothing else was dropped
+    call.send(201, 160)
+    call.event(202, "MEDIA_DROPPED bytes=160 reason=overflow offset=1600")
     assert verdicts(call) == ["PASS"]
+
+
+def test_a_mark_answered_as_played_accounts_for_one_that_was_not() -> None:
+    call = Call()
+    call.send(1, 800)
+    call.command(1, "MARK id=a")
+    call.send(1, 800)
+    call.command(1, "MARK id=b")
+    call.play(20, 800, 1600)
+    call.event(120.5, "MARK_PLAYED id=b")
+    assert verdicts(call) == ["NEVER", "WRONG"]
 
 
 def flushed_call(answer: str | None, command: str = "MARK id=b") -> Call:
@@ -467,6 +542,19 @@ def test_media_after_a_flush_is_found_behind_the_gap() -> None:
     call.play(220, 4000, 4800)
     call.event(320.5, "MARK_PLAYED id=c")
     assert verdicts(call) == ["PASS", "PASS", "PASS"]
+
+
+@pytest.mark.parametrize(("left", "verdict"), [(0, "WRONG"), (7840, "WRONG"), (8000, "PASS")])
+def test_media_lost_after_a_flush_is_not_excused_by_it(left: int, verdict: str) -> None:
+    call = Call()
+    call.send(1, 1600)
+    call.play(20, 0, 320)
+    call.command(50, "FLUSH_MEDIA")
+    call.send(200, 8000)
+    call.command(201, "MARK id=a")
+    call.play(220, 1600, 1600 + left)
+    call.event(max(201.3, 220 + left / 8 + 0.3), "MARK_PLAYED id=a")
+    assert verdicts(call) == [verdict]
 
 
 def test_discarded_though_all_was_played_is_wrong() -> None:
@@ -664,7 +752,11 @@ def never_left() -> Call:
         (discarded(130, "flush").timeline(), "WRONG", "nothing was flushed after it was set"),
         (discarded(300, "hangup").timeline(), "WRONG", "its audio had ended at +0.145000 s"),
         (discarded(130, "boredom").timeline(), "WRONG", "not a reason of the protocol"),
-        (never_left().timeline(), "WRONG", "1600 of the 3200 bytes since the mark before it never"),
+        (
+            never_left().timeline(),
+            "WRONG",
+            "1600 of the 3200 bytes since the mark or flush before it never",
+        ),
         (one_mark(145.5).timeline(dropped=3), "INCONCLUSIVE", "the ruler lost 3 packets"),
         (without(one_mark(145.5), *range(1, 7)).timeline(), "INCONCLUSIVE", "where its audio ends"),
         (without(one_mark(145.5), 2).timeline(), "INCONCLUSIVE", "160 of its bytes were not seen"),
@@ -866,3 +958,18 @@ def test_what_asterisk_owes_when_it_closes_never_came(
     call = without(one_mark(None), 4, 5, 6, 7, 8, 9)
     call._add(110, closed_by, "close", b"")
     assert cause(call.timeline(end_ms=111))[0] == verdict
+
+
+def closed(call: Call, at_ms: float) -> Call:
+    call._add(at_ms, "asterisk", "close", b"")
+    return call
+
+
+def test_no_bent_ruler_excuses_a_mark_that_was_not_answered_when_asterisk_closed() -> None:
+    slipped = slipping({6: 12.0})
+    slipped._messages = [one for one in slipped._messages if b"MARK_PLAYED" not in one.data]
+    assert cause(slipped.timeline())[0] == "INCONCLUSIVE"
+    assert cause(closed(slipped, 900).timeline())[0] == "NEVER"
+    assert cause(closed(without(one_mark(None), 6), 900).timeline())[0] == "NEVER"
+    # But where the capture lost packets the answer may be among them.
+    assert cause(closed(one_mark(None), 900).timeline(dropped=1))[0] == "INCONCLUSIVE"
