@@ -176,7 +176,7 @@ class CallVerdict:
         return (
             f'{prefix}mark "{mark.id}" {mark.verdict.value}: {mark.explanation}\n'
             f"  ({difference}allowed {lowest} .. {self.bounds.late_ns / 1e6:+.1f} ms; "
-            f"ruler +-{_tolerance_ns(self.ruler) / 1e6:.2g} ms; "
+            f"ruler +-{tolerance_ns(self.ruler) / 1e6:.2g} ms; "
             f"{self.packets} packets, {self.lost} lost)"
         ) + (f"   {evidence}" if evidence else "")
 
@@ -514,8 +514,8 @@ class _Judge:
         ruler = replace(timeline.ruler, location_ns=ERROR_NS if timeline.recoded else 0)
         self._timeline = timeline = replace(timeline, ruler=ruler)
         self._bounds = bounds
-        self._late_ns = bounds.late_ns + _tolerance_ns(ruler)
-        self._early_ns = bounds.early_ns + _tolerance_ns(ruler)
+        self._late_ns = bounds.late_ns + tolerance_ns(ruler)
+        self._early_ns = bounds.early_ns + tolerance_ns(ruler)
         self._talk = _read_conversation(timeline.messages)
         self._wire = _Wire(timeline, self._talk)
         self._missing = self._missing_bytes()
@@ -696,12 +696,8 @@ class _Judge:
                     f"{around_ms:.2f} ms late"
                 )
             return Verdict.EARLY, explanation
-        stalled_ns = _overlap_ns(self._timeline.ruler.stalls, due_ns, answer.time_ns)
-        if (
-            difference_ns - stalled_ns <= self._late_ns
-            or stalled_ns * _STALLED_SHARE >= difference_ns
-        ):
-            stalled = f"the host stalled for {stalled_ns / 1e6:.1f} ms of these"
+        stalled = stalled_text(self._timeline.ruler, due_ns, answer.time_ns, self._late_ns)
+        if stalled:
             return Verdict.INCONCLUSIVE, f"{explanation}; {stalled}"
         slip_ns = self._wire.slip_between(due_ns - self._ptime_ns, answer.time_ns + self._ptime_ns)
         if slip_ns > self._bounds.slip_ns:
@@ -758,15 +754,16 @@ class _Judge:
         moments = self._moments(late)
         if moments >= _BY_CHANCE and 2 * moments > self._moments(timed):
             return verdicts
-        longest_ns = max((end - begin for begin, end in self._timeline.ruler.stalls), default=0)
-        excused_ns = self._late_ns + _STALL_SAMPLE * longest_ns
-        why = f"in this call the host kept others waiting, too, for up to {longest_ns / 1e6:.1f} ms"
-        return [
-            replace(one, verdict=Verdict.INCONCLUSIVE, explanation=f"{one.explanation}; {why}")
-            if one.verdict is Verdict.LATE and (one.difference_ns or 0) <= excused_ns
-            else one
-            for one in verdicts
-        ]
+        return [self._unless_by_chance(one) for one in verdicts]
+
+    def _unless_by_chance(self, one: MarkVerdict) -> MarkVerdict:
+        if one.verdict is not Verdict.LATE or one.difference_ns is None:
+            return one
+        why = chance_text(self._timeline.ruler, one.difference_ns, self._late_ns)
+        if not why:
+            return one
+        why = f"{one.explanation}; {why}"
+        return replace(one, verdict=Verdict.INCONCLUSIVE, explanation=why)
 
     def _moments(self, marks: Sequence[MarkVerdict]) -> int:
         """In how many frames' time these were due: one stall makes all of such a moment late."""
@@ -873,9 +870,27 @@ def location_bytes(ruler: Ruler, codec: Codec) -> int:
     return ruler.location_ns * codec.bytes_per_second // 1_000_000_000
 
 
-def _tolerance_ns(ruler: Ruler) -> int:
+def tolerance_ns(ruler: Ruler) -> int:
     """The ruler's error of a difference: both of its times can be wrong, and one place."""
     return 2 * ruler.error_ns + ruler.location_ns
+
+
+def stalled_text(ruler: Ruler, due_ns: int, answered_ns: int, late_ns: int) -> str:
+    """Why what came later than ``late_ns`` after it was due need not be the driver's fault, by the
+    stalls seen meanwhile; empty if it is."""
+    difference_ns = answered_ns - due_ns
+    stalled_ns = _overlap_ns(ruler.stalls, due_ns, answered_ns)
+    if difference_ns - stalled_ns <= late_ns or stalled_ns * _STALLED_SHARE >= difference_ns:
+        return f"the host stalled for {stalled_ns / 1e6:.1f} ms of these"
+    return ""
+
+
+def chance_text(ruler: Ruler, difference_ns: int, late_ns: int) -> str:
+    """The same by the stalls seen at other times of the call: one may have gone unseen."""
+    longest_ns = max((end - begin for begin, end in ruler.stalls), default=0)
+    if difference_ns > late_ns + _STALL_SAMPLE * longest_ns:
+        return ""
+    return f"in this call the host kept others waiting, too, for up to {longest_ns / 1e6:.1f} ms"
 
 
 def _overlap_ns(stalls: Sequence[tuple[int, int]], begin_ns: int, end_ns: int) -> int:

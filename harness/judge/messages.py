@@ -36,7 +36,32 @@ def read_event(message: Message) -> tuple[str, dict[str, Any]]:
     name, _, rest = message.text.strip().partition(" ")
     if name == "MEDIA_MARK_PROCESSED":
         return name, {"correlation_id": rest}
+    if name == "ERROR":  # written as the driver writes it: with colons, the free text at the end
+        known = rest.partition(" error_text:")[0].split(" ")
+        return name, dict(part.partition(":")[::2] for part in known if ":" in part)
     return name, dict(part.partition("=")[::2] for part in rest.split(" ") if "=" in part)
+
+
+def asks(message: Message) -> bool:
+    """Whether a command makes Asterisk tell what it tells only those who ask.
+
+    Also one that is not valid does: it is answered by an ERROR of our own.
+    """
+    value = message.json()
+    if value is not None:
+        name, has_id = str(value.get("command", "")), "id" in value
+    else:
+        name, _, argument = message.text.strip().partition(" ")
+        has_id = argument.startswith("id=")
+    return name in ("MARK", "REPORT_PLAYBACK") or (name == "FLUSH_MEDIA" and has_id)
+
+
+def asks_once(message: Message) -> bool:
+    """Whether a command asks for one PLAYBACK now."""
+    value = message.json()
+    if value is not None:
+        return value.get("command") == "REPORT_PLAYBACK" and "interval_ms" not in value
+    return message.text.strip() == "REPORT_PLAYBACK"
 
 
 def as_id(given: object) -> MarkId:

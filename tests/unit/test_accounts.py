@@ -266,6 +266,229 @@ def test_a_report_is_whole_and_never_goes_back(first: str, second: str, why: str
     assert why in verdicts[1].explanation
 
 
+# ---- PLAYBACK against the wire -------------------------------------------------------------------
+
+
+def reported(at_ms: float, played: int, **timeline: object) -> AccountVerdict:
+    """A report in a call that plays 1600 bytes from 20 ms on."""
+    call = Call()
+    call.send(1, 1600)
+    call.play(20, 0, 1600)
+    call.command(2, "REPORT_PLAYBACK interval_ms=20")
+    call.event(at_ms, report(1600, played, 1600 - played))
+    timed = call.timeline(**timeline)  # type: ignore[arg-type]
+    (found,) = judge_accounts(timed, judge(timed)).verdicts[:1]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("at_ms", "played", "verdict"),
+    [
+        (130, 880, Verdict.PASS),
+        # A frame of 20 ms less or more, and 2 ms that the report was on its way
+        (130, 640, Verdict.PASS),
+        (130, 639, Verdict.WRONG),
+        (130, 1120, Verdict.PASS),
+        (130, 1121, Verdict.WRONG),
+        (1000, 1600, Verdict.PASS),
+        (1000, 1599, Verdict.WRONG),
+        (1000, 0, Verdict.WRONG),
+    ],
+)
+def test_what_a_report_says_was_played_is_held_against_the_wire(
+    at_ms: float, played: int, verdict: Verdict
+) -> None:
+    assert reported(at_ms, played).verdict is verdict
+
+
+def test_a_stall_around_a_report_makes_it_inconclusive() -> None:
+    assert reported(130, 480).explanation == "played is 480, but it was between 640 and 1120 then"
+    found = reported(130, 480, stalls_ms=[(100, 120)])
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert found.explanation.startswith("the host stalled around it; played is 480")
+    assert reported(130, 480, stalls_ms=[(900, 920)]).verdict is Verdict.WRONG
+
+
+def test_the_times_of_a_report_are_those_of_its_bytes() -> None:
+    call = Call()
+    call.send(1, 1600)
+    call.play(20, 0, 1600)
+    call.command(2, "REPORT_PLAYBACK interval_ms=20")
+    call.event(1000, report(1600, 1600, 0).replace("played_ms=200", "played_ms=77"))
+    (found, *_) = accounts(call).verdicts
+    assert found.explanation == "played_ms is 77.0, but it should be 200.000"
+
+
+def asked_for_reports(answered_ms: list[float], *commands: str) -> list[tuple[str, Verdict]]:
+    call = Call()
+    call.event(0, "MEDIA_START channel:x")
+    for command in commands:
+        call.command(1, command)
+    for at_ms in answered_ms:
+        call.event(at_ms, report(0, 0, 0))
+    call.event(900, report(0, 0, 0) + " final=1")
+    call._add(901, "asterisk", "close", b"")
+    return [
+        (one.name, one.verdict)
+        for one in accounts(call).verdicts
+        if one.verdict is not Verdict.PASS
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answered_ms", "commands", "found"),
+    [
+        ([1.2], ["REPORT_PLAYBACK"], []),
+        ([22.9], ["REPORT_PLAYBACK"], []),
+        ([23.1], ["REPORT_PLAYBACK"], [("PLAYBACK", Verdict.LATE)]),
+        ([], ["REPORT_PLAYBACK"], [("PLAYBACK", Verdict.NEVER)]),
+        ([], ['{"command":"REPORT_PLAYBACK"}'], [("PLAYBACK", Verdict.NEVER)]),
+        ([1.2], ["REPORT_PLAYBACK", "REPORT_PLAYBACK"], [("PLAYBACK", Verdict.NEVER)]),
+        ([], ["REPORT_PLAYBACK interval_ms=20"], []),
+        ([], ["REPORT_PLAYBACK nonsense"], []),
+        ([], ['{"command":"REPORT_PLAYBACK","interval_ms":20}'], []),
+        ([50], ["REPORT_PLAYBACK interval_ms=20", "REPORT_PLAYBACK"], []),
+    ],
+)
+def test_each_report_that_was_asked_for_comes(
+    answered_ms: list[float], commands: list[str], found: list[tuple[str, Verdict]]
+) -> None:
+    assert asked_for_reports(answered_ms, *commands) == found
+
+
+# ---- only those who ask --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("event", "name"),
+    [
+        (report(0, 0, 0), "PLAYBACK"),
+        ("MEDIA_DROPPED bytes=5 reason=overflow offset=3", "MEDIA_DROPPED"),
+        ("MEDIA_FLUSHED id=f", "MEDIA_FLUSHED"),
+        ("ERROR channel_id:x command:MARK error_text:no", "ERROR"),
+        ('{"event":"ERROR","channel_id":"x","command":"MARK","error_text":"no"}', "ERROR"),
+        # Asterisk's own
+        ("ERROR channel_id:x error_text:bad command:MARK", None),
+        ('{"event":"ERROR","channel_id":"x","error_text":"no"}', None),
+        ("QUEUE_DRAINED", None),
+        ("MEDIA_MARK_PROCESSED a", None),
+    ],
+)
+def test_an_application_that_never_asked_hears_nothing_new(event: str, name: str | None) -> None:
+    def unasked(*commands: str) -> list[str]:
+        call = Call()
+        call.event(0, "MEDIA_START channel:x playback_marks:1")
+        for command in commands:
+            call.command(1, command)
+        call.event(5, event)
+        kinds = accounts(call).verdicts
+        return [one.name for one in kinds if one.verdict is Verdict.UNASKED]
+
+    expected = [name] if name else []
+    assert unasked() == expected
+    assert unasked("MARK_MEDIA a", "FLUSH_MEDIA", "GET_STATUS") == expected
+    if name != "MEDIA_FLUSHED":
+        for command in ("MARK", "REPORT_PLAYBACK x", "FLUSH_MEDIA id=", "FLUSH_MEDIA id=f"):
+            assert unasked(command) == []
+        assert unasked('{"command":"FLUSH_MEDIA","id":{}}') == []
+
+
+# ---- what is missing in the middle, or behind the last that left ---------------------------------
+
+
+def ended(
+    sent: int, played: int, final_ms: float = 2000, *others: tuple[float, str], **timeline: object
+) -> str:
+    """What is said of the last report of a call that plays the first of the bytes it was sent."""
+    call = Call()
+    call.command(1, "REPORT_PLAYBACK interval_ms=1000")
+    call.send(2, sent)
+    call.play(20, 0, played)
+    for at_ms, text in others:
+        (call.command if text.isupper() else call.event)(at_ms, text)
+    lost = sum(int(text.split("bytes=")[1].split()[0]) for _, text in others if "bytes" in text)
+    call.event(
+        final_ms,
+        f"PLAYBACK received={sent} played={played} queued=0 flushed={sent - played - lost} "
+        f"dropped={lost} played_ms={played / 8} queued_ms=0 marks=0 underruns=0 paused=0 final=1",
+    )
+    call._add(final_ms + 0.1, "asterisk", "close", b"")
+    timed = call.timeline(**timeline)  # type: ignore[arg-type]
+    return judge_accounts(timed, judge(timed)).verdicts[-1].explanation
+
+
+def test_media_that_was_never_played_was_not_flushed_at_a_hang_up_long_after() -> None:
+    never = "1600 bytes from 0 on never left, and nothing flushed or dropped them"
+    assert ended(3200, 1600) == never
+    assert ended(3200, 1600, 300) == ""  # the call ended while it was played
+    assert ended(1759, 1600) == ""  # the beginning of a frame waits for its rest
+    assert ended(3200, 1600, 2000, (100, "PAUSE_MEDIA")) == ""
+    assert ended(3200, 1600, 2000, (100, "PAUSE_MEDIA"), (1900, "CONTINUE_MEDIA")) == ""
+    assert ended(3200, 1600, 2000, (100, "PAUSE_MEDIA"), (200, "CONTINUE_MEDIA")) == never
+    assert ended(3200, 1600, 2000, (100, "FLUSH_MEDIA")) == ""
+    told = "MEDIA_DROPPED bytes=1600 reason=overflow offset=1600"
+    assert ended(3200, 1600, 2000, (100, told)) == ""
+    assert ended(3200, 1600, stalls_ms=[(250, 1000)]) == ""
+
+
+@pytest.mark.parametrize("flushed", [True, False])
+def test_bytes_lost_in_the_middle_were_not_flushed(flushed: bool) -> None:
+    """Neither by a flush, which takes all that follows, nor at the end."""
+
+    def explanations(*others: str) -> list[str]:
+        call = Call()
+        call.send(1, 3200)
+        call.command(1, "REPORT_PLAYBACK interval_ms=1000")
+        call.play(20, 0, 800)
+        call.play(120, 960, 1760)
+        for text in others:
+            call.event(150, text)
+        dropped = 160 * len(others)
+        if flushed:
+            call.command(219, "FLUSH_MEDIA id=f")
+            call.event(
+                221,
+                f"MEDIA_FLUSHED id=f played=1600 flushed={1600 - dropped} played_ms=200 "
+                f"flushed_ms={200 - dropped / 8}",
+            )
+        call.event(
+            230,
+            f"PLAYBACK received=3200 played=1600 queued=0 flushed={1600 - dropped} "
+            f"dropped={dropped} played_ms=200 queued_ms=0 marks=0 final=1",
+        )
+        call._add(231, "asterisk", "close", b"")
+        return [one.explanation for one in accounts(call).verdicts if one.explanation]
+
+    assert explanations() == ["160 bytes from 0 on never left, and nothing flushed or dropped them"]
+    assert explanations("MEDIA_DROPPED bytes=160 reason=overflow offset=800") == []
+
+
+# ---- a flush in time -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("at_ms", "stalls_ms", "verdict"),
+    [
+        # The frame in play ends at 240 ms, and one more is allowed.
+        (261.9, [], Verdict.PASS),
+        (262.1, [], Verdict.LATE),
+        (4000, [], Verdict.LATE),
+        (270, [(262, 268)], Verdict.INCONCLUSIVE),
+        (270, [(500, 505)], Verdict.INCONCLUSIVE),
+    ],
+)
+def test_a_flush_is_answered_when_what_was_handed_over_has_been_played(
+    at_ms: float, stalls_ms: list[tuple[float, float]], verdict: Verdict
+) -> None:
+    call = Call()
+    call.send(1, 3200)
+    call.play(20, 0, PLAYED)
+    call.command(219.9, "FLUSH_MEDIA id=f1")
+    call.event(at_ms, flushed(last_mark=None, since_mark_ms=None))
+    timed = call.timeline(stalls_ms=stalls_ms)
+    assert judge_accounts(timed, judge(timed)).verdicts[0].verdict is verdict
+
+
 # ---- a bent ruler --------------------------------------------------------------------------------
 
 
@@ -339,6 +562,26 @@ def test_nothing_is_owed_to_an_application_that_closed() -> None:
     assert (judged.verdicts, judged.verdict) == ((), "PASS")
 
 
+def test_lost_rtp_excuses_nothing_that_needs_no_wire() -> None:
+    def kinds(answers: list[str], final: str) -> list[Verdict]:
+        call = interrupted(answers, [final])
+        del call.packets[3]
+        return [one.verdict for one in accounts(call).verdicts if one.name != "PLAYBACK"]
+
+    right, wrong = Verdict.INCONCLUSIVE, Verdict.WRONG
+    assert kinds([DISCARDED, flushed()], FINAL) == [right, right]
+    assert kinds([DISCARDED, flushed(last_mark="m2")], FINAL) == [wrong, right]
+    for change in ("queued=0", "marks=0", "received=4000"):
+        last = FINAL.replace(change, change + "1")
+        assert kinds([DISCARDED, flushed()], last) == [right, wrong], change
+
+
+def test_a_capture_that_lost_packets_may_have_lost_any_answer() -> None:
+    for final in ([], [FINAL, FINAL], [FINAL, "QUEUE_DRAINED"]):
+        timeline = interrupted([DISCARDED, flushed()], final).timeline(1000, dropped=1)
+        assert judge_accounts(timeline, judge(timeline)).verdict == "INCONCLUSIVE"
+
+
 def test_a_capture_that_lost_packets_makes_a_difference_inconclusive() -> None:
     timeline = interrupted([DISCARDED, flushed(played=PLAYED + 1)], [FINAL]).timeline(
         1000, dropped=1
@@ -353,16 +596,16 @@ def test_silence_that_could_be_from_elsewhere_makes_a_difference_inconclusive() 
         call = Call()
         call.send(1, 160)
         call.send_bytes(1, b"\xff" * 480)
-        call.send(1, 800)
+        call.send(1, 320)
         call.play(20, 0, 160)
         for count in range(1, 4):
             call.packet(20 + 20 * count, b"\xff" * 160)
+        call.command(95, "FLUSH_MEDIA")
+        call.send(96, 480)
         call.play(100, 960, 1440)  # bytes 640 to 960 are missing: so much silence is not certain
         call.command(200, "FLUSH_MEDIA id=7")
-        milliseconds = f"played_ms={played / 8} flushed_ms={(1440 - played) / 8}"
-        call.event(
-            201, f"MEDIA_FLUSHED id=7 played={played} flushed={1440 - played} {milliseconds}"
-        )
+        milliseconds = f"played_ms={played / 8} flushed_ms=0"
+        call.event(201, f"MEDIA_FLUSHED id=7 played={played} flushed=0 {milliseconds}")
         return accounts(call)
 
     assert judged(1120).verdicts[0].verdict is Verdict.PASS
@@ -465,6 +708,7 @@ def test_no_count_goes_back(name: str) -> None:
     call = Call()
     call.send(1, 3200)
     call.command(1, "REPORT_PLAYBACK interval_ms=20")
+    call.play(20, 0, 1600)
     call.event(220, fields())
     call.event(240, fields(**{name: less[name]}, **rest))
     first, second = (one for one in accounts(call).verdicts if one.name == "PLAYBACK")
