@@ -57,6 +57,13 @@ _LOSS_TOLD_NS = 500_000_000
 """So long after media was lost MEDIA_DROPPED tells of it at the latest: there are four reasons, and
 ten events a second"""
 
+_CLOSED_NS = 1_000_000_000
+"""So long after Asterisk says that the call was hung up it has closed the connection, whatever else
+there is to be sent: the answers to thousands of marks, over a connection that is far"""
+
+_READ_NS = 100_000_000
+"""So long after a command was sent Asterisk has read it, if the host did not stall"""
+
 FAILURES = frozenset(Verdict) - {Verdict.PASS, Verdict.INCONCLUSIVE}
 
 
@@ -250,6 +257,8 @@ class _Conversation:
     unasked: list[_Answer] = field(default_factory=list)
     flushes: list[int] = field(default_factory=list)
     """times of FLUSH_MEDIA"""
+    flushes_answered: list[int] = field(default_factory=list)
+    """times of MEDIA_FLUSHED"""
     flushed_to: int = 0
     """bytes sent before the latest of them"""
     continues: list[int] = field(default_factory=list)
@@ -297,6 +306,8 @@ def _read_conversation(messages: Sequence[Message]) -> _Conversation:
                 talk.marks.append(mark)
                 pending[mark.command, mark.id].append(mark)
         elif message.kind == "text":
+            if read_event(message)[0] == "MEDIA_FLUSHED":
+                talk.flushes_answered.append(message.time_ns)
             answer = _read_answer(message, answers)
             if answer is None:
                 continue
@@ -519,6 +530,11 @@ class _Judge:
         self._talk = _read_conversation(timeline.messages)
         self._wire = _Wire(timeline, self._talk)
         self._missing = self._missing_bytes()
+        kept = [one for one in self._talk.marks if one.command == "MARK" and not _is_refused(one)]
+        self._kept = [one.number for one in kept]
+        self._kept_answers = sorted(one.answers[0].time_ns for one in kept if one.answers)
+        self._room = self._most_pending()
+        self._played_before = _latest_played(self._talk.marks)
         times = [message.time_ns for message in timeline.messages]
         times += [packet.time_ns for packet in timeline.rtp]
         self._start_ns = min(times, default=timeline.end_ns)
@@ -637,26 +653,88 @@ class _Judge:
 
     def _discarded(self, mark: _Mark, answer: _Answer, due_ns: int) -> tuple[Verdict, str]:
         said = f"discarded at {self._at(answer.time_ns)} (reason {answer.reason or 'not given'})"
-        played = self._complete(mark)
-        over = played and due_ns + self._late_ns < answer.time_ns
         if answer.reason == "flush":
-            asked = any(mark.sent_ns <= time <= answer.time_ns for time in self._talk.flushes)
-            if not asked:
-                return Verdict.WRONG, f"{said}, but nothing was flushed after it was set"
-            if played:
-                return Verdict.WRONG, f"{said}, but all of its audio left"
-        elif answer.reason == "hangup":
-            if over:
-                return Verdict.WRONG, f"{said}, but its audio had ended at {self._at(due_ns)}"
-            last_ns = self._wire.last_audio_ns
-            if last_ns is not None and last_ns > answer.time_ns + 2 * self._ptime_ns:
-                return Verdict.WRONG, f"{said}, but audio left until {self._at(last_ns)}"
-        elif answer.reason == "direction":
+            return self._flushed(mark, answer, said)
+        if answer.reason == "hangup":
+            return self._hung_up(mark, answer, due_ns, said)
+        if answer.reason == "direction":
             if not mark.direction_in:
                 return Verdict.WRONG, f"{said}, but the direction of media was not 'in'"
-        elif answer.reason != "limit":
+        elif answer.reason == "limit":
+            return self._refused(mark, said)
+        else:
             return Verdict.WRONG, f"{said}: not a reason of the protocol"
         return Verdict.PASS, ""
+
+    def _flushed(self, mark: _Mark, answer: _Answer, said: str) -> tuple[Verdict, str]:
+        flush_ns = next((time for time in self._talk.flushes if time >= mark.sent_ns), None)
+        if flush_ns is None or flush_ns > answer.time_ns:
+            return Verdict.WRONG, f"{said}, but nothing was flushed after it was set"
+        if self._complete(mark):
+            return Verdict.WRONG, f"{said}, but all of its audio left"
+        # The marks in the frame that is in play are answered first.
+        ahead_ns = min(self._played_before[mark.number], answer.time_ns)
+        due_ns = max(flush_ns, ahead_ns) + self._ptime_ns
+        if answer.time_ns <= due_ns + self._late_ns:
+            return Verdict.PASS, ""
+        ruler, difference_ns = self._timeline.ruler, answer.time_ns - due_ns
+        explanation = f"{said}, {(answer.time_ns - flush_ns) / 1e6:.3f} ms after it was flushed"
+        excuse = stalled_text(ruler, due_ns, answer.time_ns, self._late_ns) or chance_text(
+            ruler, difference_ns, self._late_ns
+        )
+        if excuse:
+            return Verdict.INCONCLUSIVE, f"{explanation}; {excuse}"
+        return Verdict.LATE, explanation
+
+    def _hung_up(self, mark: _Mark, answer: _Answer, due_ns: int, said: str) -> tuple[Verdict, str]:
+        if self._complete(mark) and due_ns + self._late_ns < answer.time_ns:
+            return Verdict.WRONG, f"{said}, but its audio had ended at {self._at(due_ns)}"
+        last_ns = self._wire.last_audio_ns
+        if last_ns is not None and last_ns > answer.time_ns + 2 * self._ptime_ns:
+            return Verdict.WRONG, f"{said}, but audio left until {self._at(last_ns)}"
+        until_ns = self._talk.closed_ns or self._timeline.end_ns
+        if until_ns - answer.time_ns > _CLOSED_NS + self._late_ns:
+            return Verdict.WRONG, f"{said}, but the connection was open until {self._at(until_ns)}"
+        if not self._talk.closed_ns:
+            return Verdict.INCONCLUSIVE, f"{said}, and listening ended before the connection did"
+        return Verdict.PASS, ""
+
+    def _refused(self, mark: _Mark, said: str) -> tuple[Verdict, str]:
+        pending = self._pending(mark, mark.sent_ns) + self._flushes_pending(mark.sent_ns)
+        if not pending:
+            return Verdict.WRONG, f"{said}, but none was pending"
+        if pending <= self._room:
+            return Verdict.WRONG, (
+                f"{said}, but at most {pending} were pending, and one more was kept in this call "
+                f"when there were {self._room}"
+            )
+        return Verdict.PASS, ""
+
+    def _pending(self, mark: _Mark, time_ns: int) -> int:
+        """How many of the MARKs before this one were kept and not answered by then."""
+        kept = bisect_left(self._kept, mark.number)
+        return max(0, kept - bisect_left(self._kept_answers, time_ns))
+
+    def _flushes_pending(self, time_ns: int) -> int:
+        """How many answers of flushes, which wait in the same queue, there may be by then."""
+        asked = sum(time <= time_ns for time in self._talk.flushes)
+        return max(0, asked - sum(time < time_ns for time in self._talk.flushes_answered))
+
+    def _most_pending(self) -> int:
+        """How many MARKs were pending when one more was kept, at the most.
+
+        Only those before the first that was refused: to refuse one takes Asterisk's reader as long
+        as the application lets it wait, and what it has not read is not pending.
+        """
+        longest_ns = max((end - begin for begin, end in self._timeline.ruler.stalls), default=0)
+        read_ns = _READ_NS + _STALL_SAMPLE * longest_ns
+        most = 0
+        for mark in self._talk.marks:
+            if mark.command == "MARK":
+                if _is_refused(mark):
+                    break
+                most = max(most, self._pending(mark, mark.sent_ns + read_ns))
+        return most
 
     def _played(
         self, mark: _Mark, answer: _Answer, audio: _AudioEnd | None, due_ns: int
@@ -905,6 +983,21 @@ def _overlap_ns(stalls: Sequence[tuple[int, int]], begin_ns: int, end_ns: int) -
     return covered
 
 
+def _latest_played(marks: Sequence[_Mark]) -> list[int]:
+    """When the latest of the marks before each was answered as played; 0 if none was."""
+    times, latest_ns = [], 0
+    for mark in marks:
+        times.append(latest_ns)
+        if mark.answers and mark.answers[0].outcome == "played":
+            latest_ns = max(latest_ns, mark.answers[0].time_ns)
+    return times
+
+
+def _is_refused(mark: _Mark) -> bool:
+    """Whether Asterisk said that there was no room for it."""
+    return bool(mark.answers) and mark.answers[0].reason == "limit"
+
+
 def _overtaken(marks: Sequence[_Mark]) -> list[int]:
     """Indexes of the MARKs that were answered after one that was sent later.
 
@@ -914,7 +1007,7 @@ def _overtaken(marks: Sequence[_Mark]) -> list[int]:
     earliest = None
     for index in range(len(marks) - 1, -1, -1):
         mark = marks[index]
-        if mark.command == "MARK" and mark.answers and mark.answers[0].reason != "limit":
+        if mark.command == "MARK" and mark.answers and not _is_refused(mark):
             rank = mark.answers[0].rank
             if earliest is not None and rank > earliest:
                 overtaken.append(index)

@@ -32,6 +32,11 @@ def one_mark(answered_ms: float | None, *, offset: int = 1000, plays: int = 1600
     return call
 
 
+def closed(call: Call, at_ms: float) -> Call:
+    call._add(at_ms, "asterisk", "close", b"")
+    return call
+
+
 # ---- time ----------------------------------------------------------------------------------------
 
 
@@ -571,15 +576,90 @@ def test_discarded_at_hangup_before_its_end_or_for_a_good_reason() -> None:
     hung_up = one_mark(None)
     hung_up.packets = hung_up.packets[:7]
     hung_up.event(130, "MARK_DISCARDED id=a reason=hangup")
-    assert verdicts(hung_up) == ["PASS"]
-    no_room = one_mark(None)
-    no_room.event(2, "MARK_DISCARDED id=a reason=limit")
-    assert verdicts(no_room) == ["PASS"]
+    assert verdicts(closed(hung_up, 131)) == ["PASS"]
     unheard = Call()
     unheard.json_command(1, command="SET_MEDIA_DIRECTION", direction="in")
     unheard.json_command(2, command="MARK", id="a")
     unheard.json_event(2.2, event="MARK_DISCARDED", id="a", reason="direction", offset=0)
     assert verdicts(unheard) == ["PASS"]
+
+
+@pytest.mark.parametrize(
+    ("closed_ms", "verdict"), [(131, "PASS"), (1130, "PASS"), (1140, "WRONG"), (None, "WRONG")]
+)
+def test_discarded_as_hung_up_long_before_it_is(closed_ms: float | None, verdict: str) -> None:
+    call = without(discarded(130, "hangup"), 7, 8, 9)
+    if closed_ms:
+        closed(call, closed_ms)
+    assert verdicts(call) == [verdict]
+    assert verdicts(without(discarded(130, "hangup"), 7, 8, 9).timeline(end_ms=500)) == [
+        "INCONCLUSIVE"
+    ]
+
+
+def refused(kept: int, *others: tuple[float, str]) -> Call:
+    """``kept`` marks that wait for their media, and one more that there is no room for."""
+    call = Call()
+    call.send(1, 8000)
+    for number in range(kept):
+        call.command(1, f"MARK id={number}")
+    call.command(500, "MARK id=refused")
+    call.event(500.3, "MARK_DISCARDED id=refused reason=limit")
+    for at_ms, text in others:
+        call.event(at_ms, text)
+    call.play(20, 0, 8000)
+    return call
+
+
+def test_there_is_room_for_as_many_marks_as_there_were_before() -> None:
+    def verdict(call: Call) -> str:
+        return next(mark for mark in judge(call.timeline()).marks if mark.id == "refused").verdict
+
+    assert verdict(refused(0)) == "WRONG"
+    assert verdict(refused(1)) == "PASS"
+    assert verdict(refused(5)) == "PASS"
+    # One of five was answered: four were kept, and there was room for a fifth.
+    assert verdict(refused(5, (400, "MARK_PLAYED id=0"))) == "WRONG"
+    assert verdict(refused(1, (400, "MARK_PLAYED id=0"))) == "WRONG"
+    # The answer to a flush waits in the same queue.
+    flushing = refused(0)
+    flushing.command(499, "FLUSH_MEDIA id=f")
+    assert verdict(flushing) == "PASS"
+    flushing.event(499.5, "MEDIA_FLUSHED id=f")
+    assert verdict(flushing) == "WRONG"
+
+
+@pytest.mark.parametrize(
+    ("at_ms", "stalls_ms", "verdict"),
+    [
+        (130.4, [], "PASS"),
+        (151.9, [], "PASS"),
+        (152.1, [], "LATE"),
+        (4000, [], "LATE"),
+        (160, [(152, 158)], "INCONCLUSIVE"),
+        (160, [(500, 505)], "INCONCLUSIVE"),
+    ],
+)
+def test_a_flushed_mark_is_discarded_at_once(
+    at_ms: float, stalls_ms: list[tuple[float, float]], verdict: str
+) -> None:
+    call = flushed_call(None)  # at 130 ms
+    call.event(at_ms, "MARK_DISCARDED id=b reason=flush")
+    assert verdicts(call.timeline(stalls_ms=stalls_ms)) == ["PASS", verdict]
+
+
+def test_a_flushed_mark_waits_for_one_that_is_still_played() -> None:
+    call = Call()
+    call.send(1, 960)
+    call.command(1, "MARK id=a")
+    call.send(1, 3200)
+    call.command(1, "MARK id=b")
+    call.play(20, 0, 960)
+    call.command(121, "FLUSH_MEDIA")
+    call.event(150, "MARK_PLAYED id=a")
+    call.event(150.1, "MARK_DISCARDED id=b reason=flush")
+    # The first one is late; the other cannot come before it.
+    assert verdicts(call) == ["LATE", "PASS"]
 
 
 def test_a_reason_that_does_not_exist_and_a_flush_that_nobody_asked_for_are_wrong() -> None:
@@ -742,7 +822,13 @@ def never_left() -> Call:
     ("timeline", "verdict", "says"),
     [
         (one_mark(145.5).timeline(), "PASS", ""),
-        (without(discarded(130, "hangup"), 7, 8, 9).timeline(), "PASS", ""),
+        (closed(without(discarded(130, "hangup"), 7, 8, 9), 131).timeline(), "PASS", ""),
+        (
+            without(discarded(130, "hangup"), 7, 8, 9).timeline(),
+            "WRONG",
+            "but the connection was open until +5.000000 s",
+        ),
+        (discarded(130, "limit").timeline(), "WRONG", "but none was pending"),
         (one_mark(125).timeline(), "EARLY", "acked at +0.125000 s, its audio ended at +0.145000 s"),
         (one_mark(150).timeline(), "LATE", "acked at +0.150000 s, its audio ended at +0.145000 s"),
         (one_mark(None).timeline(), "NEVER", "after its audio ended at +0.145000 s"),
@@ -932,7 +1018,8 @@ def test_discarded_as_hung_up_while_the_call_goes_on_is_wrong() -> None:
     assert found == "WRONG"
     assert "but audio left until +0.200000 s" in explanation
     # Frames may be on their way.
-    assert cause(without(discarded(130, "hangup"), 8, 9).timeline()) == ("PASS", "")
+    hung_up = closed(without(discarded(130, "hangup"), 8, 9), 131)
+    assert cause(hung_up.timeline()) == ("PASS", "")
 
 
 @pytest.mark.parametrize(
@@ -958,11 +1045,6 @@ def test_what_asterisk_owes_when_it_closes_never_came(
     call = without(one_mark(None), 4, 5, 6, 7, 8, 9)
     call._add(110, closed_by, "close", b"")
     assert cause(call.timeline(end_ms=111))[0] == verdict
-
-
-def closed(call: Call, at_ms: float) -> Call:
-    call._add(at_ms, "asterisk", "close", b"")
-    return call
 
 
 def test_no_bent_ruler_excuses_a_mark_that_was_not_answered_when_asterisk_closed() -> None:
