@@ -16,9 +16,11 @@ from typing import Any, Literal
 from harness.capture.timeline import Codec, Message, Timeline
 from harness.judge.judge import (
     FAILURES,
+    MS_TOLERANCE,
     CallVerdict,
     Verdict,
     chance_text,
+    frame_bytes,
     location_bytes,
     stalled_behind_ns,
     stalled_text,
@@ -29,14 +31,12 @@ from harness.judge.messages import (
     MarkId,
     as_count,
     as_id,
+    as_number,
     asks,
     asks_once,
     read_command,
     read_event,
 )
-
-MS_TOLERANCE = 0.125
-"""ms that a time computed from bytes may differ: one sample at 8000 Hz"""
 
 _HANG_UP_NS = 500_000_000
 """Where media ceases so long before Asterisk takes leave, that need not have ended it: a hang-up is
@@ -345,7 +345,7 @@ class _Judge:
         self._error_bytes = location_bytes(call.ruler, timeline.codec)
         byte_ms = 1000 / timeline.codec.bytes_per_second
         self._error_ms = max(MS_TOLERANCE, byte_ms) + call.ruler.location_ns / 1e6
-        self._frame = timeline.codec.bytes_per_second * timeline.codec.ptime_ms // 1000
+        self._frame = frame_bytes(timeline.codec)
         self._frame_ns = timeline.codec.ptime_ms * 1_000_000
         self._tolerance_ns = tolerance_ns(call.ruler)
         self._late_ns = call.bounds.late_ns + self._tolerance_ns
@@ -395,7 +395,7 @@ class _Judge:
         ]
         plain = []
         last = next((mark for mark in reversed(marks) if mark.played), None)
-        since_ms = _ms_of(told.fields.get("since_mark_ms"))
+        since_ms = as_number(told.fields.get("since_mark_ms"))
         difference_ms = None
         if last is None:
             if "last_mark" in told.fields or since_ms is not None:
@@ -477,7 +477,7 @@ class _Judge:
         # A frame that was handed over as the call ended need not have left.
         over = told.time_ns > self._seen.end_ns(self._talk.sent) - self._frame_ns
         most += self._error_bytes + (self._frame if over else 0)
-        least -= self._error_bytes + self._hidden()
+        least -= self._error_bytes + self._told_losses.hidden(self._frame)
         if least <= said <= most:
             return []
         return [f"played is {said}, but it was between {max(least, 0)} and {most} then"]
@@ -578,7 +578,7 @@ class _Judge:
         return [f"{name} is {said}, but it should be {expected}"]
 
     def _ms(self, told: _Told, name: str, count: int) -> list[str]:
-        said, expected = _ms_of(told.fields.get(name)), self._media_ms(count)
+        said, expected = as_number(told.fields.get(name)), self._media_ms(count)
         if said is not None and abs(said - expected) <= self._error_ms:
             return []
         return [f"{name} is {said}, but it should be {expected:.3f}"]
@@ -589,20 +589,7 @@ class _Judge:
     def _untold(self, told: _Told, played: int) -> int:
         """How many bytes an account may hide that were played after all, and does."""
         hidden = played - (as_count(told.fields.get("played")) or 0)
-        return min(max(hidden, 0), self._hidden())
-
-    def _hidden(self) -> int:
-        """How many bytes the accounts may hide that were played after all.
-
-        When a bridge ceases to mix, Asterisk cannot always see whether the mixer's last round still
-        took a frame. It must not say then that it was played: it counts it as lost with the reason
-        ``bridge``. That is at most a frame each time, and never the other way round.
-        """
-        return sum(
-            min(self._frame, as_count(loss.fields.get("bytes")) or 0)
-            for loss in self._talk.losses
-            if loss.fields.get("reason") == "bridge"
-        )
+        return min(max(hidden, 0), self._told_losses.hidden(self._frame))
 
     def _cut_off(self, told: _Told, played: int) -> int:
         """How many bytes of the call's last frame were given to the core and went nowhere.
@@ -640,7 +627,7 @@ def _inconsistent(fields: Mapping[str, Any], before: Mapping[str, Any], sent: in
     if received > sent:
         return f"received is {received}, but {sent} bytes had been sent"
     for name in _NEVER_BACK:
-        now, then = _ms_of(fields.get(name)), _ms_of(before.get(name))
+        now, then = as_number(fields.get(name)), as_number(before.get(name))
         if now is not None and then is not None and now < then:
             return f"{name} went back from {then:g} to {now:g}"
     return ""
@@ -652,10 +639,3 @@ def _verdict(name: str, told: _Told, verdict: Verdict, why: str) -> AccountVerdi
 
 def _is_final(fields: Mapping[str, Any]) -> bool:
     return fields.get("final") in (True, "1")
-
-
-def _ms_of(value: object) -> float | None:
-    try:
-        return float(value) if isinstance(value, (str, int, float)) else None
-    except ValueError:
-        return None

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -20,7 +20,15 @@ from harness.capture.timeline import Codec, Message, RtpPacket, Ruler, Sender, T
 from harness.judge.locate import Location, locate
 from harness.judge.locate_audio import ERROR_NS, Payload, locate_audio
 from harness.judge.media_clock import Clocked, PacketSequence, in_order, media_clock
-from harness.judge.messages import Losses, MarkId, as_count, as_id, read_command, read_event
+from harness.judge.messages import (
+    Losses,
+    MarkId,
+    as_count,
+    as_id,
+    as_number,
+    read_command,
+    read_event,
+)
 
 MarkCommand = Literal["MARK", "MARK_MEDIA"]
 Outcome = Literal["played", "discarded"]
@@ -38,6 +46,9 @@ class Verdict(str, Enum):
     WRONG = "WRONG"
     INCONCLUSIVE = "INCONCLUSIVE"
 
+
+MS_TOLERANCE = 0.125
+"""ms that a time computed from bytes may differ: one sample at 8000 Hz"""
 
 _STALL_SAMPLE = 2
 """The stalls that were seen are a sample: those who watch are run by the rules that Asterisk's
@@ -243,7 +254,18 @@ class _Answer:
     time_ns: int
     rank: int
     """counts the answers of the call"""
-    offset: int | None = None
+    said: Mapping[str, Any] | None = None
+    """all fields of an answer in JSON; None for one in plain text, which has but the id"""
+
+    @property
+    def offset(self) -> int | None:
+        return as_count(self.said.get("offset")) if self.said else None
+
+    @property
+    def at_ns(self) -> int | None:
+        """When Asterisk says that the mark was reached, by the clock of its host."""
+        at_ms = as_number(self.said.get("at")) if self.said else None
+        return None if at_ms is None else round(at_ms * 1_000_000)
 
 
 @dataclass
@@ -369,7 +391,7 @@ def _read_answer(message: Message, rank: int) -> _Answer | None:
         str(fields.get("reason", "")),
         message.time_ns,
         rank,
-        as_count(fields.get("offset")),
+        message.json(),
     )
 
 
@@ -529,7 +551,9 @@ class _Judge:
         self._early_ns = bounds.early_ns + tolerance_ns(ruler)
         self._talk = _read_conversation(timeline.messages)
         self._wire = _Wire(timeline, self._talk)
+        self._losses = Losses(timeline.messages)
         self._missing = self._missing_bytes()
+        self._clocks_ns = _between_clocks(self._talk.marks)
         kept = [one for one in self._talk.marks if one.command == "MARK" and not _is_refused(one)]
         self._kept = [one.number for one in kept]
         self._kept_answers = sorted(one.answers[0].time_ns for one in kept if one.answers)
@@ -604,6 +628,8 @@ class _Judge:
                 f"the answer says offset {answer.offset}, but "
                 f"{mark.offset} bytes were sent before it"
             )
+        if answer and answer.said is not None and (why := _misstated(mark, answer, answer.said)):
+            return Verdict.WRONG, why
         bent = self._bent(mark, audio)
         if bent:
             return Verdict.INCONCLUSIVE, bent
@@ -753,7 +779,8 @@ class _Judge:
                 return Verdict.INCONCLUSIVE, (
                     "it seems in time, but the harness itself was late to see the answer"
                 )
-            return Verdict.PASS, ""
+            wrong = self._wrong_times(mark, answer, due_ns)
+            return (Verdict.WRONG, wrong) if wrong else (Verdict.PASS, "")
         cause = (
             "it was sent, with nothing left to play,"
             if due_ns == mark.sent_ns
@@ -784,6 +811,31 @@ class _Judge:
             )
         return Verdict.LATE, explanation
 
+    def _wrong_times(self, mark: _Mark, answer: _Answer, due_ns: int) -> str:
+        """What is wrong with the times that an answer in time states; empty if nothing is."""
+        if answer.said is None:
+            return ""
+        played_ms = as_number(answer.said.get("played_ms")) or 0.0
+        seen = mark.offset - self._wire.missing(0, mark.offset)
+        hidden = self._losses.hidden(frame_bytes(self._timeline.codec))
+        byte_ms = 1000 / self._timeline.codec.bytes_per_second
+        error_ms = max(MS_TOLERANCE, byte_ms) + self._timeline.ruler.location_ns / 1e6
+        least_ms, most_ms = (seen - hidden) * byte_ms - error_ms, seen * byte_ms + error_ms
+        if not least_ms <= played_ms <= most_ms and not self._wire.sequence.lost:
+            return f"the answer says played_ms {played_ms:g}, but it should be {seen * byte_ms:.3f}"
+        dropped, told = as_count(answer.said.get("dropped")) or 0, self._losses.total
+        if dropped > told and not self._left_untold(answer):
+            return f"the answer says dropped {dropped}, but MEDIA_DROPPED events told of {told}"
+        at_ns = answer.at_ns
+        if at_ns is not None and abs(at_ns + self._clocks_ns - due_ns) > (
+            self._late_ns + self._ptime_ns
+        ):
+            return (
+                f"the answer says at {at_ns / 1e6:.3f}, but by the other answers' clock it was due "
+                f"at {(due_ns - self._clocks_ns) / 1e6:.3f}"
+            )
+        return ""
+
     def _lost(self, mark: _Mark, answer: _Answer) -> tuple[Verdict, str] | None:
         """What to say of a mark answered as played when media that it stands behind is missing."""
         begin, missing, untold = self._missing[mark.number]
@@ -801,15 +853,18 @@ class _Judge:
             f"acked as played at {self._at(answer.time_ns)}, but {untold} of the "
             f"{mark.offset - begin} bytes since the mark or flush before it never left"
         )
-        closed_ns = self._closed_by("application")
-        if mark.command == "MARK" and 0 < closed_ns - answer.time_ns < _LOSS_TOLD_NS:
+        if mark.command == "MARK" and self._left_untold(answer):
             return Verdict.INCONCLUSIVE, f"{explanation}; the application closed before it was told"
         return Verdict.WRONG, explanation
+
+    def _left_untold(self, answer: _Answer) -> bool:
+        """Whether the application did not stay for what may have been told after this answer."""
+        return 0 < self._closed_by("application") - answer.time_ns < _LOSS_TOLD_NS
 
     def _missing_bytes(self) -> dict[int, tuple[int, int, int]]:
         """Of each mark that was answered as played, by its number: from which offset on its media
         had to leave, how many bytes of that did not, and how many of these nothing told of."""
-        losses = Losses(self._timeline.messages)
+        losses = self._losses
         found = {}
         played_to = 0
         for mark in self._talk.marks:
@@ -943,6 +998,11 @@ def stalled_behind_ns(places: Iterable[PacketPlace], timeline: Timeline) -> int:
     return longest_ns if longest_ns >= timeline.codec.ptime_ms * 1_000_000 else 0
 
 
+def frame_bytes(codec: Codec) -> int:
+    """Bytes of a full frame of the application's media."""
+    return codec.bytes_per_second * codec.ptime_ms // 1000
+
+
 def location_bytes(ruler: Ruler, codec: Codec) -> int:
     """How many bytes a place in the stream may be wrong by."""
     return ruler.location_ns * codec.bytes_per_second // 1_000_000_000
@@ -981,6 +1041,31 @@ def _overlap_ns(stalls: Sequence[tuple[int, int]], begin_ns: int, end_ns: int) -
             covered += end - begin
             begin_ns = end
     return covered
+
+
+def _misstated(mark: _Mark, answer: _Answer, said: Mapping[str, Any]) -> str:
+    """What is missing in an answer in JSON, or is not as it must be; empty if nothing is."""
+    again = said.get("correlation_id")
+    if again != mark.id or type(again) is not type(mark.id):
+        return f"the answer says correlation_id {again!r}"
+    numbers = ["offset", "at"] + (["played_ms", "dropped"] if answer.outcome == "played" else [])
+    missing = [name for name in numbers if as_number(said.get(name)) is None]
+    return f"the answer has no number as {', '.join(missing)}" if missing else ""
+
+
+def _between_clocks(marks: Sequence[_Mark]) -> int:
+    """How far the capture's clock is ahead of the one that Asterisk's ``at`` is from.
+
+    That is mostly how long an answer takes; but Asterisk may run on another host. What is discarded
+    may wait for its turn.
+    """
+    differences = [
+        answer.time_ns - answer.at_ns
+        for mark in marks
+        for answer in mark.answers[:1]
+        if answer.outcome == "played" and answer.at_ns is not None
+    ]
+    return sorted(differences)[len(differences) // 2] if differences else 0
 
 
 def _latest_played(marks: Sequence[_Mark]) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -77,6 +78,15 @@ def as_count(value: object) -> int | None:
         return None
 
 
+def as_number(value: object) -> float | None:
+    """A finite number in either spelling; None for anything else."""
+    try:
+        number = float(value) if isinstance(value, (str, int, float)) else math.nan
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
 @dataclass
 class _Loss:
     """What a MEDIA_DROPPED tells of."""
@@ -110,6 +120,9 @@ class Losses:
                     bridge = fields.get("reason") == "bridge"
                     elsewhere += 0 if bridge else count
                     found.append((as_count(fields.get("offset")) or 0, sent, count, bridge))
+        self.total = sum(count for _, _, count, _ in found)
+        """bytes of all of them"""
+        self._by_bridge = [count for _, _, count, bridge in found if bridge]
         # What a bridge lost is told as too far by what was dropped for another reason meanwhile.
         self._losses = [
             _Loss(max(0, offset - elsewhere) if bridge else offset, end, count)
@@ -131,6 +144,15 @@ class Losses:
             loss.left -= part
             taken += part
         return taken
+
+    def hidden(self, frame: int) -> int:
+        """How many bytes at most may have been played although they are told of as lost.
+
+        When a bridge ceases to mix, Asterisk cannot always see whether the mixer's last round still
+        took a frame. It must not say then that it was played: it counts it as lost with the reason
+        ``bridge``. That is at most a ``frame`` each time, and never the other way round.
+        """
+        return sum(min(frame, count) for count in self._by_bridge)
 
     def _between(self, begin: int, end: int) -> list[_Loss]:
         return [loss for loss in self._losses if loss.begin < end and loss.end > begin]

@@ -54,6 +54,20 @@ class Call:
     def json_event(self, at_ms: float, **fields: object) -> None:
         self.event(at_ms, json.dumps(fields))
 
+    def json_answer(self, at_ms: float, mark_id: object, offset: int, /, **changes: object) -> None:
+        """MARK_PLAYED, or MARK_DISCARDED where a ``reason`` is given, with all of its fields.
+
+        All media before the mark was played, but for what ``changes`` say; a field that is changed
+        to None is left out.
+        """
+        fields = {"id": mark_id, "correlation_id": mark_id, "offset": offset}
+        fields["at"] = _ns(at_ms) / MS
+        if "reason" not in changes:
+            fields |= {"played_ms": offset / 8, "dropped": 0}
+        event = "MARK_DISCARDED" if "reason" in changes else "MARK_PLAYED"
+        said = {name: value for name, value in (fields | changes).items() if value is not None}
+        self.json_event(at_ms, event=event, **said)
+
     def play(
         self, at_ms: float, first: int, last: int, late_ms: dict[int, float] | None = None
     ) -> None:

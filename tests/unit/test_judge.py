@@ -428,7 +428,7 @@ def after_a_loss(told: str | None, dropped: int = 100) -> Call:
     call.send(1, 1700)
     call.json_command(1, command="MARK", id="a")
     call.play(20, 0, 1600)
-    call.json_event(220.5, event="MARK_PLAYED", id="a", offset=1700, dropped=dropped)
+    call.json_answer(220.5, "a", 1700, played_ms=200, dropped=dropped)
     if told:
         call.event(300, told)
     return call
@@ -580,7 +580,7 @@ def test_discarded_at_hangup_before_its_end_or_for_a_good_reason() -> None:
     unheard = Call()
     unheard.json_command(1, command="SET_MEDIA_DIRECTION", direction="in")
     unheard.json_command(2, command="MARK", id="a")
-    unheard.json_event(2.2, event="MARK_DISCARDED", id="a", reason="direction", offset=0)
+    unheard.json_answer(2.2, "a", 0, reason="direction")
     assert verdicts(unheard) == ["PASS"]
 
 
@@ -678,8 +678,62 @@ def test_json_and_its_offset() -> None:
         call.send(1, 1000)
         call.json_command(1, command="MARK", id=17)
         call.play(20, 0, 1000)
-        call.json_event(145.5, event="MARK_PLAYED", id=17, correlation_id=17, offset=offset)
+        call.json_answer(145.5, 17, offset, played_ms=125)
         assert verdicts(call) == [verdict]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({}, ""),
+        ({"correlation_id": None}, "the answer says correlation_id None"),
+        ({"correlation_id": "zzz"}, "the answer says correlation_id 'zzz'"),
+        ({"correlation_id": "17"}, "the answer says correlation_id '17'"),
+        ({"offset": None}, "the answer has no number as offset"),
+        ({"played_ms": None, "at": "never"}, "the answer has no number as at, played_ms"),
+        ({"dropped": None}, "the answer has no number as dropped"),
+        ({"played_ms": 124.875}, ""),
+        ({"played_ms": 125.126}, "the answer says played_ms 125.126, but it should be 125.000"),
+        ({"played_ms": 99999}, "the answer says played_ms 99999, but it should be 125.000"),
+        ({"dropped": 1}, "the answer says dropped 1, but MEDIA_DROPPED events told of 0"),
+    ],
+)
+def test_what_an_answer_in_json_says_of_a_mark(changes: dict[str, object], says: str) -> None:
+    call = Call()
+    call.send(1, 1000)
+    call.json_command(1, command="MARK", id=17)
+    call.play(20, 0, 1000)
+    call.json_answer(145.5, 17, 1000, **changes)
+    mark = judge(call.timeline()).marks[0]
+    assert (mark.verdict.value, mark.explanation) == ("WRONG" if says else "PASS", says)
+
+
+def test_a_discarded_mark_says_where_and_when_it_was_too() -> None:
+    for changes in ({}, {"at": None}, {"offset": None}, {"correlation_id": 1}):
+        call = Call()
+        call.send(1, 1600)
+        call.json_command(1, command="MARK", id="a")
+        call.play(20, 0, 800)
+        call.json_answer(130, "a", 1600, reason="hangup", **changes)
+        assert verdicts(closed(call, 131)) == ["WRONG" if changes else "PASS"]
+
+
+@pytest.mark.parametrize(
+    ("off_ms", "verdict"), [(0, "PASS"), (21, "PASS"), (-21, "PASS"), (23, "WRONG"), (-23, "WRONG")]
+)
+def test_when_a_mark_was_reached_is_held_against_the_other_answers(
+    off_ms: float, verdict: str
+) -> None:
+    call = Call()
+    ahead_ms = 3_600_000.0  # Asterisk's host need not have the capture's time
+    for number in range(3):
+        call.send(1, 800)
+        call.json_command(1, command="MARK", id=number)
+        at_ms = 120 + 100 * number
+        stated_ms = START_NS / MS + at_ms + ahead_ms + (off_ms if number == 1 else 0)
+        call.json_answer(at_ms, number, 800 * number + 800, at=stated_ms)
+    call.play(20, 0, 2400)
+    assert verdicts(call) == ["PASS", verdict, "PASS"]
 
 
 def test_an_id_that_comes_back_as_another_type_is_not_the_same() -> None:
@@ -1032,7 +1086,7 @@ def test_discarded_for_its_direction_needs_that_direction(
     for direction in directions:
         call.json_command(1, command="SET_MEDIA_DIRECTION", direction=direction)
     call.json_command(3, command="MARK", id="a")
-    call.json_event(3.2, event="MARK_DISCARDED", id="a", reason="direction", offset=0)
+    call.json_answer(3.2, "a", 0, reason="direction")
     assert cause(call.timeline())[0] == verdict
 
 
