@@ -27,6 +27,7 @@ from harness.judge.judge import (
     tolerance_ns,
 )
 from harness.judge.messages import (
+    DIRECTIONS,
     Losses,
     MarkId,
     as_count,
@@ -236,7 +237,9 @@ def _read_command(
         talk.paused = name == "PAUSE_MEDIA"
         talk.going_ns = message.time_ns
     elif name == "SET_MEDIA_DIRECTION":
-        talk.direction_in = (message.json() or {}).get("direction") == "in"
+        direction = (message.json() or {}).get("direction")
+        if direction in DIRECTIONS:
+            talk.direction_in = direction == "in"
         talk.going_ns = message.time_ns
 
 

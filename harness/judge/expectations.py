@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from harness.capture.timeline import Timeline
-from harness.judge.judge import CallVerdict, PacketPlace
-from harness.judge.messages import MarkId, as_id, read_command, read_event
+from harness.judge.judge import CallVerdict, MarkVerdict, PacketPlace
+from harness.judge.messages import read_command, read_event
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Expectations:
 
 def unexpected(expected: Expectations, timeline: Timeline, verdict: CallVerdict) -> list[str]:
     """What did not come of a judged call as it was expected to, each as a sentence."""
-    events, answers = _events(timeline)
+    events = _events(timeline)
     file = expected.file
     texts = list(expected.missed)
     for mark_id, wanted in expected.marks.items():
@@ -41,7 +41,7 @@ def unexpected(expected: Expectations, timeline: Timeline, verdict: CallVerdict)
             others = mark_id == "all" and str(mark.id) not in expected.marks
             if mark.offset is None or not (named or others):
                 continue
-            said = answers.get(mark.id, "nothing")
+            said = _answer(mark)
             if said != wanted:
                 texts.append(f'{file}: mark "{mark.id}" was to be {wanted}, and is {said}')
         if mark_id != "all" and not any(str(mark.id) == mark_id for mark in verdict.marks):
@@ -62,22 +62,20 @@ def unexpected(expected: Expectations, timeline: Timeline, verdict: CallVerdict)
     return texts
 
 
-def _events(timeline: Timeline) -> tuple[Counter[str], dict[MarkId, str]]:
-    """How often each event came, and how the latest mark of each id was answered."""
-    events: Counter[str] = Counter()
-    answers: dict[MarkId, str] = {}
-    for message in timeline.messages:
-        if message.sender != "asterisk" or message.kind != "text":
-            continue
-        name, fields = read_event(message)
-        events[name] += 1
-        if name == "MEDIA_MARK_PROCESSED":
-            answers[as_id(fields.get("correlation_id"))] = "played"
-        elif name == "MARK_PLAYED":
-            answers[as_id(fields.get("id"))] = "played"
-        elif name == "MARK_DISCARDED":
-            answers[as_id(fields.get("id"))] = str(fields.get("reason"))
-    return events, answers
+def _events(timeline: Timeline) -> Counter[str]:
+    """How often each event came."""
+    return Counter(
+        read_event(message)[0]
+        for message in timeline.messages
+        if message.sender == "asterisk" and message.kind == "text"
+    )
+
+
+def _answer(mark: MarkVerdict) -> str:
+    """How a mark was answered first: played, a reason of MARK_DISCARDED, or nothing."""
+    if mark.outcome is None:
+        return "nothing"
+    return (mark.reason or "discarded") if mark.outcome == "discarded" else "played"
 
 
 def _gaps(timeline: Timeline, verdict: CallVerdict) -> int:

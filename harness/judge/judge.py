@@ -21,6 +21,7 @@ from harness.judge.locate import Location, locate
 from harness.judge.locate_audio import ERROR_NS, Payload, locate_audio
 from harness.judge.media_clock import Clocked, PacketSequence, in_order, media_clock
 from harness.judge.messages import (
+    DIRECTIONS,
     Losses,
     MarkId,
     as_count,
@@ -116,6 +117,8 @@ class MarkVerdict:
     verdict: Verdict
     explanation: str
     """why, in one sentence; empty for PASS"""
+    reason: str = ""
+    """of MARK_DISCARDED; empty where the mark was not answered so"""
 
 
 @dataclass(frozen=True)
@@ -358,7 +361,9 @@ def _read_command(message: Message, received: int, talk: _Conversation) -> _Mark
         talk.paused = False
         talk.continues.append(message.time_ns)
     elif name == "SET_MEDIA_DIRECTION":
-        talk.direction_in = (message.json() or {}).get("direction") == "in"
+        direction = (message.json() or {}).get("direction")
+        if direction in DIRECTIONS:
+            talk.direction_in = direction == "in"
     elif name == "STOP_MEDIA_BUFFERING":
         talk.closings.append(message.time_ns)
     number = len(talk.marks)
@@ -388,7 +393,7 @@ def _read_answer(message: Message, rank: int) -> _Answer | None:
         as_id(fields.get("id")),
         "MARK",
         "played" if name == "MARK_PLAYED" else "discarded",
-        str(fields.get("reason", "")),
+        str(fields.get("reason", "")) if name == "MARK_DISCARDED" else "",
         message.time_ns,
         rank,
         message.json(),
@@ -608,6 +613,7 @@ class _Judge:
             slip_ns=audio.clock.slip_ns if audio else None,
             verdict=verdict,
             explanation=explanation,
+            reason=first.reason if first else "",
         )
 
     def _decide(self, mark: _Mark, audio: _AudioEnd | None, due_ns: int) -> tuple[Verdict, str]:
@@ -627,6 +633,11 @@ class _Judge:
             return Verdict.WRONG, (
                 f"the answer says offset {answer.offset}, but "
                 f"{mark.offset} bytes were sent before it"
+            )
+        if mark.direction_in and answer and answer.outcome == "played":
+            return Verdict.WRONG, (
+                f"acked as played at {self._at(answer.time_ns)}, but it was set while the "
+                "direction of media was 'in'"
             )
         if answer and answer.said is not None and (why := _misstated(mark, answer, answer.said)):
             return Verdict.WRONG, why
@@ -952,6 +963,7 @@ class _Judge:
             slip_ns=None,
             verdict=Verdict.UNASKED,
             explanation=f"{answer.outcome} at {self._at(answer.time_ns)}, but no such mark was set",
+            reason=answer.reason,
         )
 
     def _notes(self) -> list[str]:

@@ -13,6 +13,9 @@ from harness.capture.timeline import Message
 MarkId = str | int
 """as in the message: a JSON integer stays one, since it must be echoed with the same type"""
 
+DIRECTIONS = ("in", "out", "both")
+"""what SET_MEDIA_DIRECTION takes"""
+
 _PLAIN_ID = re.compile(r"[!-~]{1,64}")
 
 

@@ -48,24 +48,45 @@ def test_nothing_is_expected() -> None:
 @pytest.mark.parametrize(
     ("marks", "texts"),
     [
-        ({"a": "played", "7": "flush", "b": "nothing", "c": "hangup", "old": "played"}, []),
+        ({"a": "played", "7": "flush", "b": "nothing", "c": "played", "old": "played"}, []),
         ({"a": "flush"}, ['mark "a" was to be flush, and is played']),
         ({"7": "played"}, ['mark "7" was to be played, and is flush']),
         ({"b": "played"}, ['mark "b" was to be played, and is nothing']),
         ({"old": "nothing"}, ['mark "old" was to be nothing, and is played']),
         ({"d": "nothing"}, ['there is no mark "d"']),
         # "all" is for those that are not named.
-        ({"all": "played", "7": "flush", "b": "nothing", "c": "hangup"}, []),
-        ({"all": "nothing", "7": "flush", "a": "played", "c": "hangup", "old": "played"}, []),
+        ({"all": "played", "7": "flush", "b": "nothing"}, []),
+        ({"all": "nothing", "7": "flush", "a": "played", "c": "played", "old": "played"}, []),
+        # Of two answers it is the first one.
         (
-            {"all": "played", "7": "flush", "b": "nothing"},
-            ['mark "c" was to be played, and is hangup'],
+            {"all": "played", "7": "flush", "b": "nothing", "c": "hangup"},
+            ['mark "c" was to be hangup, and is played'],
         ),
     ],
 )
 def test_how_marks_are_answered(marks: dict[str, str], texts: list[str]) -> None:
     expected = replace(NOTHING, marks=marks)
     assert missed(expected, marks_call()) == [f"a.yaml: {text}" for text in texts]
+
+
+def same_id(*answers: str) -> Call:
+    """So many marks with the same id, one after the other."""
+    call = Call()
+    for number, answer in enumerate(answers):
+        call.command(10 * number + 1, "MARK id=a")
+        call.event(10 * number + 1.3, answer)
+    return call
+
+
+def test_each_mark_of_an_id_is_held_against_its_own_answer() -> None:
+    played, refused = "MARK_PLAYED id=a", "MARK_DISCARDED id=a reason=limit"
+    expected = replace(NOTHING, marks={"a": "played"})
+    assert missed(expected, same_id(played, played)) == []
+    for answers in ([refused, played], [played, refused]):
+        assert missed(expected, same_id(*answers)) == [
+            'a.yaml: mark "a" was to be played, and is limit'
+        ]
+    assert len(missed(replace(NOTHING, marks={"a": "limit"}), same_id(played, played))) == 2
 
 
 def test_an_answer_to_a_mark_that_was_never_set_is_not_held_against_all() -> None:

@@ -1091,6 +1091,26 @@ def test_discarded_for_its_direction_needs_that_direction(
 
 
 @pytest.mark.parametrize(
+    ("directions", "verdict"),
+    [(["in"], "WRONG"), ([], "PASS"), (["in", "both"], "PASS"), (["in", "sideways"], "WRONG")],
+)
+def test_played_though_its_direction_was_in_is_wrong(directions: list[str], verdict: str) -> None:
+    call = Call()
+    for direction in directions:
+        call.json_command(1, command="SET_MEDIA_DIRECTION", direction=direction)
+    call.json_command(3, command="MARK", id="a")
+    call.json_answer(3.2, "a", 0)
+    assert cause(call.timeline())[0] == verdict
+
+
+def test_the_reason_is_kept_with_the_mark_that_was_discarded() -> None:
+    call = flushed_call("MARK_DISCARDED id=b reason=flush")
+    call.event(140, "MARK_DISCARDED id=nobody reason=hangup")
+    reasons = [(mark.outcome, mark.reason) for mark in judge(call.timeline()).marks]
+    assert reasons == [("played", ""), ("discarded", "flush"), ("discarded", "hangup")]
+
+
+@pytest.mark.parametrize(
     ("closed_by", "verdict"), [("asterisk", "NEVER"), ("application", "INCONCLUSIVE")]
 )
 def test_what_asterisk_owes_when_it_closes_never_came(
