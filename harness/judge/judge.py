@@ -567,6 +567,7 @@ class _Judge:
         times = [message.time_ns for message in timeline.messages]
         times += [packet.time_ns for packet in timeline.rtp]
         self._start_ns = min(times, default=timeline.end_ns)
+        self._until_ns = self._closed_by("application") or timeline.end_ns
         self._last_rtp_ns = max((packet.time_ns for packet in timeline.rtp), default=0)
 
     def call_verdict(self) -> CallVerdict:
@@ -672,21 +673,38 @@ class _Judge:
         complete = self._complete(mark)
         flush_ns = next((time for time in self._talk.flushes if time >= mark.sent_ns), None)
         since_ns, event = due_ns, "its audio ended" if audio else "it was sent"
+        within_ns = self._late_ns
         if flush_ns is not None and (not complete or flush_ns <= due_ns + self._late_ns):
             if mark.command == "MARK_MEDIA":
                 return Verdict.PASS, ""  # upstream never answers a flushed one
             since_ns, event = max(due_ns, flush_ns), "it was flushed"
+            within_ns += self._ptime_ns
         elif not complete and mark.flushed_to < mark.offset:
             if self._talk.paused:
-                return Verdict.INCONCLUSIVE, "media was still paused when listening ended"
-            if self._timeline.end_ns - self._last_rtp_ns < 5 * self._ptime_ns:
-                return Verdict.INCONCLUSIVE, "listening ended while its audio was still to come"
+                return self._not_owed("media was still paused when listening ended")
+            if self._talk.direction_in:
+                return self._not_owed("media still had the direction 'in' when listening ended")
+            # An application can close before the first of its media has had time to leave.
+            sent_ns = mark.sent_ns if self._closed_by("application") else 0
+            if self._until_ns - max(self._last_rtp_ns, sent_ns) < 5 * self._ptime_ns:
+                return self._not_owed("listening ended while its audio was still to come")
             event = "the last of its audio that was seen" if audio else "it was sent"
-        listened_ns = self._timeline.end_ns - since_ns
+        listened_ns = self._until_ns - since_ns
         listened = f"{listened_ns / 1e9:.3f} s after {event} at {self._at(since_ns)}"
-        if listened_ns <= self._late_ns:
-            return Verdict.INCONCLUSIVE, f"listening ended {listened}, which is too early"
+        if listened_ns <= within_ns:
+            return self._not_owed(f"listening ended {listened}, which is too early")
+        if self._closed_by("application"):
+            return Verdict.NEVER, f"not answered; the application closed {listened}"
         return Verdict.NEVER, f"not answered; listened until {listened}"
+
+    def _not_owed(self, why: str) -> tuple[Verdict, str]:
+        """What to say of a mark whose answer was not due yet when the messages end.
+
+        Where the application closed the connection nobody was there any more to be answered.
+        """
+        if self._closed_by("application"):
+            return Verdict.PASS, ""
+        return Verdict.INCONCLUSIVE, why
 
     def _discarded(self, mark: _Mark, answer: _Answer, due_ns: int) -> tuple[Verdict, str]:
         said = f"discarded at {self._at(answer.time_ns)} (reason {answer.reason or 'not given'})"

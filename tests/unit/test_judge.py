@@ -1110,9 +1110,7 @@ def test_the_reason_is_kept_with_the_mark_that_was_discarded() -> None:
     assert reasons == [("played", ""), ("discarded", "flush"), ("discarded", "hangup")]
 
 
-@pytest.mark.parametrize(
-    ("closed_by", "verdict"), [("asterisk", "NEVER"), ("application", "INCONCLUSIVE")]
-)
+@pytest.mark.parametrize(("closed_by", "verdict"), [("asterisk", "NEVER"), ("application", "PASS")])
 def test_what_asterisk_owes_when_it_closes_never_came(
     closed_by: Literal["asterisk", "application"], verdict: str
 ) -> None:
@@ -1129,3 +1127,60 @@ def test_no_bent_ruler_excuses_a_mark_that_was_not_answered_when_asterisk_closed
     assert cause(closed(without(one_mark(None), 6), 900).timeline())[0] == "NEVER"
     # But where the capture lost packets the answer may be among them.
     assert cause(closed(one_mark(None), 900).timeline(dropped=1))[0] == "INCONCLUSIVE"
+
+
+# ---- an application that closes ------------------------------------------------------------------
+
+
+def left(call: Call, at_ms: float) -> Call:
+    call._add(at_ms, "application", "close", b"")
+    return call
+
+
+@pytest.mark.parametrize(
+    ("at_ms", "verdict"),
+    [
+        # Its audio ends at 145 ms.
+        (100, "PASS"),
+        (146.9, "PASS"),
+        (147.1, "NEVER"),
+        (900, "NEVER"),
+    ],
+)
+def test_an_application_that_closes_is_owed_what_was_due(at_ms: float, verdict: str) -> None:
+    assert verdicts(left(one_mark(None), at_ms)) == [verdict]
+
+
+def test_an_application_that_closes_while_its_media_plays_is_owed_nothing() -> None:
+    """However long is listened afterwards, and however early media ceases."""
+    call = left(without(one_mark(None), 4, 5, 6, 7, 8, 9), 110)
+    assert verdicts(call.timeline(end_ms=111)) == ["PASS"]
+    assert verdicts(call.timeline(end_ms=5000)) == ["PASS"]
+    assert verdicts(call.timeline(end_ms=5000, source="socket", error_ns=3 * MS)) == ["PASS"]
+    assert judge(call.timeline()).verdict == "PASS"
+
+
+def test_nor_is_one_that_closes_as_soon_as_it_has_sent_its_media() -> None:
+    call = Call()
+    call.command(1, "MARK id=a")
+    call.event(1.2, "MARK_PLAYED id=a")
+    call.send(3000, 8000)
+    call.command(3000, "MARK id=b")
+    assert verdicts(left(call, 3001)) == ["PASS", "PASS"]
+
+
+def test_but_what_had_ceased_to_play_long_before_it_closed_was_lost() -> None:
+    call = left(without(one_mark(None), 4, 5, 6, 7, 8, 9), 900)
+    found, explanation = cause(call.timeline())
+    assert found == "NEVER"
+    assert explanation.startswith("not answered; the application closed 0.800 s after the last of")
+
+
+@pytest.mark.parametrize(("at_ms", "verdict"), [(140, "PASS"), (170, "NEVER")])
+def test_a_flushed_mark_is_owed_its_answer_soon(at_ms: float, verdict: str) -> None:
+    call = left(flushed_call(None), at_ms)  # flushed at 130 ms, in the frame that ends at 140 ms
+    assert verdicts(call) == ["PASS", verdict]
+
+
+def test_nothing_is_owed_while_media_is_paused() -> None:
+    assert verdicts(left(paused_for_good(), 3000)) == ["PASS"]
