@@ -61,9 +61,10 @@ _STALLED_SHARE = 3
 had to wait in the rest of it, too."""
 
 _BY_CHANCE = 5
-"""So many moments of a call or more, and more than half of those that marks were due in, are not
-late by chance where no stall was seen: that is the driver. On a host kept busy by eight others it
-was two in five at the most."""
+"""So many moments of a call, or more, are not late by chance where no stall was seen, if they are
+most of those that marks were due in: that is the driver. On a host kept busy by eight others it was
+two in five at the most. Nor if they are more than the stalls of their length that were seen at
+other times: of those there were more, in every call."""
 
 _LOSS_TOLD_NS = 500_000_000
 """So long after media was lost MEDIA_DROPPED tells of it at the latest: there are four reasons, and
@@ -916,16 +917,26 @@ class _Judge:
         moments = self._moments(late)
         if moments >= _BY_CHANCE and 2 * moments > self._moments(timed):
             return verdicts
-        return [self._unless_by_chance(one) for one in verdicts]
+        return [self._unless_by_chance(one, late) for one in verdicts]
 
-    def _unless_by_chance(self, one: MarkVerdict) -> MarkVerdict:
+    def _unless_by_chance(self, one: MarkVerdict, late: Sequence[MarkVerdict]) -> MarkVerdict:
         if one.verdict is not Verdict.LATE or one.difference_ns is None:
             return one
         why = chance_text(self._timeline.ruler, one.difference_ns, self._late_ns)
-        if not why:
+        as_late = self._moments(
+            [other for other in late if (other.difference_ns or 0) >= one.difference_ns]
+        )
+        if not why or (as_late >= _BY_CHANCE and as_late > self._as_long(one.difference_ns)):
             return one
         why = f"{one.explanation}; {why}"
         return replace(one, verdict=Verdict.INCONCLUSIVE, explanation=why)
+
+    def _as_long(self, difference_ns: int) -> int:
+        """How many stalls were seen of which an unseen one like them would make a mark so late."""
+        excess_ns = difference_ns - self._late_ns
+        return sum(
+            _STALL_SAMPLE * (end - begin) >= excess_ns for begin, end in self._timeline.ruler.stalls
+        )
 
     def _moments(self, marks: Sequence[MarkVerdict]) -> int:
         """In how many frames' time these were due: one stall makes all of such a moment late."""

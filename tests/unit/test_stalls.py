@@ -45,21 +45,28 @@ def test_a_late_answer_is_excused_by_what_the_host_did_in_that_call(
 
 
 @pytest.mark.parametrize(
-    ("late", "of", "verdict"),
+    ("late", "of", "stalls", "verdict"),
     [
-        (10, 10, "LATE"),
-        (6, 10, "LATE"),
-        # Half of them can be chance on a busy host; so can all of a few.
-        (5, 10, "INCONCLUSIVE"),
-        (4, 4, "INCONCLUSIVE"),
+        (10, 10, 10, "LATE"),
+        (6, 10, 6, "LATE"),
+        # Half of them can be chance on a busy host, but then more is seen of it.
+        (5, 10, 5, "INCONCLUSIVE"),
+        (5, 10, 4, "LATE"),
+        (20, 40, 1, "LATE"),
+        # So can all of a few.
+        (4, 4, 1, "INCONCLUSIVE"),
+        (4, 4, 0, "LATE"),
     ],
 )
 def test_what_is_late_in_most_of_a_calls_moments_is_not_late_by_chance(
-    late: int, of: int, verdict: str
+    late: int, of: int, stalls: int, verdict: str
 ) -> None:
     after_ms = [5.0 if number < late else 0.5 for number in range(of)]
     call = speech_call([160 * number + 100 for number in range(of)], after_ms)
-    marks = judge(call.timeline(stalls_ms=[(1.0, 4.0)])).marks
+    # Not while anything is due, and some that are too short to count
+    stalls_ms = [(2000.0 + 10 * number, 2003.0 + 10 * number) for number in range(stalls)]
+    stalls_ms += [(3000.0 + 10 * number, 3000.9 + 10 * number) for number in range(50)]
+    marks = judge(call.timeline(stalls_ms=stalls_ms)).marks
     assert [mark.verdict.value for mark in marks] == [verdict] * late + ["PASS"] * (of - late)
 
 
