@@ -564,7 +564,7 @@ class _Judge:
         self._kept = [one.number for one in kept]
         self._kept_answers = sorted(one.answers[0].time_ns for one in kept if one.answers)
         self._room = self._most_pending()
-        self._played_before = _latest_played(self._talk.marks)
+        self._answered_before = _latest_answers(self._talk.marks)
         times = [message.time_ns for message in timeline.messages]
         times += [packet.time_ns for packet in timeline.rtp]
         self._start_ns = min(times, default=timeline.end_ns)
@@ -728,8 +728,8 @@ class _Judge:
             return Verdict.WRONG, f"{said}, but nothing was flushed after it was set"
         if self._complete(mark):
             return Verdict.WRONG, f"{said}, but all of its audio left"
-        # The marks in the frame that is in play are answered first.
-        ahead_ns = min(self._played_before[mark.number], answer.time_ns)
+        # The marks in the frame that is in play are answered first, and there can be hundreds.
+        ahead_ns = min(self._answered_before[mark.number], answer.time_ns)
         due_ns = max(flush_ns, ahead_ns) + self._ptime_ns
         if answer.time_ns <= due_ns + self._late_ns:
             return Verdict.PASS, ""
@@ -923,8 +923,10 @@ class _Judge:
         if one.verdict is not Verdict.LATE or one.difference_ns is None:
             return one
         why = chance_text(self._timeline.ruler, one.difference_ns, self._late_ns)
-        as_late = self._moments(
-            [other for other in late if (other.difference_ns or 0) >= one.difference_ns]
+        as_late = _times_apart(
+            (other.due_ns or 0, other.answered_ns or 0)
+            for other in late
+            if (other.difference_ns or 0) >= (one.difference_ns or 0)
         )
         if not why or (as_late >= _BY_CHANCE and as_late > self._as_long(one.difference_ns)):
             return one
@@ -1109,12 +1111,12 @@ def _between_clocks(marks: Sequence[_Mark]) -> int:
     return sorted(differences)[len(differences) // 2] if differences else 0
 
 
-def _latest_played(marks: Sequence[_Mark]) -> list[int]:
-    """When the latest of the marks before each was answered as played; 0 if none was."""
+def _latest_answers(marks: Sequence[_Mark]) -> list[int]:
+    """When the latest of the MARKs before each was answered; 0 if none was."""
     times, latest_ns = [], 0
     for mark in marks:
         times.append(latest_ns)
-        if mark.answers and mark.answers[0].outcome == "played":
+        if mark.command == "MARK" and mark.answers and not _is_refused(mark):
             latest_ns = max(latest_ns, mark.answers[0].time_ns)
     return times
 
@@ -1122,6 +1124,15 @@ def _latest_played(marks: Sequence[_Mark]) -> list[int]:
 def _is_refused(mark: _Mark) -> bool:
     """Whether Asterisk said that there was no room for it."""
     return bool(mark.answers) and mark.answers[0].reason == "limit"
+
+
+def _times_apart(spans: Iterable[tuple[int, int]]) -> int:
+    """How many stalls it takes to cover these spans: one can be as long as those that overlap."""
+    count = until_ns = 0
+    for begin, end in sorted(spans):
+        count += begin >= until_ns
+        until_ns = max(until_ns, end)
+    return count
 
 
 def _overtaken(marks: Sequence[_Mark]) -> list[int]:

@@ -107,11 +107,12 @@ class Losses:
 
     An event adds up what was lost since the one before it. So it may come after the mark that its
     bytes were before, and says only where the first of them was; the others were behind that, and
-    before what had been sent when it came.
+    before what had been sent when it came. Which bytes a bridge lost Asterisk cannot know for sure:
+    only how many.
     """
 
     def __init__(self, messages: Sequence[Message]) -> None:
-        sent = elsewhere = 0
+        sent = 0
         found: list[tuple[int, int, int, bool]] = []
         for message in messages:
             if message.sender == "application" and message.kind == "binary":
@@ -121,15 +122,12 @@ class Losses:
                 if name == "MEDIA_DROPPED":
                     count = as_count(fields.get("bytes")) or 0
                     bridge = fields.get("reason") == "bridge"
-                    elsewhere += 0 if bridge else count
                     found.append((as_count(fields.get("offset")) or 0, sent, count, bridge))
         self.total = sum(count for _, _, count, _ in found)
         """bytes of all of them"""
         self._by_bridge = [count for _, _, count, bridge in found if bridge]
-        # What a bridge lost is told as too far by what was dropped for another reason meanwhile.
         self._losses = [
-            _Loss(max(0, offset - elsewhere) if bridge else offset, end, count)
-            for offset, end, count, bridge in found
+            _Loss(0 if bridge else offset, end, count) for offset, end, count, bridge in found
         ]
 
     def within(self, begin: int, end: int) -> int:

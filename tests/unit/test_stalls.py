@@ -70,6 +70,14 @@ def test_what_is_late_in_most_of_a_calls_moments_is_not_late_by_chance(
     assert [mark.verdict.value for mark in marks] == [verdict] * late + ["PASS"] * (of - late)
 
 
+def test_one_long_stall_can_make_the_marks_of_many_frames_late() -> None:
+    # All that is due within 200 ms is answered at the end of them.
+    late = [140.0 - 20 * number for number in range(7)]
+    call = speech_call([160 * number + 100 for number in range(30)], late + [0.5] * 23)
+    marks = judge(call.timeline(stalls_ms=[(2000.0, 2100.0)])).marks
+    assert [mark.verdict.value for mark in marks] == ["INCONCLUSIVE"] * 7 + ["PASS"] * 23
+
+
 def test_many_marks_of_one_moment_can_all_be_late_by_chance() -> None:
     call = speech_call([100 + number for number in range(20)], [5.0] * 20)
     assert {mark.verdict.value for mark in judge(call.timeline(stalls_ms=[(1.0, 4.0)])).marks} == {
