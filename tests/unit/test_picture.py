@@ -96,8 +96,9 @@ def test_the_table_fits_the_terminal_and_only_words_are_cut(width: int, mark_id:
 
 def test_a_discarded_mark_has_no_difference() -> None:
     call = speech_call([1000], [0.5])
+    call.json_command(300, command="SET_MEDIA_DIRECTION", direction="in")
     call.command(300, "MARK id=never")
-    call.event(300, "MARK_DISCARDED id=never reason=limit")
+    call.event(300, "MARK_DISCARDED id=never reason=direction")
     shown = lines_of(Console(width=80), marks_table(judge(call.timeline()), "call"))
     assert next(line for line in shown if "never" in line).split()[-2:] == ["discarded", "PASS"]
 
