@@ -247,6 +247,8 @@ class _Mark:
     direction_in: bool = False
     """whether the application's media direction was ``in``"""
     answers: list[_Answer] = field(default_factory=list)
+    end: int = 0
+    """where the media ends that it waits for: its offset, or half a sample before it"""
 
 
 @dataclass(frozen=True)
@@ -472,6 +474,15 @@ class _Wire:
             last < offset - self.error_bytes and self._loss_behind(place, index),
         )
 
+    def whole(self, offset: int) -> int:
+        """``offset``, or where the sample begins in which it lies: half a sample is not played."""
+        place = bisect_right(self._begins, offset - 1) - 1
+        if self._codec.sample_bytes == 1 or self.error_bytes or place < 0:
+            return offset
+        piece, _ = self._pieces[place]
+        within = piece.start + offset - piece.offset
+        return offset - 1 if piece.end >= offset - 1 and within % 2 else offset
+
     def slip_between(self, begin_ns: int, end_ns: int) -> int:
         """The largest slip of the packets whose audio begins in this time; 0 if there is none."""
         return max(
@@ -558,6 +569,8 @@ class _Judge:
         self._talk = _read_conversation(timeline.messages)
         self._wire = _Wire(timeline, self._talk)
         self._losses = Losses(timeline.messages)
+        for mark in self._talk.marks:
+            mark.end = self._wire.whole(mark.offset)
         self._missing = self._missing_bytes()
         self._clocks_ns = _between_clocks(self._talk.marks)
         kept = [one for one in self._talk.marks if one.command == "MARK" and not _is_refused(one)]
@@ -596,7 +609,7 @@ class _Judge:
         )
 
     def _mark_verdict(self, mark: _Mark) -> MarkVerdict:
-        audio = self._wire.audio_end(mark.offset)
+        audio = self._wire.audio_end(mark.end)
         due_ns = max(mark.sent_ns, audio.end_ns) if audio else mark.sent_ns
         first = mark.answers[0] if mark.answers else None
         played = first is not None and first.outcome == "played"
@@ -846,7 +859,7 @@ class _Judge:
         if answer.said is None:
             return ""
         played_ms = as_number(answer.said.get("played_ms")) or 0.0
-        seen = mark.offset - self._wire.missing(0, mark.offset)
+        seen = mark.end - self._wire.missing(0, mark.end)
         hidden = self._losses.hidden(frame_bytes(self._timeline.codec))
         byte_ms = 1000 / self._timeline.codec.bytes_per_second
         error_ms = max(MS_TOLERANCE, byte_ms) + self._timeline.ruler.location_ns / 1e6
@@ -871,17 +884,17 @@ class _Judge:
         begin, missing, untold = self._missing[mark.number]
         if untold <= self._wire.error_bytes:
             return None
-        if self._wire.loss_within(begin, mark.offset):
+        if self._wire.loss_within(begin, mark.end):
             return Verdict.INCONCLUSIVE, f"RTP was lost, {missing} of its bytes were not seen"
         held_ns = stalled_behind_ns(self._wire.places, self._timeline)
-        if held_ns and missing == mark.offset - max(begin, self._wire.end):
+        if held_ns and missing == mark.end - max(begin, self._wire.end):
             return Verdict.INCONCLUSIVE, (
                 f"acked as played, but the host stalled for {held_ns / 1e6:.0f} ms "
                 "when its audio was to leave, and the call ended"
             )
         explanation = (
             f"acked as played at {self._at(answer.time_ns)}, but {untold} of the "
-            f"{mark.offset - begin} bytes since the mark or flush before it never left"
+            f"{mark.end - begin} bytes since the mark or flush before it never left"
         )
         if mark.command == "MARK" and self._left_untold(answer):
             return Verdict.INCONCLUSIVE, f"{explanation}; the application closed before it was told"
@@ -901,13 +914,13 @@ class _Judge:
             if not mark.answers or mark.answers[0].outcome != "played":
                 continue
             begin = max(played_to, mark.flushed_to)
-            missing = self._wire.missing(begin, mark.offset)
+            missing = self._wire.missing(begin, mark.end)
             found[mark.number] = (
                 begin,
                 missing,
-                missing - losses.use_up(begin, mark.offset, missing),
+                missing - losses.use_up(begin, mark.end, missing),
             )
-            played_to = mark.offset
+            played_to = mark.end
         return found
 
     def _late_by_chance(self, verdicts: list[MarkVerdict]) -> list[MarkVerdict]:
@@ -975,8 +988,8 @@ class _Judge:
 
     def _complete(self, mark: _Mark) -> bool:
         """Whether the byte before the mark left; true for a mark before any media."""
-        audio = self._wire.audio_end(mark.offset)
-        lowest = mark.offset - self._wire.error_bytes
+        audio = self._wire.audio_end(mark.end)
+        lowest = mark.end - self._wire.error_bytes
         return lowest <= 0 or (audio is not None and audio.last >= lowest)
 
     def _unasked(self, answer: _Answer) -> MarkVerdict:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +13,8 @@ from hand_made import FRAME, MS, START_NS, Call, speech_call
 import harness.judge
 from harness.capture.timeline import Timeline
 from harness.judge.judge import Bounds, CallVerdict, Verdict, judge, statistics
+from harness.media.codecs import codec_named
+from harness.media.position_code import encode
 
 
 def verdicts(call: Call | Timeline, bounds: Bounds | None = None) -> list[str]:
@@ -1195,3 +1198,30 @@ def test_a_flushed_mark_is_owed_its_answer_soon(at_ms: float, verdict: str) -> N
 
 def test_nothing_is_owed_while_media_is_paused() -> None:
     assert verdicts(left(paused_for_good(), 3000)) == ["PASS"]
+
+
+# ---- half a sample -------------------------------------------------------------------------------
+
+
+def sixteen_bit(first_ms: float) -> Timeline:
+    """A mark behind an odd byte of slin; its other half and more media come 100 ms later."""
+    slin = codec_named("slin")
+    stream = encode(0, 640)
+    call = Call()
+    call.send_bytes(1, stream[:321])
+    call.command(1, "MARK id=a")
+    call.event(first_ms, "MARK_PLAYED id=a")
+    call.send_bytes(130, stream[321:])
+    call.command(130, "MARK id=b")
+    for at_ms, payload in ((20, stream[:320]), (140, stream[320:])):
+        call.packet(at_ms, payload)
+    call.event(160.5, "MARK_PLAYED id=b")
+    first, second = call.packets
+    # The timestamp counts samples, and went on while nothing was sent.
+    packets = (first, replace(second, timestamp=first.timestamp + 120 * 8))
+    return replace(call.timeline(400), codec=slin, rtp=packets)
+
+
+def test_a_mark_in_the_middle_of_a_sample_does_not_wait_for_the_other_half() -> None:
+    assert verdicts(sixteen_bit(40.5)) == ["PASS", "PASS"]
+    assert verdicts(sixteen_bit(39)) == ["EARLY", "PASS"]
