@@ -975,11 +975,16 @@ class _Judge:
         return max(held, default=0)
 
     def _taken_late(self, time_ns: int) -> bool:
-        """Whether a time that the client took itself was taken in a moment it did not run."""
+        """Whether a time that the client took itself was taken in a moment it did not run.
+
+        What is shorter than the ruler's error is in that error.
+        """
         ruler = self._timeline.ruler
         near_ns = ruler.error_ns
         return ruler.source == "socket" and any(
-            begin < time_ns + near_ns and end > time_ns - near_ns for begin, end in ruler.stalls
+            begin < time_ns + near_ns and end > time_ns - near_ns
+            for begin, end in ruler.stalls
+            if end - begin > near_ns
         )
 
     def _closed_by(self, sender: Sender) -> int:
