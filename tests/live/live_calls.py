@@ -19,6 +19,8 @@ Script = Callable[[LiveCall], Awaitable[None]]
 
 PLAIN = Extension("plain")
 JSON = Extension("json", message_format=Format.JSON)
+MANY_AT_ONCE = Bounds(late_ns=45_000_000)
+"""TCP sends ten small events in a row and then waits for an acknowledgement, for up to 40 ms"""
 ATTEMPTS = 3
 INCONCLUSIVE = "inconclusive"
 """how the reason begins with which such a test is skipped"""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from live_calls import JSON, PLAIN, ids, names, of, passing_call
+from live_calls import JSON, MANY_AT_ONCE, PLAIN, ids, names, of, passing_call
 
 from harness.asterisk.configuration import Extension
 from harness.bench import Bench, LiveCall
@@ -180,7 +180,7 @@ def test_many_marks_at_one_place_are_answered_in_order(patched: Bench) -> None:
             await call.session.mark(mark_id)
         await played(call.session, *marks)
 
-    call = passing_call(patched, "fence", script)
+    call = passing_call(patched, "fence", script, bounds=MANY_AT_ONCE)
     assert ids(of(call, "MARK_PLAYED")) == marks
 
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from live_calls import JSON, PLAIN, ids, names, of, passing_call
+from live_calls import JSON, MANY_AT_ONCE, PLAIN, ids, names, of, passing_call
 from test_marks import STRETCH, both_formats, played, send
 
 from harness.asterisk.configuration import Extension
 from harness.bench import Bench, LiveCall
-from harness.judge.judge import Bounds
 from harness.websocket.protocol import command_set_direction
 
 PLAYBACK_MARKS_MAX = 2048
-LATE_OF_MANY_NS = 45_000_000
-"""TCP sends ten small events in a row and then waits for an acknowledgement, for up to 40 ms"""
 
 
 def test_a_mark_while_the_direction_is_in(patched: Bench) -> None:
@@ -173,8 +170,7 @@ def test_at_the_limit_of_marks_a_flush_is_answered_after_them(
         await session.wait_event("MEDIA_FLUSHED", id="f")
         await session.continue_()
 
-    bounds = Bounds(late_ns=LATE_OF_MANY_NS)
-    call = passing_call(patched, "flush-at-the-limit", script, JSON, bounds)
+    call = passing_call(patched, "flush-at-the-limit", script, JSON, MANY_AT_ONCE)
     assert names(call.session.events) == [
         *["MARK_DISCARDED"] * PLAYBACK_MARKS_MAX,
         "MEDIA_FLUSHED",
