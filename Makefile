@@ -36,7 +36,7 @@ $(INSTALLED): pyproject.toml | ensure-deps
 	@touch $@
 
 build: ensure-deps $(INSTALLED) ## build Asterisk, patched and stock, into build/
-	@$(VENV)/bin/python -m harness.asterisk.build \
+	@$(VENV)/bin/python -m harness.install.build \
 		$(if $(ASTERISK_SOURCE),--source $(call quoted,$(ASTERISK_SOURCE))) \
 		$(if $(ASTERISK_RELEASE),--release $(call quoted,$(ASTERISK_RELEASE)))
 
@@ -63,7 +63,7 @@ lint: $(INSTALLED) $(LINTERS) ## ruff, mypy; scripts, container files, CI files
 	@ci/lint.sh
 
 patches: build ## write the patch series anew from asterisk-module/
-	@$(VENV)/bin/python -m harness.asterisk.patches
+	@$(VENV)/bin/python -m harness.install.patches
 
 # The six below are for whoever runs or builds a PBX: python3 alone, none of the packages above.
 
@@ -71,13 +71,13 @@ patch: ## patch the source tree ASTERISK_SRC; ACTION=apply, check, revert, statu
 	@[ -n $(call quoted,$(ASTERISK_SRC)) ] || \
 		{ echo 'usage: make patch ASTERISK_SRC=<folder> [ACTION=check|apply|revert|status]' >&2; \
 		exit 2; }
-	@$(PYTHON) -B -m harness.asterisk.patch_tool $(call quoted,$(ASTERISK_SRC)) \
+	@$(PYTHON) -B -m harness.install.patch_tool $(call quoted,$(ASTERISK_SRC)) \
 		$(call quoted,$(or $(ACTION),apply)) \
 		$(if $(FORCE),--force)
 
 # ASTERISK=<prefix> where it is not found by itself, ASTERISK_CONF=<asterisk.conf> where it is not
 # the default one, ASTERISK_SOURCE=<directory or tarball> where its source cannot be downloaded.
-MODULE_TOOL = $(PYTHON) -B -m harness.asterisk.module
+MODULE_TOOL = $(PYTHON) -B -m harness.install.module
 INSTALLED_ASTERISK = $(if $(ASTERISK),--prefix $(call quoted,$(ASTERISK))) \
 	$(if $(ASTERISK_CONF),--conf $(call quoted,$(ASTERISK_CONF)))
 

@@ -35,7 +35,7 @@ WORKDIR /build
 COPY harness/ harness/
 COPY patches/ patches/
 # It checks that the module fits the package before it writes anything.
-RUN python3 -m harness.asterisk.module build --source source/asterisk_*.orig.tar.?z \
+RUN python3 -m harness.install.module build --source source/asterisk_*.orig.tar.?z \
     && modules="/driver/usr/lib/$(gcc -print-multiarch)/asterisk/modules" \
     && mkdir -p "$modules" /driver/usr/share/playback-marks \
     && strip --strip-debug -o "$modules/chan_websocket.so" build/module/chan_websocket.so \

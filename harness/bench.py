@@ -1,6 +1,6 @@
 """The test bench: one PBX, and calls placed on it with both of their legs measured.
 
-    with bench(folder) as b:
+    with bench(build, folder) as b:
         async with b.call("greeting", Extension("call")) as call:
             await call.session.send_media(speech)
             await call.session.mark("m1")
@@ -26,11 +26,13 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 
+from harness.application.client import MediaServer, MediaSession, connect, serve
 from harness.asterisk.ari import Ari, BridgedCall, waits_to_be_answered
-from harness.asterisk.build import Build
 from harness.asterisk.configuration import ARI_BRIDGES, CONTEXT, Extension, ari_application
+from harness.asterisk.container import ContainerInstance
 from harness.asterisk.instance import Instance, OwnAsterisk
-from harness.call.sipp import (
+from harness.caller.rtp_socket import RtpSocket
+from harness.caller.sipp import (
     CallRequest,
     SipCall,
     await_call,
@@ -38,31 +40,34 @@ from harness.call.sipp import (
     new_token,
     place_calls,
 )
-from harness.capabilities import Capabilities
 from harness.capture.dissect import timeline_from_sockets
-from harness.capture.rtp_socket import RtpSocket
-from harness.capture.saved import (
+from harness.capture.stalls import StallWatch, watch_stalls
+from harness.capture.tcpdump import Tcpdump, capture_possible
+from harness.capture.timeline import Timeline
+from harness.capture.tls import SECRETS_FILE
+from harness.certificates import note_secrets
+from harness.errors import HarnessFault, InputFault
+from harness.install.build import Build, load_build
+from harness.install.container_image import build_image
+from harness.judge.counters import Accounts, judge_accounts
+from harness.judge.expectations import Expectations, unexpected
+from harness.judge.judge import Bounds, CallVerdict, judge
+from harness.media.codecs import codec_named, recoded
+from harness.network_impairment import BadNetwork, UdpRelay, tcp_relay
+from harness.protocol import Event
+from harness.record.capture_files import (
     CAPTURE_FILE,
     CapturedCall,
     load_timeline,
     save_captured_call,
     save_timeline,
 )
-from harness.capture.stalls import StallWatch, watch_stalls
-from harness.capture.tcpdump import Tcpdump, capture_possible
-from harness.capture.timeline import Timeline
-from harness.capture.tls import SECRETS_FILE
-from harness.certificates import note_secrets
-from harness.disturb import BadNetwork, UdpRelay, tcp_relay
-from harness.errors import HarnessFault, InputFault
-from harness.judge.accounts import Accounts, judge_accounts
-from harness.judge.expectations import Expectations, unexpected
-from harness.judge.judge import Bounds, CallVerdict, judge
-from harness.media.codecs import codec_named, recoded
-from harness.report.call_files import write_call_files
-from harness.target import OwnTarget, Target
-from harness.websocket.client import MediaServer, MediaSession, connect, serve
-from harness.websocket.protocol import Event
+from harness.record.verdict_files import write_call_files
+from harness.targets.capabilities import Capabilities
+from harness.targets.lab import LabTarget
+from harness.targets.lab_file import load_lab
+from harness.targets.names import CONTAINERS, TargetName
+from harness.targets.target import OwnTarget, Target
 
 _LAG_INTERVAL_NS = 1_000_000
 # The selector's time-outs are whole milliseconds: up to two of these are no lag.
@@ -382,6 +387,30 @@ def bench_on(target: Target, folder: Path) -> Iterator[Bench]:
     pid = target.asterisk.pid if isinstance(target, OwnTarget) else 0
     with watch_stalls(folder, pid) as stalls:
         yield Bench(target, folder, target.not_captured or capture_possible() or "", stalls)
+
+
+@contextmanager
+def open_bench(name: TargetName, root: Path, folder: Path) -> Iterator[Bench]:
+    """A bench on the target; what was started for it is stopped on leaving."""
+    if name.lab_file is not None:
+        with bench_on(LabTarget(load_lab(name.lab_file)), folder) as b:
+            yield b
+    elif name.text in CONTAINERS:
+        image = build_image(name.text.removeprefix("container-"), root, say=_say)
+        with (
+            ContainerInstance(image, folder) as instance,
+            bench_on(OwnTarget(instance), folder) as b,
+        ):
+            yield b
+    else:
+        build = load_build(root)
+        module = build.stock_module if name.stock else build.patched_module
+        with bench(build, folder, module, tls=name.text.endswith("-tls")) as b:
+            yield b
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
 
 
 @contextmanager

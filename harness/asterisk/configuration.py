@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness.errors import InputFault
-from harness.websocket.protocol import Format
+from harness.protocol import Format
 
 Connection = Literal["outgoing", "incoming"]
 """outgoing: Asterisk connects to the application; incoming: the application connects to Asterisk"""

@@ -114,3 +114,22 @@ class Console:
 def _last_output(output: str, lines: int = 15) -> str:
     tail = output.strip().splitlines()[-lines:]
     return "The console's last output: " + ("\n    ".join(["", *tail]) if tail else "none.")
+
+
+def hang_up_channel(console: Console, call_id: str, technology: str = "PJSIP") -> str:
+    """Have Asterisk kill one channel of the SIP call ``call_id``, by its console; its name.
+
+    By default that of the caller; ``WebSocket`` is the application's. Blocks: use a thread beside
+    an event loop. HarnessFault when the call has no such channel.
+    """
+    channels = console.run("core show channels concise")
+    names = [line.partition("!")[0] for line in channels.splitlines()]
+    for name in (name for name in names if name.startswith(f"{technology}/")):
+        # Inherited by all channels of a call; the dialplan sets it.
+        if f"SIP_CALL_ID={call_id}" in console.run(f"core show channel {name}").split():
+            console.run(f"channel request hangup {name}")
+            return name
+    raise HarnessFault(
+        f"the call {call_id} has no {technology} channel that could be hung up",
+        f"Asterisk's channels: {channels or 'none'}",
+    )

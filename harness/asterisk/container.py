@@ -22,9 +22,9 @@ from pathlib import Path
 
 from harness.asterisk.configuration import Extension
 from harness.asterisk.console import Console
-from harness.asterisk.container_image import Engine, Image
 from harness.asterisk.instance import OwnAsterisk
 from harness.errors import EnvironmentFault, InputFault
+from harness.install.container_image import Engine, Image
 
 LABEL = "playback-marks.harness"
 """every container started here has it; its value is the number of the harness's process"""

@@ -34,7 +34,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from harness.asterisk.build import Build
 from harness.asterisk.configuration import (
     CONNECTION_VARIABLE,
     Directories,
@@ -48,6 +47,7 @@ from harness.asterisk.console import Console, NotAnswered
 from harness.certificates import Certificates
 from harness.child_process import die_with_parent, stopping_waits
 from harness.errors import EnvironmentFault, HarnessFault, ProductFault
+from harness.install.build import Build
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # Python 3.10's typing has none
@@ -445,7 +445,7 @@ class OwnAsterisk(ABC):
 
 
 class Instance(OwnAsterisk):
-    """The Asterisk that `harness.asterisk.build` built, as a process of this machine."""
+    """The Asterisk that `harness.install.build` built, as a process of this machine."""
 
     def __init__(
         self,

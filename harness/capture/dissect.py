@@ -18,7 +18,7 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.streams import StreamReader
 
-from harness.capture.rtp_socket import parse_rtp
+from harness.capture.rtp import parse_rtp
 from harness.capture.timeline import (
     Codec,
     Message,

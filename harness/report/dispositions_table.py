@@ -8,8 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.judge.judge import Verdict
+from harness.report.mark_table import compact_table
 from harness.report.run_table import outcome_text
-from harness.report.table import compact_table
 from harness.scenarios.result import (
     WORST_FIRST,
     CallResult,

@@ -18,8 +18,8 @@ from markupsafe import Markup
 
 from harness.errors import InputFault
 from harness.judge.judge import FAILURES, Bounds, Statistics, Verdict, statistics_of
+from harness.record.verdict_files import SavedCall, load_call
 from harness.report import timeline_picture as picture
-from harness.report.call_files import SavedCall, load_call
 from harness.report.offsets_picture import ROW_HEIGHT, WIDTH, Offsets, offset_charts
 from harness.report.timeline_picture import Limits, TimelinePicture, timeline_picture
 from harness.scenarios.result import (

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.judge.judge import Verdict, statistics_of
-from harness.report.table import compact_table
+from harness.report.mark_table import compact_table
 from harness.scenarios.result import Outcome, RunSummary, ScenarioResult
 from harness.scenarios.run_many import Job, Watcher
 from harness.scenarios.schema import Scenario

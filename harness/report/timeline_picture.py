@@ -16,7 +16,7 @@ from typing import Any
 from harness.capture.timeline import Message, Sender
 from harness.judge.judge import FAILURES, CallVerdict, MarkVerdict, PacketPlace, Verdict
 from harness.judge.messages import read_command, read_event
-from harness.report.call_files import SavedCall, SavedMessage
+from harness.record.verdict_files import SavedCall, SavedMessage
 
 PIXELS_PER_MS = 2.0
 """at first: a frame of 20 ms is 40 pixels wide"""

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import InputFault
-from harness.judge.accounts import Accounts
+from harness.judge.call import call_result
+from harness.judge.counters import Accounts
 from harness.judge.judge import CallVerdict, Verdict, timed_differences
-from harness.judge.marks_and_accounts import call_result
 
 SUMMARY_FILE = "summary.json"
 

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from harness.asterisk.instance import AsteriskCrashed, AsteriskEnded, AsteriskHangs
-from harness.capabilities import Capabilities
 from harness.child_process import die_with_parent
 from harness.errors import EnvironmentFault, Fault, HarnessFault, InputFault, ProductFault
 from harness.scenarios.result import Outcome, ScenarioResult, result_from
 from harness.scenarios.run_one import rerun_command
 from harness.scenarios.schema import Scenario
-from harness.scenarios.targets import TargetName
+from harness.targets.capabilities import Capabilities
+from harness.targets.names import TargetName
 
 _LONGEST_LINE = 64 * 1024 * 1024
 STOP_TIMEOUT_S = 30.0

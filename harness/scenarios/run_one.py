@@ -14,15 +14,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.bench import Bench, LiveCall
-from harness.capabilities import Capabilities
-from harness.disturb import BadNetwork
 from harness.errors import Fault
 from harness.judge.expectations import Expectations
 from harness.judge.judge import FAILURES, Verdict
-from harness.report.call_files import TIMELINE_TEXT_FILE, shown
+from harness.network_impairment import BadNetwork
+from harness.record.verdict_files import TIMELINE_TEXT_FILE, shown
 from harness.scenarios.result import CallResult, Outcome, ScenarioResult, kept_of_call
 from harness.scenarios.schema import Known, Scenario
 from harness.scenarios.steps import Player
+from harness.targets.capabilities import Capabilities
 
 ATTEMPTS = 3
 """of a scenario that comes out inconclusive"""

@@ -20,8 +20,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from harness.asterisk.configuration import CallBridge, Connection, Extension
 from harness.errors import InputFault
 from harness.judge.judge import Bounds
+from harness.protocol import Format
 from harness.strict_yaml import Document, Location, StrictModel, read
-from harness.websocket.protocol import Format
 
 Group = Literal["smoke", "full", "soak", "dispositions", "baseline"]
 GROUPS: dict[Group, str] = {

@@ -13,20 +13,20 @@ import random
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, cast
 
+from harness.application.client import ConnectionEnded
+from harness.application.play import ANSWER_EVENT
 from harness.bench import LiveCall
-from harness.call.rtp_sender import RtpSender
+from harness.caller.rtp_sender import RtpSender
 from harness.capture.timeline import Message
-from harness.disturb import cpu_load
 from harness.errors import HarnessFault
 from harness.judge.messages import read_command
 from harness.media.codecs import codec_named
 from harness.media.coded import coded
-from harness.media.play import ANSWER_EVENT
 from harness.media.speech import interruption
+from harness.protocol import Event, Format, command_mark_media, command_set_direction
 from harness.scenarios import schema
+from harness.scenarios.cpu_load import cpu_load
 from harness.scenarios.schema import Id, Range, Scenario, Step, choose
-from harness.websocket.client import ConnectionEnded
-from harness.websocket.protocol import Event, Format, command_mark_media, command_set_direction
 
 _OURS = frozenset({"MARK_DISCARDED", "MEDIA_FLUSHED", "PLAYBACK", "MEDIA_DROPPED", "MARK_PLAYED"})
 """events that the stock driver does not have: nobody waits for them there"""

@@ -15,12 +15,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from harness.capabilities import Capabilities
+from harness.bench import open_bench
 from harness.errors import Fault
 from harness.scenarios.result import Outcome
 from harness.scenarios.run_one import Setting, run_scenario
 from harness.scenarios.schema import Scenario, load_scenarios
-from harness.scenarios.targets import TargetName, open_target
+from harness.targets.capabilities import Capabilities
+from harness.targets.names import TargetName
 
 _END_S = 5.0
 """for Asterisk to have ended, and a container's engine to have said so, behind its connections"""
@@ -45,7 +46,7 @@ def main() -> int:
 
     loaded: dict[str, list[Scenario]] = {}
     try:
-        with open_target(target, Path(given["root"]), Path(given["folder"])) as bench:
+        with open_bench(target, Path(given["root"]), Path(given["folder"])) as bench:
             tell(ready=as_plain(bench.capabilities))
             for line in sys.stdin:
                 job = json.loads(line)

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from live_calls import is_inconclusive
 
-from harness.asterisk.build import Build, load_build
 from harness.bench import Bench
 from harness.bench import bench as start_bench
-from harness.run_folder import new_run_folder
+from harness.install.build import Build, load_build
+from harness.record.run_folder import new_run_folder
 
 MOST_INCONCLUSIVE = 0.5
 """the share of the live tests that may say nothing"""

@@ -10,9 +10,9 @@ import pytest
 
 from harness.asterisk.configuration import Extension
 from harness.bench import Bench, LiveCall
+from harness.judge.call import Result, account_failures, call_result
 from harness.judge.judge import Bounds, Verdict
-from harness.judge.marks_and_accounts import Result, account_failures, call_result
-from harness.websocket.protocol import Event, Format
+from harness.protocol import Event, Format
 
 Script = Callable[[LiveCall], Awaitable[None]]
 """What the application does in a call"""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.asterisk.build import MODULE, Build
+from harness.install.build import MODULE, Build
 
 _FLAGS = (
     *("-shared", "-fPIC", "-pthread", '-DAST_MODULE="chan_websocket"'),

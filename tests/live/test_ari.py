@@ -10,11 +10,11 @@ import pytest
 from live_calls import Script, passing_call, place
 from test_marks import send
 
+from harness.application.play import coded_pieces, play_with_marks, random_sizes
 from harness.asterisk.configuration import Bridge, Connection, Extension
 from harness.bench import Bench, LiveCall
 from harness.judge.judge import Bounds
-from harness.media.play import coded_pieces, play_with_marks, random_sizes
-from harness.websocket.protocol import Format
+from harness.protocol import Format
 
 ARI = Extension("ari", bridge="ari")
 MARKS = 12

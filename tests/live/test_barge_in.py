@@ -11,7 +11,7 @@ from test_marks import BYTES_PER_MS, STRETCH, played, send
 from harness.asterisk.configuration import Extension
 from harness.bench import Bench, LiveCall
 from harness.media.speech import interruption, silent_payload
-from harness.websocket.protocol import Format
+from harness.protocol import Format
 
 SENTENCES = 5
 SENTENCE = 5 * STRETCH

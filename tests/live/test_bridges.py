@@ -9,12 +9,12 @@ from contextlib import asynccontextmanager, suppress
 
 from live_calls import ATTEMPTS, attempt_name, fail, result, skip
 
+from harness.application.play import coded_pieces, play_with_marks, random_sizes
 from harness.asterisk.ari import Ari
 from harness.asterisk.configuration import ARI_APPLICATION, Extension
 from harness.bench import Bench, LiveCall
 from harness.errors import Fault
 from harness.judge.judge import Bounds
-from harness.media.play import coded_pieces, play_with_marks, random_sizes
 
 STASIS = Extension("stasis", bridge="stasis")
 # An answer may be a round of the mixer, 20 ms, late; and where the bridge begins to mix all packets
@@ -102,7 +102,7 @@ def test_marks_while_the_bridge_begins_and_ceases_to_mix(patched: Bench) -> None
 
     In most calls the mixer still holds a frame when the bridge ceases to mix, and throws it away.
     Asterisk has to say so; where it cannot know, the judge lets it call a frame lost that was heard
-    (see harness/judge/accounts.py), but never the other way round.
+    (see harness/judge/counters.py), but never the other way round.
     """
     for attempt in range(1, ATTEMPTS + 1):
         call, technologies = asyncio.run(moving_call(patched, attempt_name("moving", attempt)))

@@ -13,7 +13,7 @@ import psutil
 import pytest
 from live_calls import INCONCLUSIVE
 
-from harness.cli import (
+from harness.commands.cli import (
     EXIT_ENVIRONMENT,
     EXIT_FAIL,
     EXIT_INCONCLUSIVE,

@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 from live_calls import PLAIN, ids, of, passing_call
 
+from harness.application.play import coded_pieces, play_with_marks, random_sizes
 from harness.asterisk.container import LABEL, ContainerInstance
-from harness.asterisk.container_image import FLAVOURS, Image, NoContainers, build_image
 from harness.asterisk.instance import AsteriskEnded
 from harness.bench import Bench, LiveCall, bench_on
-from harness.media.play import coded_pieces, play_with_marks, random_sizes
-from harness.target import OwnTarget
+from harness.install.container_image import FLAVOURS, Image, NoContainers, build_image
+from harness.targets.target import OwnTarget
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 30.0
@@ -165,7 +165,7 @@ _STARTS_ONE = """
 import sys
 from pathlib import Path
 from harness.asterisk.container import ContainerInstance
-from harness.asterisk.container_image import build_image
+from harness.install.container_image import build_image
 image = build_image(sys.argv[1], Path(sys.argv[2]), say=lambda line: None)
 with ContainerInstance(image, Path(sys.argv[3])):
     print("up", flush=True)

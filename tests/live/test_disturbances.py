@@ -16,17 +16,19 @@ import pytest
 from live_calls import ATTEMPTS, PLAIN, attempt_name, fail, ids, of, passing_call, result, skip
 from test_marks import STRETCH, played, send
 
-from harness.asterisk.build import Build
+from harness.application.client import MediaSession, serve
+from harness.application.play import coded_pieces, play_with_marks, random_sizes
 from harness.asterisk.configuration import Extension
+from harness.asterisk.console import hang_up_channel
 from harness.asterisk.instance import Instance
 from harness.bench import Bench, LiveCall
-from harness.capture.saved import load_timeline
-from harness.disturb import BadNetwork, cpu_load, hang_up_channel
 from harness.errors import HarnessFault
+from harness.install.build import Build
 from harness.judge.judge import FAILURES, CallVerdict, Verdict, judge
-from harness.media.play import coded_pieces, play_with_marks, random_sizes
 from harness.media.speech import interruption
-from harness.websocket.client import MediaSession, serve
+from harness.network_impairment import BadNetwork
+from harness.record.capture_files import load_timeline
+from harness.scenarios.cpu_load import cpu_load
 
 HELD_BACK_S = 1.0
 STALL_S = 0.5

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from live_calls import JSON, names
 
-from harness.asterisk import module as dropin
-from harness.asterisk.build import Build
-from harness.asterisk.module import KEPT, Installed
+from harness.application.client import MediaSession
 from harness.bench import Bench, LiveCall, bench
 from harness.errors import EnvironmentFault
-from harness.websocket.client import MediaSession
+from harness.install import module as dropin
+from harness.install.build import Build
+from harness.install.module import KEPT, Installed
 
 ROOT = Path(__file__).parents[2]
 FRAME = bytes([0x55]) * 160

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.asterisk.build import Build
+from harness.install.build import Build
 
 PROC = Path("/proc")
 TIMEOUT_S = 30.0

@@ -23,13 +23,15 @@ import yaml
 from live_calls import passing_call, place
 from rich.console import Console
 
-from harness.asterisk.build import Build
+from harness.application.play import MarkCommand, coded_pieces, play_with_marks, random_sizes
 from harness.asterisk.configuration import Bridge, Connection, Extension
 from harness.asterisk.instance import Instance
-from harness.bench import Bench, LiveCall
-from harness.lab import EXIT_NOT_OK, EXIT_OK, check, lab_bench, lines, load_lab, print_lines
-from harness.media.play import MarkCommand, coded_pieces, play_with_marks, random_sizes
-from harness.websocket.protocol import Format
+from harness.bench import Bench, LiveCall, bench_on
+from harness.commands.lab import EXIT_NOT_OK, EXIT_OK, check, lines, print_lines
+from harness.install.build import Build
+from harness.protocol import Format
+from harness.targets.lab import LabTarget
+from harness.targets.lab_file import load_lab
 
 HARNESS = "127.0.0.1"
 SIP_PASSWORD, ARI_PASSWORD = "LAB_SIP_PASSWORD", "LAB_ARI_PASSWORD"
@@ -175,7 +177,7 @@ def plain_pbx(build: Build, run_folder: Path) -> Iterator[Pbx]:
 def lab(pbx: Pbx) -> Iterator[Bench]:
     folder = pbx.folder / "harness"
     folder.mkdir()
-    with lab_bench(pbx.file(), folder) as bench:
+    with bench_on(LabTarget(load_lab(pbx.file())), folder) as bench:
         yield bench
 
 
@@ -246,7 +248,7 @@ def test_the_pbx_calls_us(plain_pbx: Pbx) -> None:
         await play_with_marks(call.session, coded_pieces([160] * 25))
         assert call.sip.call_id
 
-    with lab_bench(file, folder) as bench:
+    with bench_on(LabTarget(load_lab(file)), folder) as bench:
         for bridge, connection in (("dial", "outgoing"), ("dial", "incoming"), ("ari", "outgoing")):
             extension = Extension("any", bridge=bridge, connection=connection)  # type: ignore[arg-type]
             asyncio.run(place(bench, f"{bridge}-{connection}", script, extension))
@@ -265,7 +267,9 @@ def test_sip_over_tcp(plain_pbx: Pbx) -> None:
         await call.session.hangup()
         assert await call.sip.ended() == "asterisk"
 
-    with lab_bench(plain_pbx.file("tcp.yaml", sip__transport="tcp"), folder) as bench:
+    with bench_on(
+        LabTarget(load_lab(plain_pbx.file("tcp.yaml", sip__transport="tcp"))), folder
+    ) as bench:
         asyncio.run(place(bench, "caller-hangs-up", caller_hangs_up, Extension("any")))
         asyncio.run(place(bench, "asterisk-hangs-up", asterisk_hangs_up, Extension("any")))
 
@@ -281,7 +285,7 @@ def test_an_unpatched_pbx_is_judged_on_its_own_mark(build: Build, run_folder: Pa
         code, output = checked(pbx.file(calls={}), folder / "check")
         assert code == EXIT_OK, output
         assert "not patched: MARK_MEDIA will be judged" in output
-        with lab_bench(pbx.file(), folder) as bench:
+        with bench_on(LabTarget(load_lab(pbx.file())), folder) as bench:
             assert not bench.capabilities.playback_marks
             call = asyncio.run(place(bench, "mark-media", script, Extension("any")))
         # What the stock driver does right and wrong is no affair of this test.
@@ -305,7 +309,9 @@ def test_capabilities(pbx: Pbx, lab: Bench) -> None:
 def test_without_ari_calls_that_need_it_are_refused_with_the_reason(plain_pbx: Pbx) -> None:
     folder = plain_pbx.folder / "without-ari"
     folder.mkdir()
-    with lab_bench(plain_pbx.file("no-ari.yaml", ari=None, calls={}), folder) as bench:
+    with bench_on(
+        LabTarget(load_lab(plain_pbx.file("no-ari.yaml", ari=None, calls={}))), folder
+    ) as bench:
         able = bench.capabilities
     assert able.playback_marks
     assert able.version == "unknown"

@@ -9,11 +9,11 @@ import pytest
 from live_calls import JSON, PLAIN, judged_call, names, of, passing_call, place, skip
 from test_marks import STRETCH, both_formats, send
 
+from harness.application.play import coded_pieces, play_with_marks, random_sizes
 from harness.asterisk.configuration import Extension
 from harness.bench import Bench, LiveCall
 from harness.judge.judge import Verdict
-from harness.media.play import coded_pieces, play_with_marks, random_sizes
-from harness.websocket.protocol import Format
+from harness.protocol import Format
 
 PLAIN_EVENTS = [
     "MEDIA_MARK_PROCESSED first",

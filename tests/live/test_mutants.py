@@ -19,10 +19,10 @@ from live_calls import ATTEMPTS, JSON, attempt_name, passing_call, place, skip
 from module_variants import compile_variant, is_up_to_date, variant
 from test_marks import STRETCH, played, send
 
-from harness.asterisk.build import Build
+from harness.application.client import MediaSession
 from harness.bench import Bench, LiveCall, bench
+from harness.install.build import Build
 from harness.judge.judge import Verdict
-from harness.websocket.client import MediaSession
 
 NOTHING_SAID = frozenset({Verdict.INCONCLUSIVE, Verdict.LATE})
 """Where a mark gets one of these that should have another, the call is placed again."""

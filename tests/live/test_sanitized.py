@@ -22,14 +22,14 @@ from module_variants import compile_variant, is_up_to_date, variant
 from test_marks import send
 from test_own_tests import check_own_tests
 
-from harness.asterisk.build import Build
+from harness.application.client import MediaSession, serve
 from harness.asterisk.configuration import Extension
 from harness.asterisk.instance import Instance
-from harness.call.peer import SipPeer
-from harness.call.sipp import CallRequest, SipCall, place_calls
-from harness.capture.rtp_socket import RtpSocket
-from harness.websocket.client import MediaSession, serve
-from harness.websocket.protocol import Format, command_set_direction
+from harness.caller.rtp_socket import RtpSocket
+from harness.caller.sip_peer import SipPeer
+from harness.caller.sipp import CallRequest, SipCall, place_calls
+from harness.install.build import Build
+from harness.protocol import Format, command_set_direction
 
 CONFERENCE = Extension("conference", message_format=Format.JSON, bridge="conference")
 FLAGS = (

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from live_calls import PLAIN, fail, names, passing_call, place, skip
 
-from harness.asterisk.build import Build
+from harness.application.play import coded_pieces, play_with_marks, random_sizes
 from harness.bench import Bench, LiveCall, bench
+from harness.install.build import Build
 from harness.judge.judge import Verdict
-from harness.media.play import coded_pieces, play_with_marks, random_sizes
 
 
 def test_two_instances_do_not_disturb_each_other(patched: Bench, stock: Bench) -> None:

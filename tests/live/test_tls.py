@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from live_calls import passing_call
 
-from harness.asterisk.build import Build
+from harness.application.play import coded_pieces, play_with_marks, random_sizes
 from harness.asterisk.configuration import Bridge, Connection, Extension
 from harness.bench import Bench, LiveCall
 from harness.bench import bench as start_bench
-from harness.media.play import coded_pieces, play_with_marks, random_sizes
+from harness.install.build import Build
 
 MARKS = 12
 

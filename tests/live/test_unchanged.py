@@ -11,10 +11,10 @@ import re
 import pytest
 from live_calls import JSON, PLAIN, names, place
 
+from harness.application.client import MediaSession
+from harness.application.play import coded_pieces
 from harness.asterisk.configuration import Extension
 from harness.bench import Bench, LiveCall
-from harness.media.play import coded_pieces
-from harness.websocket.client import MediaSession
 
 BIG = 16_000
 """bytes of a message: 100 frames"""

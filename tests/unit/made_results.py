@@ -8,9 +8,9 @@ from pathlib import Path
 
 from hand_made import Call, speech_call
 
-from harness.judge.accounts import judge_accounts
+from harness.judge.counters import judge_accounts
 from harness.judge.judge import Bounds, judge
-from harness.report.call_files import write_call_files
+from harness.record.verdict_files import write_call_files
 from harness.scenarios.result import (
     CallResult,
     Outcome,

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.asterisk import build as build_module
-from harness.asterisk.build import (
+from harness.errors import EnvironmentFault, InputFault
+from harness.install import build as build_module
+from harness.install.build import (
     Build,
     base_key,
     build,
@@ -19,8 +20,7 @@ from harness.asterisk.build import (
     modules_key,
     offer_test_framework,
 )
-from harness.asterisk.source import Round, Source
-from harness.errors import EnvironmentFault, InputFault
+from harness.install.source import Round, Source
 
 
 class FakeTools:

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from hand_made import speech_call
 
-from harness import cli
 from harness.asterisk.instance import AsteriskCrashed
-from harness.capture.saved import save_timeline
+from harness.commands import cli
 from harness.errors import EnvironmentFault
-from harness.run_folder import new_run_folder
+from harness.record.capture_files import save_timeline
+from harness.record.run_folder import new_run_folder
 
 
 @pytest.fixture(autouse=True)

@@ -13,9 +13,9 @@ from websockets.asyncio.server import ServerConnection
 from websockets.asyncio.server import serve as websocket_serve
 from websockets.typing import Subprotocol
 
+from harness.application.client import MediaSession, connect, serve
 from harness.errors import HarnessFault
-from harness.websocket.client import MediaSession, connect, serve
-from harness.websocket.protocol import Format
+from harness.protocol import Format
 
 MEDIA = [Subprotocol("media")]
 START = "MEDIA_START connection_id:a channel:c channel_id:1 format:ulaw optimal_frame_size:160"

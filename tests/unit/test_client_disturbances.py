@@ -15,8 +15,8 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
+from harness.application.client import SPEECH_MESSAGES, MediaSession, connect, serve
 from harness.errors import HarnessFault, InputFault
-from harness.websocket.client import SPEECH_MESSAGES, MediaSession, connect, serve
 
 LOUD, SILENT = b"\x00\x80" * 80, b"\xff" * 160
 

@@ -15,7 +15,7 @@ from harness.asterisk.configuration import (
     websocket_client_conf,
 )
 from harness.errors import InputFault
-from harness.websocket.protocol import Format
+from harness.protocol import Format
 
 DIRECTORIES = Directories(
     configuration=Path("/run-1/etc"),

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.asterisk import container_image
 from harness.asterisk.container import _removed_for_certain
-from harness.asterisk.container_image import (
+from harness.errors import EnvironmentFault, InputFault
+from harness.install import container_image
+from harness.install.container_image import (
     FLAVOURS,
     OFFICIAL_BASE,
     OWN_BASE,
@@ -24,7 +25,6 @@ from harness.asterisk.container_image import (
     build_image,
     find_engine,
 )
-from harness.errors import EnvironmentFault, InputFault
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 30.0
@@ -159,7 +159,7 @@ def test_the_key_follows_what_is_built_and_nothing_else(tmp_path: Path) -> None:
 def test_the_packaged_flavour_is_given_all_its_tool_imports(tmp_path: Path) -> None:
     container_image._packaged_context(ROOT, tmp_path / "context")
     # Isolated, so that the harness that is installed is not found instead.
-    script = "import sys; sys.path.insert(0, '.'); import harness.asterisk.module"
+    script = "import sys; sys.path.insert(0, '.'); import harness.install.module"
     subprocess.run([sys.executable, "-I", "-S", "-c", script], cwd=tmp_path / "context", check=True)
 
 
@@ -186,7 +186,7 @@ def test_a_container_is_removed_when_the_harness_is_killed(make_engine: MakeEngi
     script = (
         "import signal\n"
         "from harness.asterisk.container import _removed_for_certain\n"
-        "from harness.asterisk.container_image import Engine\n"
+        "from harness.install.container_image import Engine\n"
         "with _removed_for_certain(Engine('docker'), 'name'):\n"
         "    print('inside', flush=True)\n"
         "    signal.pause()\n"

@@ -18,17 +18,18 @@ from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.frames import Frame, Opcode
 
+from harness.caller.rtp_socket import RtpSocket
 from harness.capture.dissect import Capture, read_capture
-from harness.capture.rtp_socket import RtpSocket, parse_rtp
-from harness.capture.saved import (
+from harness.capture.rtp import parse_rtp
+from harness.capture.tcpdump import Tcpdump, capture_possible
+from harness.capture.timeline import ULAW, Message, Sender
+from harness.errors import InputFault
+from harness.record.capture_files import (
     CAPTURE_FILE,
     CapturedCall,
     load_timeline,
     save_captured_call,
 )
-from harness.capture.tcpdump import Tcpdump, capture_possible
-from harness.capture.timeline import ULAW, Message, Sender
-from harness.errors import InputFault
 
 SERVER_PORT = 8088
 UPGRADE = (

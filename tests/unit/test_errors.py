@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from harness.asterisk import build, module, patch_tool, patches
 from harness.errors import EnvironmentFault, HarnessFault, InputFault, as_fault
+from harness.install import build, module, patch_tool, patches
 
 
 def test_a_fault_stays_what_it_is() -> None:

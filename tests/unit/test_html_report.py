@@ -14,12 +14,12 @@ import pytest
 from hand_made import speech_call
 from made_results import placed, result, speech, summary
 
+from harness.commands.report import regenerate
 from harness.judge.judge import Bounds
+from harness.record.verdict_files import load_call
 from harness.report import html
-from harness.report.call_files import load_call
 from harness.report.html import write_report
 from harness.report.offsets_picture import Offsets, offset_charts
-from harness.report.regenerate import regenerate
 from harness.report.timeline_picture import (
     CHARACTER_PIXELS,
     Limits,

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from harness.asterisk.configuration import Extension
+from harness.commands.lab import lines
 from harness.errors import InputFault
-from harness.lab import Lab, LabTarget, lines, load_lab, number_of
-from harness.websocket.protocol import Format
+from harness.protocol import Format
+from harness.targets.lab import LabTarget
+from harness.targets.lab_file import Lab, load_lab, number_of
 
 SIP = "sip:\n  address: 127.0.0.1\n  password_from: SIP_PASSWORD\n"
 LISTEN = "listen:\n  address: 127.0.0.1\n  port: 8765\n"

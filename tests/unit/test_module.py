@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.asterisk import module as dropin
-from harness.asterisk.module import KEPT, MODULE, Installed
 from harness.errors import EnvironmentFault, Fault, InputFault
+from harness.install import module as dropin
+from harness.install.module import KEPT, MODULE, Installed
 
 SUM = "0123456789abcdef0123456789abcdef"
 OTHER_SUM = "f" * 32
@@ -365,7 +365,7 @@ def test_interrupted_while_it_waits(machine: Machine, made: Path) -> None:
     machine.calls("WebSocket/one/0x1")
     program = (
         "import signal, sys; from pathlib import Path;"
-        "from harness.asterisk import module as dropin;"
+        "from harness.install import module as dropin;"
         # Who started us may have it ignored, as shells do for what runs in the background.
         "signal.signal(signal.SIGINT, signal.default_int_handler);"
         "dropin.install(dropin.find_installed(Path(sys.argv[1]), None), Path(sys.argv[2]),"

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.asterisk import patch_tool
-from harness.asterisk.patch_tool import (
+from harness.errors import EnvironmentFault, Fault, InputFault
+from harness.install import patch_tool
+from harness.install.patch_tool import (
     DRIVER,
     JOURNAL,
     PLACE,
@@ -25,8 +26,7 @@ from harness.asterisk.patch_tool import (
     status,
     undo_interrupted,
 )
-from harness.asterisk.source import git_blob_id
-from harness.errors import EnvironmentFault, Fault, InputFault
+from harness.install.source import git_blob_id
 
 ROOT = Path(__file__).parents[2]
 OURS = "channels/websocket/ours.c"
@@ -538,7 +538,7 @@ def test_the_real_command(asterisk: Path) -> None:
 COMMAND = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from harness.asterisk.patch_tool import main
+from harness.install.patch_tool import main
 sys.exit(main(sys.argv[2:]))
 """
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.asterisk.patches import files_of, regenerate
-from harness.asterisk.source import Round
 from harness.errors import HarnessFault
+from harness.install.patches import files_of, regenerate
+from harness.install.source import Round
 
 STOCK = "".join(f"line {number}\n" for number in range(1, 10))
 OURS = "channels/websocket/ours.c"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from harness.measure import Plan
-from harness.media.play import coded_pieces, random_sizes
+from harness.application.play import coded_pieces, random_sizes
+from harness.commands.measure import Plan
 from harness.media.position_code import encode
 
 

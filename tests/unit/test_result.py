@@ -12,7 +12,7 @@ from made_results import placed, result, speech, summary
 
 from harness.errors import InputFault
 from harness.judge.judge import Bounds
-from harness.report.call_files import load_call, write_call_files
+from harness.record.verdict_files import load_call, write_call_files
 from harness.scenarios.result import (
     SUMMARY_FILE,
     WORST_FIRST,

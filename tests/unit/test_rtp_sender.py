@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.call.rtp_sender import RtpTarget, deadline_ns, rtp_packet
-from harness.capture.rtp_socket import RtpSocket, parse_rtp
+from harness.caller.rtp_sender import RtpTarget, deadline_ns, rtp_packet
+from harness.caller.rtp_socket import RtpSocket
+from harness.capture.rtp import parse_rtp
 from harness.capture.timeline import RtpPacket
 from harness.errors import InputFault
 from harness.media.speech import silent_payload

@@ -10,8 +10,8 @@ import pytest
 from hand_made import speech_call
 
 from harness.judge.judge import judge
-from harness.report.call_files import write_call_files
-from harness.run_folder import new_folder, new_run_folder
+from harness.record.run_folder import new_folder, new_run_folder
+from harness.record.verdict_files import write_call_files
 
 
 def test_latest_leads_to_the_run_that_began_last(

@@ -14,13 +14,13 @@ import pytest
 from made_results import result
 
 from harness.asterisk.instance import AsteriskCrashed, AsteriskHangs
-from harness.capabilities import Capabilities
 from harness.errors import EnvironmentFault, Fault, HarnessFault
 from harness.scenarios import run_many
 from harness.scenarios.choose import choose_scenarios
 from harness.scenarios.result import Outcome, ScenarioResult
 from harness.scenarios.run_many import Job, Plan, Watcher, repeated, run_jobs
-from harness.scenarios.targets import TargetName
+from harness.targets.capabilities import Capabilities
+from harness.targets.names import TargetName
 
 BROKEN = HarnessFault("it ended by itself", "See its log.")
 CRASHED = AsteriskCrashed("it was ended by SIGSEGV", "The end of its log:")

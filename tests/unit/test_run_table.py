@@ -14,7 +14,7 @@ from harness.report.run_table import outcome_line, run_progress, run_table, scen
 from harness.scenarios.choose import choose_scenarios
 from harness.scenarios.result import Outcome, ScenarioResult
 from harness.scenarios.run_many import Job
-from harness.scenarios.targets import TargetName
+from harness.targets.names import TargetName
 
 
 def console(width: int = 160, terminal: bool = False) -> Console:

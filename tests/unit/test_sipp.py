@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.call import sipp
-from harness.call.sipp import SDP_CODECS, CallRequest, exit_sentence, sip_failure
+from harness.caller import sipp
+from harness.caller.sipp import SDP_CODECS, CallRequest, exit_sentence, sip_failure
 from harness.errors import InputFault
 
 SCENARIO = Path(sipp.__file__).with_name("caller.xml")

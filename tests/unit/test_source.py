@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.asterisk import source as source_module
-from harness.asterisk.source import (
+from harness.errors import EnvironmentFault, InputFault
+from harness.install import source as source_module
+from harness.install.source import (
     NotAvailable,
     Source,
     apply_patches,
@@ -29,7 +30,6 @@ from harness.asterisk.source import (
     unpack_source,
     verify_dsc,
 )
-from harness.errors import EnvironmentFault, InputFault
 
 DRIVER = b"one\ntwo\nthree\n"
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from hand_made import Call, speech_call
-from test_disturb import children
 from test_judge import one_mark
+from test_network_impairment import children
 
 from harness.capture.stalls import StallWatch, watch_stalls
 from harness.judge.judge import judge

@@ -15,14 +15,14 @@ from websockets.asyncio.client import connect as websocket_connect
 from websockets.exceptions import ConnectionClosedError
 from websockets.typing import Subprotocol
 
+from harness.application.client import serve
 from harness.bench import Bench, LiveCall
-from harness.capabilities import Capabilities
 from harness.capture.dissect import timeline_from_sockets
 from harness.capture.timeline import ULAW
 from harness.scenarios.result import Outcome, ScenarioResult
 from harness.scenarios.run_one import Setting, run_scenario
 from harness.scenarios.schema import load_scenarios
-from harness.websocket.client import serve
+from harness.targets.capabilities import Capabilities
 
 STOCK_START = "MEDIA_START channel:x channel_id:1.1 format:ulaw optimal_frame_size:160 ptime:20"
 PATCHED_START = f"{STOCK_START} playback_marks:1"

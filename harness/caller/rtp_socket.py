@@ -1,0 +1,186 @@
+"""The caller's RTP port: receives what Asterisk sends, with the kernel's time stamps, and talks.
+
+It is the sink of every call (so that Asterisk meets no ICMP error), and the ruler where packets
+may not be captured.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from types import TracebackType
+
+from harness.caller.rtp_sender import RtpSender, RtpTarget
+from harness.capture.rtp import parse_rtp
+from harness.capture.timeline import RtpPacket
+from harness.errors import EnvironmentFault
+
+# Linux numbers (asm-generic/socket.h) of options that Python's socket module does not name.
+_SO_TIMESTAMPNS = 35
+_SO_RXQ_OVFL = 40
+_SO_RCVBUFFORCE = 33
+
+_RECEIVE_BUFFER_BYTES = 8 * 1024 * 1024
+_LARGEST_DATAGRAM = 65535
+_ANCILLARY_BYTES = 256
+_PORT_ATTEMPTS = 50
+
+
+class RtpSocket:
+    """A UDP port of this machine whose RTP is collected by a thread until ``close``.
+
+    A context manager. ``port`` is even and ``port + 1`` takes the RTCP (RFC 3550, 11).
+    """
+
+    def __init__(self, address: str = "127.0.0.1") -> None:
+        self._rtp, self._rtcp = bind_pair(address)
+        self.address = address
+        self.port: int = self._rtp.getsockname()[1]
+        self._packets: list[RtpPacket] = []
+        self._dropped = 0
+        self._senders: list[RtpSender] = []
+        self.relay_port = 0
+        """of a relay at the same address that what `talk` sends has to go through; 0 for none"""
+        self._changed = threading.Condition()
+        self._wake_reader, self._wake_writer = socket.socketpair()
+        self._thread = threading.Thread(target=self._receive, name="rtp-socket", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> RtpSocket:
+        return self
+
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def packets(self) -> tuple[RtpPacket, ...]:
+        """What has come so far, in order of arrival."""
+        with self._changed:
+            return tuple(self._packets)
+
+    @property
+    def dropped(self) -> int:
+        """Datagrams that the kernel threw away because the socket's buffer was full."""
+        with self._changed:
+            return self._dropped
+
+    def wait_for_packets(self, count: int, timeout_s: float) -> bool:
+        """Wait until ``count`` packets have come; False when the time was over before."""
+        with self._changed:
+            return self._changed.wait_for(lambda: len(self._packets) >= count, timeout_s)
+
+    def talk(self, target: RtpTarget, codec: str = "ulaw") -> RtpSender:
+        """Send RTP from this port, silence until there is something to say, until ``close``.
+
+        ``target`` is where Asterisk wants it, `SipCall.media`; ``codec`` is the call's.
+        """
+        if self.relay_port:
+            target = replace(target, address=self.address, port=self.relay_port)
+        sender = RtpSender(self._rtp, target, codec)
+        self._senders.append(sender)
+        return sender
+
+    def close(self) -> None:
+        """Stop sending and receiving; what has come stays readable. May be called again."""
+        for sender in self._senders:
+            sender.close()
+        if self._thread.is_alive():
+            with contextlib.suppress(OSError):
+                self._wake_writer.send(b"x")
+            self._thread.join()
+        for open_socket in (self._rtp, self._rtcp, self._wake_reader, self._wake_writer):
+            open_socket.close()
+
+    def _receive(self) -> None:
+        with selectors.DefaultSelector() as selector:
+            for readable in (self._rtp, self._rtcp, self._wake_reader):
+                selector.register(readable, selectors.EVENT_READ)
+            stopping = False
+            while not stopping:
+                ready = [key.fileobj for key, _ in selector.select()]
+                stopping = self._wake_reader in ready
+                # Also when stopping: what the kernel already holds was sent before.
+                self._drain_rtp()
+                _discard(self._rtcp)
+
+    def _drain_rtp(self) -> None:
+        for time_ns, datagram, _, dropped in read_waiting(self._rtp):
+            packet = parse_rtp(time_ns, datagram)
+            with self._changed:
+                self._dropped = max(self._dropped, dropped)
+                if packet is not None:
+                    self._packets.append(packet)
+                    self._changed.notify_all()
+
+
+def read_waiting(rtp: socket.socket) -> Iterator[tuple[int, bytes, tuple[str, int], int]]:
+    """The datagrams that a socket of `bind_pair` holds: the kernel's time stamp in ns, the data,
+    who sent it, and how many the kernel had to throw away so far."""
+    while True:
+        try:
+            datagram, ancillary, _, sender = rtp.recvmsg(_LARGEST_DATAGRAM, _ANCILLARY_BYTES)
+        except OSError:  # nothing more to read
+            return
+        time_ns, dropped = _read_ancillary(ancillary)
+        yield time_ns, datagram, sender, dropped
+
+
+def bind_pair(address: str = "127.0.0.1") -> tuple[socket.socket, socket.socket]:
+    """Two UDP sockets on neighbouring ports, the first even, chosen by the kernel."""
+    for _ in range(_PORT_ATTEMPTS):
+        rtp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        rtcp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with contextlib.suppress(OSError):
+            rtp.bind((address, 0))
+            port = rtp.getsockname()[1]
+            if port % 2 == 0:
+                rtcp.bind((address, port + 1))
+                rtp.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+                rtp.setsockopt(socket.SOL_SOCKET, _SO_RXQ_OVFL, 1)
+                _enlarge_receive_buffer(rtp)
+                rtp.setblocking(False)
+                rtcp.setblocking(False)
+                return rtp, rtcp
+        rtp.close()
+        rtcp.close()
+    raise EnvironmentFault(
+        f"no pair of free UDP ports on {address} for the caller's RTP and RTCP",
+        "see with 'ss -uln' what holds them",
+    )
+
+
+def _enlarge_receive_buffer(rtp: socket.socket) -> None:
+    try:
+        rtp.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER_BYTES)
+    except OSError:  # only root may pass net.core.rmem_max; the kernel then gives what it allows
+        rtp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
+
+
+def _read_ancillary(ancillary: list[tuple[int, int, bytes]]) -> tuple[int, int]:
+    """The kernel's time stamp in ns and its count of dropped datagrams."""
+    time_ns, dropped = 0, 0
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS:
+            seconds, nanoseconds = struct.unpack("@ll", data[: struct.calcsize("@ll")])
+            time_ns = seconds * 1_000_000_000 + nanoseconds
+        elif level == socket.SOL_SOCKET and kind == _SO_RXQ_OVFL:
+            (dropped,) = struct.unpack("=I", data[:4])
+    # The first datagrams after switching time stamps on may come without one.
+    return time_ns or time.time_ns(), dropped
+
+
+def _discard(rtcp: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while True:
+            rtcp.recv(_LARGEST_DATAGRAM)

@@ -1,0 +1,222 @@
+"""Commands and events of chan_websocket as text, in both spellings."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness import protocol
+from harness.errors import InputFault
+from harness.protocol import UNPARSEABLE, Event, Format, parse_event
+
+PLAIN_IDS = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=64)
+JSON_IDS = st.text(min_size=1, max_size=16) | st.integers(-(2**62), 2**62)
+
+# --- Commands ---
+
+
+@pytest.mark.parametrize(
+    ("plain", "as_json", "make"),
+    [
+        (
+            "START_MEDIA_BUFFERING",
+            {"command": "START_MEDIA_BUFFERING"},
+            lambda f: protocol.command_simple(f, "START_MEDIA_BUFFERING"),
+        ),
+        (
+            "STOP_MEDIA_BUFFERING b1",
+            {"command": "STOP_MEDIA_BUFFERING", "correlation_id": "b1"},
+            lambda f: protocol.command_stop_buffering(f, "b1"),
+        ),
+        (
+            "STOP_MEDIA_BUFFERING",
+            {"command": "STOP_MEDIA_BUFFERING"},
+            lambda f: protocol.command_stop_buffering(f),
+        ),
+        (
+            "MARK_MEDIA a b",
+            {"command": "MARK_MEDIA", "correlation_id": "a b"},
+            lambda f: protocol.command_mark_media(f, "a b"),
+        ),
+        (
+            "MARK id=m1",
+            {"command": "MARK", "id": "m1"},
+            lambda f: protocol.command_mark(f, "m1"),
+        ),
+        ("MARK id=7", {"command": "MARK", "id": 7}, lambda f: protocol.command_mark(f, 7)),
+        ("FLUSH_MEDIA", {"command": "FLUSH_MEDIA"}, lambda f: protocol.command_flush(f)),
+        (
+            "FLUSH_MEDIA id=f1",
+            {"command": "FLUSH_MEDIA", "id": "f1"},
+            lambda f: protocol.command_flush(f, "f1"),
+        ),
+        (
+            "REPORT_PLAYBACK",
+            {"command": "REPORT_PLAYBACK"},
+            lambda f: protocol.command_report_playback(f),
+        ),
+        (
+            "REPORT_PLAYBACK interval_ms=0",
+            {"command": "REPORT_PLAYBACK", "interval_ms": 0},
+            lambda f: protocol.command_report_playback(f, 0),
+        ),
+    ],
+)
+def test_command(plain: str, as_json: dict[str, Any], make: Any) -> None:
+    assert make(Format.PLAIN) == plain
+    assert json.loads(make(Format.JSON)) == as_json
+
+
+@pytest.mark.parametrize("mark_id", ["", "a b", "\n", "ä", "x" * 65])
+def test_an_id_that_plain_text_cannot_carry_is_refused(mark_id: str) -> None:
+    with pytest.raises(InputFault, match="id"):
+        protocol.command_mark(Format.PLAIN, mark_id)
+
+
+def test_an_id_is_measured_in_bytes() -> None:
+    protocol.command_mark(Format.JSON, "ä" * 32)
+    with pytest.raises(InputFault, match="66 bytes"):
+        protocol.command_mark(Format.JSON, "ä" * 33)
+
+
+# --- Events as the stock driver formats them (channels/chan_websocket.c) ---
+
+
+def test_media_start_plain() -> None:
+    event = parse_event(
+        "MEDIA_START connection_id:app channel:WebSocket/app/0x7fe3bc004cd0"
+        " channel_id:1795335672.1 format:ulaw optimal_frame_size:160 ptime:20 playback_marks:1"
+    )
+    assert event.name == "MEDIA_START"
+    assert event.fields["channel"] == "WebSocket/app/0x7fe3bc004cd0"
+    assert event.fields["channel_id"] == "1795335672.1"
+    assert event.number("optimal_frame_size") == 160
+    assert event.flag("playback_marks")
+
+
+def test_media_start_json() -> None:
+    event = parse_event(
+        '{"event":"MEDIA_START","channel_id":"1.1","optimal_frame_size":160,'
+        '"channel_variables":{"A":"b"}}'
+    )
+    assert event.name == "MEDIA_START"
+    assert event.number("optimal_frame_size") == 160
+    assert event.fields["channel_variables"] == {"A": "b"}
+    assert not event.flag("playback_marks")
+
+
+def test_error_text_runs_to_the_end() -> None:
+    event = parse_event(
+        "ERROR channel_id:1.2 command:MARK error_text:no such: error_text:thing a=b\n"
+    )
+    assert event.fields == {
+        "channel_id": "1.2",
+        "command": "MARK",
+        "error_text": "no such: error_text:thing a=b",
+    }
+
+
+def test_status_and_dtmf() -> None:
+    status = parse_event("STATUS channel_id:1.2 queue_length:3 queue_full:false media_paused:true")
+    assert (status.number("queue_length"), status.flag("media_paused")) == (3, True)
+    assert not status.flag("queue_full")
+    assert parse_event("DTMF_END digit:# channel_id:1.2").fields["digit"] == "#"
+
+
+@pytest.mark.parametrize("name", ["QUEUE_DRAINED", "MEDIA_XON", "MEDIA_XOFF"])
+def test_an_event_without_fields(name: str) -> None:
+    assert parse_event(name) == Event(name, {}, name)
+    assert parse_event(f'{{"event":"{name}","channel_id":"1"}}').name == name
+
+
+@given(st.sampled_from(["MEDIA_MARK_PROCESSED", "MEDIA_BUFFERING_COMPLETED"]), PLAIN_IDS, PLAIN_IDS)
+def test_a_stock_id_is_read_with_its_spaces(name: str, first: str, second: str) -> None:
+    assert parse_event(f"{name} {first} {second}").fields == {"correlation_id": f"{first} {second}"}
+
+
+def test_a_stock_mark_without_an_id_is_the_same_in_both_spellings() -> None:
+    plain = parse_event("MEDIA_MARK_PROCESSED")
+    as_json = parse_event('{"event":"MEDIA_MARK_PROCESSED","correlation_id":""}')
+    assert plain.fields == as_json.fields == {"correlation_id": ""}
+
+
+# --- Events of the playback marks ---
+
+
+@given(PLAIN_IDS)
+def test_a_plain_id_comes_back_as_it_was_sent(mark_id: str) -> None:
+    command = protocol.command_mark(Format.PLAIN, mark_id)
+    event = parse_event(command.replace("MARK", "MARK_PLAYED", 1))
+    assert event.matches("MARK_PLAYED", {"id": mark_id})
+    assert event.fields == {"id": mark_id}
+
+
+@given(JSON_IDS)
+def test_a_json_id_comes_back_with_its_type(mark_id: str | int) -> None:
+    event = parse_event(json.dumps({"event": "MARK_PLAYED", "id": mark_id}))
+    assert event.matches("MARK_PLAYED", {"id": mark_id})
+
+
+@given(
+    st.dictionaries(
+        st.text("abcdefghijklmnopqrstuvwxyz_", min_size=1), PLAIN_IDS | st.just(""), max_size=8
+    ),
+    st.sampled_from("=:"),
+)
+def test_tokens_of_any_event(fields: dict[str, str], delimiter: str) -> None:
+    text = " ".join(["PLAYBACK", *(f"{key}{delimiter}{value}" for key, value in fields.items())])
+    assert parse_event(text).fields == fields
+
+
+def test_media_flushed() -> None:
+    event = parse_event("MEDIA_FLUSHED id=f:1=x played=640 flushed=12 played_ms=80.125 last_mark=")
+    assert event.fields["id"] == "f:1=x"
+    assert event.number("played") == 640
+    assert event.number("played_ms") == 80.125
+    assert event.fields["last_mark"] == ""
+
+
+def test_numbers_beyond_32_bits_are_exact() -> None:
+    assert parse_event(f"PLAYBACK received={2**62 + 1}").number("received") == 2**62 + 1
+
+
+@pytest.mark.parametrize("value", ["", "ulaw", None, True, []])
+def test_a_number_that_is_none_is_said_so(value: Any) -> None:
+    with pytest.raises(InputFault, match="no number 'n'"):
+        Event("PLAYBACK", {"n": value}).number("n")
+
+
+# --- What nobody knows ---
+
+
+def test_an_unknown_event_is_kept() -> None:
+    event = parse_event("SOMETHING_NEW a:1 bare b=2")
+    assert event == Event("SOMETHING_NEW", {"a": "1", "b": "2"}, "SOMETHING_NEW a:1 bare b=2")
+
+
+@pytest.mark.parametrize("text", ["", " ", "hello", "{", "{}", '{"event":1}', "MÄRK", "1 2"])
+def test_what_is_no_event_is_kept_as_unparseable(text: str) -> None:
+    assert parse_event(text) == Event(UNPARSEABLE, {}, text)
+
+
+@given(st.text())
+def test_nothing_is_fatal(text: str) -> None:
+    assert parse_event(text).raw == text
+
+
+@given(st.from_regex(r"\{.*\}", fullmatch=True))
+def test_no_json_is_fatal(text: str) -> None:
+    assert parse_event(text).raw == text
+
+
+def test_matching_looks_at_types_and_at_what_is_there() -> None:
+    event = Event("MARK_PLAYED", {"id": 1})
+    assert event.matches("MARK_PLAYED", {"id": 1})
+    assert not event.matches("MARK_PLAYED", {"id": "1"})
+    assert not event.matches("MARK_PLAYED", {"id": True})
+    assert not event.matches("MARK_PLAYED", {"missing": None})
+    assert not event.matches("MARK_DISCARDED", {"id": 1})

@@ -1,0 +1,64 @@
+"""The house: no room imports from one above it, and what needs python3 alone needs nothing else."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HARNESS = ROOT / "harness"
+# From the ground up; those of one line do not know each other.
+FLOORS = (
+    ("errors", "child_process", "__init__"),
+    ("strict_yaml", "protocol", "certificates"),
+    ("capture", "install"),
+    ("media",),
+    ("caller", "application"),
+    ("network_impairment", "judge", "asterisk"),
+    ("record", "targets"),
+    ("bench",),
+    ("scenarios",),
+    ("report",),
+    ("commands",),
+    ("__main__",),
+)
+FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+
+
+def room_of(file: Path) -> str:
+    return file.relative_to(HARNESS).parts[0].removesuffix(".py")
+
+
+def imported_rooms(file: Path) -> set[str]:
+    """The rooms of harness/ that a file imports from, its own not among them."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        found |= {name.split(".")[1] for name in names if name.startswith("harness.")}
+    return found - {room_of(file)}
+
+
+@pytest.mark.parametrize(
+    "file", sorted(HARNESS.rglob("*.py")), ids=lambda file: str(file.relative_to(HARNESS))
+)
+def test_no_import_runs_upwards(file: Path) -> None:
+    floor = FLOOR_OF[room_of(file)]
+    above = {room for room in imported_rooms(file) if FLOOR_OF[room] >= floor}
+    assert not above, f"{file.relative_to(ROOT)} imports from {', '.join(sorted(above))}"
+
+
+def test_installing_and_patching_needs_python3_alone() -> None:
+    """`-S`: no site-packages, so that none of the harness's requirements can be found."""
+    tools = sorted(
+        f"harness.install.{file.stem}" for file in (HARNESS / "install").glob("[!_]*.py")
+    )
+    program = "import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]"
+    subprocess.run([sys.executable, "-S", "-c", program, *tools], check=True, cwd=ROOT, timeout=60)
