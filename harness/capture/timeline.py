@@ -93,6 +93,15 @@ class Codec:
     in network order (RFC 3551), Asterisk's slin in that of its host, here little-endian"""
 
     @property
+    def frame_bytes(self) -> int:
+        """Bytes of a full frame of media, which lasts ``ptime_ms``."""
+        return self.bytes_per_second * self.ptime_ms // 1000
+
+    def duration_ns(self, size: int) -> int:
+        """How long ``size`` bytes of media last, rounded down to the nanosecond."""
+        return size * 1_000_000_000 // self.bytes_per_second
+
+    @property
     def sample_bytes(self) -> int:
         """What media has to be a multiple of wherever a frame may be filled up or flushed behind
         it: the rest would be sound cut in the middle of samples."""

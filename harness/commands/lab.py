@@ -214,7 +214,7 @@ async def _speak(call: LiveCall, extension: Extension) -> str:
     command: MarkCommand = "MARK" if patched else "MARK_MEDIA"
     if "d(in)" not in extension.options:
         codec = codec_named(extension.codec)
-        frame = codec.bytes_per_second * codec.ptime_ms // 1000
+        frame = codec.frame_bytes
         for number in range(_CHECK_FRAMES):
             await session.send_media(
                 coded(codec.name, number * frame, frame, mixed=extension.mixed)

@@ -66,7 +66,7 @@ def rtp_payloads(ulaw: bytes, codec: str = "ulaw") -> list[bytes]:
     samples = resample(pcm.decode("ulaw", ulaw), SAMPLE_RATE_HZ, wire.sample_rate_hz)
     missing = -len(samples) % (wire.sample_rate_hz * PTIME_MS // 1000)
     data = _in_rtp(codec, np.pad(samples, (0, missing)))
-    size = wire.bytes_per_second * PTIME_MS // 1000
+    size = wire.frame_bytes
     return [data[begin : begin + size] for begin in range(0, len(data), size)]
 
 

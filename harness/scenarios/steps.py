@@ -48,7 +48,7 @@ class Player:
         """stages that were not reached, as text with file and line"""
         codec = codec_named(scenario.call.codec)
         self._bytes_per_ms = codec.bytes_per_second / 1000
-        self._frame = codec.bytes_per_second * codec.ptime_ms // 1000
+        self._frame = codec.frame_bytes
         self._sample = codec.sample_bytes
         self._caller: RtpSender | None = None
         self._answering = True

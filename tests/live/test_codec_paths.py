@@ -121,7 +121,7 @@ def test_the_caller_has_another_codec(patched: Bench, codec: str, caller_codec: 
 @pytest.mark.parametrize("caller_codec", ["g722", "slin16"])
 def test_a_wideband_conference(patched: Bench, caller_codec: str) -> None:
     extension = calling(caller_codec, bridge="conference")
-    frame = CODECS[caller_codec].bytes_per_second // 50
+    frame = CODECS[caller_codec].frame_bytes
     talk = speech(extension, [frame * size for size in random_sizes(35, MARKS, 1, 7)])
 
     async def script(call: LiveCall) -> None:
@@ -140,7 +140,7 @@ def test_what_a_flush_threw_away_is_known_though_it_was_recoded(
     patched: Bench, codec: str, caller_codec: str
 ) -> None:
     extension = calling(codec, caller_codec)
-    frame = CODECS[codec].bytes_per_second // 50
+    frame = CODECS[codec].frame_bytes
 
     async def script(call: LiveCall) -> None:
         session = call.session

@@ -41,7 +41,8 @@ DECODED = ("ulaw", "alaw", "slin", "slin16", "g722")
 def test_a_frame_of_20_ms(name: str, frame_bytes: int, timestamp_step: int, samples: int) -> None:
     codec = codec_named(name)
     assert codec.ptime_ms == 20
-    assert codec.bytes_per_second // 50 == frame_bytes
+    assert codec.frame_bytes == frame_bytes
+    assert codec.duration_ns(frame_bytes) == 20_000_000
     assert codec.rtp_clock_hz // 50 == timestamp_step
     assert codec.sample_rate_hz // 50 == samples
 
@@ -204,7 +205,7 @@ def test_g722_of_any_length() -> None:
 @pytest.mark.parametrize("codec", DECODED)
 def test_the_silence_byte_is_silence_after_sound_too(codec: str) -> None:
     sound = audio_code.coded(codec, 0, 3200)
-    frame = CODECS[codec].bytes_per_second // 50
+    frame = CODECS[codec].frame_bytes
     rest = pcm.decode(codec, sound + bytes([CODECS[codec].silence]) * frame)[-100:]
     assert np.abs(rest).max() <= 25  # -62 dB
 
