@@ -5,7 +5,7 @@
 #   downloads/           pjproject's archive, when the source came with it
 #   configure.options, make.options, modules.enabled, warnings.flags
 #                        the same as of `make build`, one to a line
-#   patches/<round>/     the series that fits this source
+#   patches/<series>/    the series that fits this source
 #
 # What changes rarely stands first, so that after a change of the patches only the driver is
 # compiled again.
@@ -59,16 +59,16 @@ SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 COPY warnings.flags /build/
 COPY patches/ /build/patches/
 RUN exec 3>&1 > /build/log 2>&1; trap '[ $? = 0 ] || tail -n 40 /build/log >&3' EXIT; \
-    round="$(echo /build/patches/*)"; \
+    series="$(echo /build/patches/*)"; \
     while read -r patch; do \
-        patch -p1 -F0 --batch --silent -i "$round/$patch"; \
-    done < "$round/series"; \
+        patch -p1 -F0 --batch --silent -i "$series/$patch"; \
+    done < "$series/series"; \
     readarray -t make < /build/make.options; \
     make -j"$(nproc)" "${make[@]}" channels ASTCFLAGS="$(cat /build/warnings.flags)"; \
     modules="/driver/usr/lib/$(gcc -print-multiarch)/asterisk/modules"; \
     mkdir -p "$modules" /driver/usr/share/playback-marks; \
     strip --strip-debug -o "$modules/chan_websocket.so" channels/chan_websocket.so; \
-    echo "${round##*/} sha256:$(cat "$round"/*.patch | sha256sum | cut -c1-12)" \
+    echo "${series##*/} sha256:$(cat "$series"/*.patch | sha256sum | cut -c1-12)" \
         > /driver/usr/share/playback-marks/patches
 
 # --- what runs ------------------------------------------------------------------------------------

@@ -33,12 +33,12 @@ from pathlib import Path
 from harness.child_process import die_with_parent
 from harness.errors import EnvironmentFault, InputFault, as_fault
 from harness.install.source import (
-    Round,
+    PatchSeries,
     Say,
     apply_patches,
-    choose_round,
+    choose_series,
     get_source,
-    load_rounds,
+    load_series,
     refuse_overlap,
     remove_folder,
     unpack_source,
@@ -114,8 +114,8 @@ class Build:
     """Asterisk's own, such as 22.10.1"""
     source: str
     """for the reader: where the source came from"""
-    round: str
-    """the release round whose patches were applied"""
+    series: str
+    """the patch series that was applied: its folder's name in patches/, such as 22.10"""
     binary: Path
     module_dir: Path
     """Asterisk's astmoddir; its chan_websocket.so is the patched one"""
@@ -136,7 +136,7 @@ def load_build(root: Path) -> Build:
         build = Build(
             version=values["version"],
             source=values["source"],
-            round=values["round"],
+            series=values["series"],
             binary=Path(values["binary"]),
             module_dir=Path(values["module_dir"]),
             data_dir=Path(values["data_dir"]),
@@ -181,8 +181,8 @@ def _build(root: Path, named: Path | None, release: str | None, say: Say) -> Bui
     variants = {name: place / "modules" / name / MODULE for name in ("patched", "stock")}
     tools = _Tools(place)
 
-    rounds = load_rounds(root / "patches")
-    source = get_source(named, release, rounds[0].release, place / "downloads", say)
+    all_series = load_series(root / "patches")
+    source = get_source(named, release, all_series[0].release, place / "downloads", say)
     # Before what is built is forgotten.
     refuse_overlap(source, place / "source")
 
@@ -192,18 +192,18 @@ def _build(root: Path, named: Path | None, release: str | None, say: Say) -> Bui
         _forget(key_file, place / "modules.key", place / "asterisk.json")
         stage("unpacking the source")
         unpack_source(source, stock, place / "downloads")
-        choose_round(stock, rounds)  # fails here rather than after minutes
+        choose_series(stock, all_series)  # fails here rather than after minutes
         _build_base(stock, prefix, place / "downloads", tools, stage)
         write_atomically(key_file, key)
 
-    round_ = choose_round(stock, rounds)
-    key = modules_key(key, round_)
+    series = choose_series(stock, all_series)
+    key = modules_key(key, series)
     key_file = place / "modules.key"
     if _read(key_file) != key or not all(path.exists() for path in variants.values()):
         _forget(key_file, place / "asterisk.json")
-        count = len(round_.patches)
-        stage(f"compiling {MODULE} with round {round_.name}'s {count} patch{'es' * (count != 1)}")
-        _build_patched(stock, patched, round_, tools)
+        count = len(series.patches)
+        stage(f"compiling {MODULE} with series {series.name}'s {count} patch{'es' * (count != 1)}")
+        _build_patched(stock, patched, series, tools)
         _replace_file(stock / "channels" / MODULE, variants["stock"])
         _replace_file(patched / "channels" / MODULE, variants["patched"])
         write_atomically(key_file, key)
@@ -214,7 +214,7 @@ def _build(root: Path, named: Path | None, release: str | None, say: Say) -> Bui
     built = Build(
         version=(stock / ".version").read_text().strip(),
         source=source.origin,
-        round=round_.name,
+        series=series.name,
         binary=prefix / "sbin/asterisk",
         module_dir=module_dir,
         data_dir=prefix / "var/lib/asterisk",
@@ -235,10 +235,10 @@ def base_key(source_key: str, prefix: Path, compiler: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-def modules_key(base: str, round_: Round) -> str:
+def modules_key(base: str, series: PatchSeries) -> str:
     """Changes with anything that makes the patched module a different one."""
     digest = hashlib.sha256(f"{base}\0{DEV_MODE_WARNINGS}".encode())
-    for patch in round_.patches:
+    for patch in series.patches:
         digest.update(b"\0" + patch.read_bytes())
     return digest.hexdigest()
 
@@ -290,7 +290,7 @@ def offer_test_framework(cflags: Path) -> None:
     cflags.write_text(before + member + end + after)
 
 
-def _build_patched(stock: Path, patched: Path, round_: Round, tools: _Tools) -> None:
+def _build_patched(stock: Path, patched: Path, series: PatchSeries, tools: _Tools) -> None:
     remove_folder(patched)
     patched.mkdir(parents=True)
     # Times are kept, so that only what the patches touch is compiled again. third-party is most of
@@ -298,12 +298,12 @@ def _build_patched(stock: Path, patched: Path, round_: Round, tools: _Tools) -> 
     entries = [str(entry) for entry in stock.iterdir() if entry.name != "third-party"]
     tools.run("copy", ["cp", "-a", "--", *entries, str(patched)], stock)
     (patched / "third-party").symlink_to(os.path.relpath(stock / "third-party", patched))
-    apply_patches(patched, round_.patches)
+    apply_patches(patched, series.patches)
     try:
         tools.make("patched-module", patched, "channels", f"ASTCFLAGS={DEV_MODE_WARNINGS}")
     except EnvironmentFault as fault:
         raise InputFault(
-            f"{MODULE} does not compile with round {round_.name}'s patches. {fault.what}",
+            f"{MODULE} does not compile with series {series.name}'s patches. {fault.what}",
             "the patches are wrong; warnings are errors here, as with --enable-dev-mode",
         ) from None
 

@@ -38,10 +38,10 @@ from harness.install.source import (
     DEBIAN_SUITE,
     Say,
     Source,
-    choose_round,
+    choose_series,
     debian_mirrors,
     get_source,
-    load_rounds,
+    load_series,
     remove_folder,
     same_time,
     unpack_source,
@@ -124,7 +124,7 @@ class Image:
     version: str
     """of the Asterisk in it, such as 22.10.1"""
     patches: str
-    """the round of the series applied, and its checksum"""
+    """the name of the series applied, and its checksum"""
 
 
 def find_engine() -> Engine:
@@ -323,16 +323,16 @@ def _source_context(
     root: Path, context: Path, named: Path | None, release: str | None, say: Say
 ) -> str:
     """Fill ``context`` for source.Dockerfile; where the source came from."""
-    rounds = load_rounds(root / "patches")
-    source = get_source(named, release, rounds[0].release, root / "build/downloads", say)
+    all_series = load_series(root / "patches")
+    source = get_source(named, release, all_series[0].release, root / "build/downloads", say)
     sample = context.with_name("source-sample")
     record = context / _SOURCE_KEY
     if not record.exists() or record.read_text() != source.key:
         _pack_source(source, context, sample)
         record.write_text(source.key)
-    round_ = choose_round(sample, rounds)
+    series = choose_series(sample, all_series)
     remove_folder(context / "patches")
-    shutil.copytree(root / "patches" / round_.name, context / "patches" / round_.name)
+    shutil.copytree(root / "patches" / series.name, context / "patches" / series.name)
     for file, values in (
         ("configure.options", CONFIGURE_OPTIONS),
         ("make.options", MAKE_OPTIONS),

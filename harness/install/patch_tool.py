@@ -26,7 +26,7 @@ from pathlib import Path
 
 from harness.errors import EnvironmentFault, InputFault, as_fault
 from harness.install.patches import OUR_FOLDER, files_of
-from harness.install.source import Round, git_blob_id, load_rounds, write_atomically
+from harness.install.source import PatchSeries, git_blob_id, load_series, write_atomically
 
 DRIVER = "channels/chan_websocket.c"
 PLACE = ".playback-marks"
@@ -36,8 +36,8 @@ ACTIONS = ("check", "apply", "revert", "status")
 
 
 @dataclass(frozen=True)
-class Driver:
-    """One untouched channels/chan_websocket.c: what is known of it."""
+class DriverRevision:
+    """One content of an untouched channels/chan_websocket.c: what is known of it."""
 
     blob: str
     """git's blob id"""
@@ -55,17 +55,17 @@ class Driver:
 class Known:
     """All that is in the folder of patches."""
 
-    drivers: tuple[Driver, ...]
-    series: tuple[Round, ...]
+    revisions: tuple[DriverRevision, ...]
+    series: tuple[PatchSeries, ...]
     """newest first"""
 
 
 def load_known(folder: Path) -> Known:
-    """Read ``rounds.json`` and every series in ``folder``. Raises InputFault."""
-    table = folder / "rounds.json"
+    """Read ``driver_revisions.json`` and every series in ``folder``. Raises InputFault."""
+    table = folder / "driver_revisions.json"
     try:
-        drivers = tuple(
-            Driver(
+        revisions = tuple(
+            DriverRevision(
                 blob=row["blob"],
                 releases=tuple(row["releases"]),
                 series=row["series"],
@@ -79,12 +79,12 @@ def load_known(folder: Path) -> Known:
             f"{table} cannot be read: {problem!r}",
             "The repository is incomplete: get it again.",
         ) from None
-    series = tuple(round_ for round_ in load_rounds(folder) if round_.patches)
-    names = {round_.name for round_ in series}
-    for driver in drivers:
-        if driver.series is not None and driver.series not in names:
-            raise InputFault(f"{table} names the series {driver.series}, which is not there")
-    return Known(drivers, series)
+    series = tuple(series for series in load_series(folder) if series.patches)
+    names = {one.name for one in series}
+    for revision in revisions:
+        if revision.series is not None and revision.series not in names:
+            raise InputFault(f"{table} names the series {revision.series}, which is not there")
+    return Known(revisions, series)
 
 
 # --- what a tree is -----------------------------------------------------------------------------
@@ -105,7 +105,9 @@ def blob_of(tree: Path) -> str:
     return git_blob_id(driver.read_bytes())
 
 
-def patched_copies(tree: Path, series: Round, copies: Path, *, reverse: bool = False) -> list[str]:
+def patched_copies(
+    tree: Path, series: PatchSeries, copies: Path, *, reverse: bool = False
+) -> list[str]:
     """Apply a series to copies of the files it touches and return their paths in the tree.
 
     What is not in ``copies`` afterwards is to be removed from the tree. The tree is only read.
@@ -146,7 +148,7 @@ def _shortened(text: str, lines: int = 12) -> str:
     return "\n".join(f"    {line}" for line in (told or text.splitlines())[:lines])
 
 
-def _fits(tree: Path, series: Round, *, reverse: bool = False) -> str:
+def _fits(tree: Path, series: PatchSeries, *, reverse: bool = False) -> str:
     """Empty when the series applies, else why it does not."""
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -156,7 +158,7 @@ def _fits(tree: Path, series: Round, *, reverse: bool = False) -> str:
     return ""
 
 
-def applied_series(tree: Path, known: Known) -> Round | None:
+def applied_series(tree: Path, known: Known) -> PatchSeries | None:
     """The series that is applied to the tree: the one that can be taken off it."""
     for series in known.series:
         if not _fits(tree, series, reverse=True):
@@ -164,17 +166,17 @@ def applied_series(tree: Path, known: Known) -> Round | None:
     return None
 
 
-def series_for(tree: Path, known: Known, *, force: bool) -> Round:
+def series_for(tree: Path, known: Known, *, force: bool) -> PatchSeries:
     """The series to apply to a tree that has none applied.
 
-    Raises InputFault unless its driver is known and the series was tried on it. With ``force`` it
+    Raises InputFault unless its revision is known and the series was tried on it. With ``force`` it
     is enough that all hunks fit.
     """
     blob = blob_of(tree)
-    driver = next((driver for driver in known.drivers if driver.blob == blob), None)
-    releases = ", ".join(driver.releases) if driver else ""
-    if driver is not None and driver.series is not None and driver.tried:
-        chosen = next(series for series in known.series if series.name == driver.series)
+    revision = next((revision for revision in known.revisions if revision.blob == blob), None)
+    releases = ", ".join(revision.releases) if revision else ""
+    if revision is not None and revision.series is not None and revision.tried:
+        chosen = next(series for series in known.series if series.name == revision.series)
         problem = _fits(tree, chosen)
         if problem:
             raise InputFault(
@@ -184,7 +186,7 @@ def series_for(tree: Path, known: Known, *, force: bool) -> Round:
             )
         return chosen
     if not force:
-        raise InputFault(*_refusal(tree, blob, driver, known))
+        raise InputFault(*_refusal(tree, blob, revision, known))
     problems = []
     for series in known.series:
         problem = _fits(tree, series)
@@ -198,19 +200,21 @@ def series_for(tree: Path, known: Known, *, force: bool) -> Round:
     )
 
 
-def _refusal(tree: Path, blob: str, driver: Driver | None, known: Known) -> tuple[str, str]:
+def _refusal(
+    tree: Path, blob: str, revision: DriverRevision | None, known: Known
+) -> tuple[str, str]:
     """What is wrong, and what to do about it."""
-    good = ", ".join(r for d in known.drivers if d.series and d.tried for r in d.releases)
-    if driver is not None:
-        releases = ", ".join(driver.releases)
-        if driver.series is None:
+    good = ", ".join(r for row in known.revisions if row.series and row.tried for r in row.releases)
+    if revision is not None:
+        releases = ", ".join(revision.releases)
+        if revision.series is None:
             return (
                 f"{tree} is a source of {releases}, for which there is no patch series:"
-                f" {driver.why}",
+                f" {revision.why}",
                 f"Releases that have one: {good}.",
             )
         return (
-            f"{tree} is a source of {releases}, on which series {driver.series} was never tried",
+            f"{tree} is a source of {releases}, on which series {revision.series} was never tried",
             "To apply it nevertheless, if all its hunks fit: FORCE=1.",
         )
     if (tree / OUR_FOLDER).is_dir():
@@ -273,17 +277,17 @@ def status(tree: Path, known: Known) -> str:
         return f"{tree} ({version}): an interrupted run has changed a part of it; apply or revert"
     if (applied := applied_series(tree, known)) is not None:
         return f"{tree} ({version}): series {applied.name} is applied"
-    driver = next((driver for driver in known.drivers if driver.blob == blob), None)
-    if driver is None:
+    revision = next((revision for revision in known.revisions if revision.blob == blob), None)
+    if revision is None:
         return f"{tree} ({version}): not applied; {_refusal(tree, blob, None, known)[0]}"
-    releases = ", ".join(driver.releases)
-    if driver.series is None:
-        return f"{tree} ({version}): round {releases}; there is no series: {driver.why}"
-    tried = driver.tried or "never"
-    return f"{tree} ({version}): round {releases}; series {driver.series} fits, tried: {tried}"
+    releases = ", ".join(revision.releases)
+    if revision.series is None:
+        return f"{tree} ({version}): revision {releases}; there is no series: {revision.why}"
+    tried = revision.tried or "never"
+    return f"{tree} ({version}): revision {releases}; series {revision.series} fits, tried: {tried}"
 
 
-def _exchange(tree: Path, series: Round, *, reverse: bool) -> None:
+def _exchange(tree: Path, series: PatchSeries, *, reverse: bool) -> None:
     """Make the changed files beside the tree's and exchange them, all or none."""
     place = tree / PLACE
     new, old, journal = place / "new", place / "old", place / JOURNAL
@@ -405,7 +409,7 @@ def _remove_empty_folders(tree: Path, paths: Sequence[str]) -> None:
             folder.rmdir()
 
 
-def _remove_products(tree: Path, series: Round) -> None:
+def _remove_products(tree: Path, series: PatchSeries) -> None:
     """What was compiled from the files that were removed; no other make target removes it now."""
     paths = [path for patch in series.patches for path in files_of(patch.read_text())]
     for path in paths:

@@ -18,14 +18,15 @@ import tempfile
 from pathlib import Path
 
 from harness.errors import HarnessFault, InputFault, as_fault
-from harness.install.source import Round, choose_round, load_rounds
+from harness.install.source import PatchSeries, choose_series, load_series
 
 OUR_FOLDER = "channels/websocket/"
 """where the series puts the files of ``asterisk-module`` in Asterisk's tree"""
 
 _PATCHED_FILE = re.compile(r"^diff --git a/(\S+) b/\S+$", re.MULTILINE)
 
-# Two lines of context instead of three: the Makefiles of the releases of one round agree on no more
+# Two lines of context instead of three: the Makefiles of the releases that share a driver revision
+# agree on no more.
 _FORMAT_PATCH = (
     "format-patch",
     "--quiet",
@@ -42,13 +43,13 @@ def files_of(patch: str) -> list[str]:
     return _PATCHED_FILE.findall(patch)
 
 
-def regenerate(round_: Round, module: Path, source: Path) -> dict[str, str]:
-    """The patches of a round as their sources make them now: file name to text.
+def regenerate(series: PatchSeries, module: Path, source: Path) -> dict[str, str]:
+    """The patches of a series as their sources make them now: file name to text.
 
-    ``source`` is an untouched Asterisk source tree of that round, ``module`` is asterisk-module.
+    ``source`` is an untouched Asterisk source tree that it is for, ``module`` is asterisk-module.
     Raises HarnessFault if the committed series does not apply to it.
     """
-    patches = round_.patches
+    patches = series.patches
     ours: set[str] = set()
     with tempfile.TemporaryDirectory() as name:
         tree = Path(name, "tree")
@@ -70,7 +71,7 @@ def regenerate(round_: Round, module: Path, source: Path) -> dict[str, str]:
         unused = {path.name for path in module.glob("*.[ch]")} - ours
         if unused:
             raise HarnessFault(
-                f"no patch of {round_.name} adds {', '.join(sorted(unused))} from {module}",
+                f"no patch of {series.name} adds {', '.join(sorted(unused))} from {module}",
                 "Add it to the patch that needs it, with git, in a tree the series is applied to.",
             )
         out = Path(name, "out")
@@ -106,13 +107,13 @@ def main() -> int:
         source = root / "build" / "source" / "stock"
         if not source.is_dir():
             raise InputFault(f"there is no Asterisk source in {source}", "Run `make build` first.")
-        round_ = choose_round(source, load_rounds(root / "patches"))
-        made = regenerate(round_, root / "asterisk-module", source)
+        series = choose_series(source, load_series(root / "patches"))
+        made = regenerate(series, root / "asterisk-module", source)
     except Exception as problem:
         print(as_fault(problem), file=sys.stderr)
         return 2
-    folder = root / "patches" / round_.name
-    committed = {patch.name: patch.read_text() for patch in round_.patches}
+    folder = root / "patches" / series.name
+    committed = {patch.name: patch.read_text() for patch in series.patches}
     changed = sorted(name for name in made | committed if made.get(name) != committed.get(name))
     if not check:
         for name, text in made.items():

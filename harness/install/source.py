@@ -39,41 +39,41 @@ class NotAvailable(Exception):
     """This way of getting the source does not work here; the next one may."""
 
 
-# --- release rounds -------------------------------------------------------------------------
+# --- patch series ---------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Round:
-    """One release round: the releases that share one chan_websocket.c, and our patches for it."""
+class PatchSeries:
+    """Our patches for one driver revision, which is one content of chan_websocket.c."""
 
     name: str
     """the directory's name in patches/, such as 22.10"""
     releases: tuple[str, ...]
-    """the releases in it, such as 20.20, 22.10, 23.4"""
+    """the releases that have this driver revision, such as 20.20, 22.10, 23.4"""
     release: str
-    """the newest official release of the round, such as 22.10.1"""
+    """the newest official one of them, such as 22.10.1"""
     chan_websocket_blob: str
-    """git's blob id of the round's untouched channels/chan_websocket.c"""
+    """git's blob id of the untouched channels/chan_websocket.c"""
     patches: tuple[Path, ...]
     """in the order in which they apply"""
 
 
-def load_rounds(patches_dir: Path) -> tuple[Round, ...]:
-    """All rounds below ``patches_dir`` (``<round>/BASE`` and ``<round>/series``), newest first.
+def load_series(patches_dir: Path) -> tuple[PatchSeries, ...]:
+    """All series below ``patches_dir`` (``<series>/BASE`` and ``<series>/series``), newest first.
 
-    A round without a series has no patches. Raises InputFault when there is no round, or when a
-    file is incomplete.
+    Where there is a BASE alone it has no patches. Raises InputFault when there is no series, or
+    when a file is incomplete.
     """
-    rounds = [_load_round(base.parent) for base in patches_dir.glob("*/BASE")]
-    if not rounds:
+    all_series = [_load_one_series(base.parent) for base in patches_dir.glob("*/BASE")]
+    if not all_series:
         raise InputFault(
-            f"no release round in {patches_dir}: there is no <round>/BASE",
+            f"no patch series in {patches_dir}: there is no <series>/BASE",
             "the repository is incomplete: check it out again",
         )
-    return tuple(sorted(rounds, key=lambda round_: _numbers(round_.name), reverse=True))
+    return tuple(sorted(all_series, key=lambda series: _numbers(series.name), reverse=True))
 
 
-def _load_round(directory: Path) -> Round:
+def _load_one_series(directory: Path) -> PatchSeries:
     base = directory / "BASE"
     values: dict[str, str] = {}
     for number, line in enumerate(base.read_text().splitlines(), 1):
@@ -92,7 +92,7 @@ def _load_round(directory: Path) -> Round:
     for patch in patches:
         if not patch.is_file():
             raise InputFault(f"{series}: names {patch.name}, which is not there")
-    return Round(
+    return PatchSeries(
         name=directory.name,
         releases=tuple(values["releases"].split()),
         release=values["release"],
@@ -110,11 +110,11 @@ def git_blob_id(data: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
 
 
-def choose_round(tree: Path, rounds: tuple[Round, ...]) -> Round:
-    """The round of an untouched source ``tree``.
+def choose_series(tree: Path, all_series: tuple[PatchSeries, ...]) -> PatchSeries:
+    """The series for an untouched source ``tree``.
 
-    It is told by chan_websocket.c; a file of no known round gets the newest round whose patches
-    apply. Raises InputFault when none does.
+    The driver revision decides; an unknown one gets the newest series that applies.
+    Raises InputFault when none does.
     """
     driver = tree / "channels/chan_websocket.c"
     if not driver.is_file():
@@ -123,13 +123,13 @@ def choose_round(tree: Path, rounds: tuple[Round, ...]) -> Round:
             "name an Asterisk source tree of release 20.16, 22.6, 23.0 or newer",
         )
     blob = git_blob_id(driver.read_bytes())
-    for round_ in rounds:
-        if round_.chan_websocket_blob == blob:
-            return round_
-    for round_ in rounds:
-        if round_.patches and _patches_apply(tree, round_.patches):
-            return round_
-    known = ", ".join(release for round_ in rounds for release in round_.releases)
+    for series in all_series:
+        if series.chan_websocket_blob == blob:
+            return series
+    for series in all_series:
+        if series.patches and _patches_apply(tree, series.patches):
+            return series
+    known = ", ".join(release for series in all_series for release in series.releases)
     raise InputFault(
         f"no patch series fits this Asterisk: its channels/chan_websocket.c is git blob {blob}",
         f"name an untouched source of one of these releases: {known}",

@@ -20,7 +20,7 @@ from harness.install.build import (
     modules_key,
     offer_test_framework,
 )
-from harness.install.source import Round, Source
+from harness.install.source import PatchSeries, Source
 
 
 class FakeTools:
@@ -64,13 +64,13 @@ class FakeTools:
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A repository with one patch, and a source directory for it."""
-    round_ = tmp_path / "patches/22.10"
-    round_.mkdir(parents=True)
-    (round_ / "BASE").write_text("releases: 22.10\nrelease: 22.10.1\nchan_websocket_blob: 0\n")
-    (round_ / "series").write_text("0001.patch\n")
+    series = tmp_path / "patches/22.10"
+    series.mkdir(parents=True)
+    (series / "BASE").write_text("releases: 22.10\nrelease: 22.10.1\nchan_websocket_blob: 0\n")
+    (series / "series").write_text("0001.patch\n")
     name = "channels/chan_websocket.c"
     patch = f"--- a/{name}\n+++ b/{name}\n@@ -1 +1,2 @@\n stock\n+patched\n"
-    (round_ / "0001.patch").write_text(patch)
+    (series / "0001.patch").write_text(patch)
     tree = tmp_path / "named"
     for file, text in {name: "stock\n", ".version": "22.10.1\n"}.items():
         (tree / file).parent.mkdir(parents=True, exist_ok=True)
@@ -99,7 +99,7 @@ def test_both_modules_are_built_and_the_patched_one_is_installed(
     assert built.patched_module.read_bytes() == b"compiled stock\npatched\n"
     installed = built.module_dir / "chan_websocket.so"
     assert installed.read_bytes() == built.patched_module.read_bytes()
-    assert (built.version, built.round) == ("22.10.1", "22.10")
+    assert (built.version, built.series) == ("22.10.1", "22.10")
     assert load_build(root) == built
 
 
@@ -225,7 +225,7 @@ def test_the_modules_key_follows_base_and_the_patches_order(tmp_path: Path) -> N
     second.write_text("b")
 
     def key(base: str, *patches: Path) -> str:
-        return modules_key(base, Round("22.10", (), "", "", patches))
+        return modules_key(base, PatchSeries("22.10", (), "", "", patches))
 
     keys = {key("x"), key("x", first), key("x", first, second), key("x", second, first)}
     assert len(keys | {key("y")}) == 5

@@ -67,7 +67,7 @@ def _denied(*arguments: object, **named: object) -> None:
         (lambda: build.main([]), (build, "build")),
         (lambda: module.main(["build"]), (module, "find_installed")),
         (lambda: patch_tool.main(["tree", "status"]), (patch_tool, "load_known")),
-        (patches.main, (patches, "load_rounds")),
+        (patches.main, (patches, "load_series")),
     ],
     ids=["build", "module", "patch", "patches"],
 )

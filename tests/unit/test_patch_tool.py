@@ -95,7 +95,7 @@ def make_patches(folder: Path, rows: list[dict[str, object]]) -> Path:
     (series / "0002.patch").write_text(SECOND)
     (series / "series").write_text("0001.patch\n0002.patch\n")
     (series / "BASE").write_text("releases: 1.0\nrelease: 1.0.0\nchan_websocket_blob: 0\n")
-    (folder / "rounds.json").write_text(json.dumps(rows))
+    (folder / "driver_revisions.json").write_text(json.dumps(rows))
     return folder
 
 
@@ -151,7 +151,7 @@ def test_check_and_status_change_nothing(tree: Path, known: Known) -> None:
     before = snapshot(tree)
     assert check(tree, known) == f"series 1.0 applies to {tree}"
     assert status(tree, known).endswith(
-        "(Asterisk 1.0.3): round 1.0; series 1.0 fits, tried: compiled"
+        "(Asterisk 1.0.3): revision 1.0; series 1.0 fits, tried: compiled"
     )
     assert snapshot(tree) == before
     apply(tree, known)
@@ -248,7 +248,7 @@ def test_another_file_than_the_driver_is_edited(tree: Path, known: Known) -> Non
     assert snapshot(tree) == edited
 
 
-def test_a_round_with_no_series(tree: Path, tmp_path: Path) -> None:
+def test_a_revision_with_no_series(tree: Path, tmp_path: Path) -> None:
     rows = [row(STOCK, tried="", series=None, why="it is too old"), row("", tried="compiled")]
     known = patch_tool.load_known(make_patches(tmp_path / "other", rows))
     with pytest.raises(InputFault, match="there is no patch series: it is too old"):
@@ -256,7 +256,7 @@ def test_a_round_with_no_series(tree: Path, tmp_path: Path) -> None:
     assert "there is no series: it is too old" in status(tree, known)
 
 
-def test_a_round_that_was_never_tried(tree: Path, tmp_path: Path) -> None:
+def test_a_revision_that_was_never_tried(tree: Path, tmp_path: Path) -> None:
     known = patch_tool.load_known(make_patches(tmp_path / "other", [row(STOCK)]))
     with pytest.raises(InputFault, match="was never tried"):
         apply(tree, known)
@@ -543,13 +543,13 @@ sys.exit(main(sys.argv[2:]))
 """
 
 
-def test_the_table_of_rounds_is_the_one_readers_see() -> None:
-    """patches/README.md names each blob with the releases that rounds.json gives it."""
+def test_the_table_of_driver_revisions_is_the_one_readers_see() -> None:
+    """patches/README.md names each blob with the releases that driver_revisions.json gives it."""
     text = (ROOT / "patches/README.md").read_text()
-    for driver in patch_tool.load_known(ROOT / "patches").drivers:
-        line = re.search(rf"^\| `{driver.blob[:10]}` \|(.*)$", text, re.MULTILINE)
-        assert line is not None, driver.blob
-        assert all(release in line[1] for release in driver.releases), driver.blob
+    for revision in patch_tool.load_known(ROOT / "patches").revisions:
+        line = re.search(rf"^\| `{revision.blob[:10]}` \|(.*)$", text, re.MULTILINE)
+        assert line is not None, revision.blob
+        assert all(release in line[1] for release in revision.releases), revision.blob
 
 
 def test_a_table_that_cannot_be_read(tmp_path: Path) -> None:

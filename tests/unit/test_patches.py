@@ -9,7 +9,7 @@ import pytest
 
 from harness.errors import HarnessFault
 from harness.install.patches import files_of, regenerate
-from harness.install.source import Round
+from harness.install.source import PatchSeries
 
 STOCK = "".join(f"line {number}\n" for number in range(1, 10))
 OURS = "channels/websocket/ours.c"
@@ -41,7 +41,7 @@ def module(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def series(tmp_path: Path, source: Path, module: Path) -> Round:
+def series(tmp_path: Path, source: Path, module: Path) -> PatchSeries:
     """One patch, which changes the driver and adds our file."""
     tree = tmp_path / "work"
     subprocess.run(["cp", "-r", source, tree], check=True)
@@ -55,15 +55,15 @@ def series(tmp_path: Path, source: Path, module: Path) -> Round:
     git(tree, "commit", "--quiet", "--message=driver: Call ours.\n\nBecause it is ours.")
     git(tree, "format-patch", "--quiet", "--output-directory", str(tmp_path), "HEAD~1")
     (patch,) = tmp_path.glob("*.patch")
-    return Round("1.0", ("1.0",), "1.0.0", "0" * 40, (patch,))
+    return PatchSeries("1.0", ("1.0",), "1.0.0", "0" * 40, (patch,))
 
 
-def test_the_files_of_a_patch(series: Round) -> None:
+def test_the_files_of_a_patch(series: PatchSeries) -> None:
     assert files_of(series.patches[0].read_text()) == [DRIVER, OURS]
 
 
 def test_our_files_come_from_the_module_and_the_rest_from_the_series(
-    series: Round, module: Path, source: Path
+    series: PatchSeries, module: Path, source: Path
 ) -> None:
     (module / "ours.c").write_text("int second;\nint third;\n")
     ((name, text),) = regenerate(series, module, source).items()
@@ -76,7 +76,7 @@ def test_our_files_come_from_the_module_and_the_rest_from_the_series(
 
 
 def test_what_was_made_is_made_again_the_same(
-    series: Round, module: Path, source: Path, tmp_path: Path
+    series: PatchSeries, module: Path, source: Path, tmp_path: Path
 ) -> None:
     made = regenerate(series, module, source)
     again = tmp_path / "again"
@@ -84,18 +84,20 @@ def test_what_was_made_is_made_again_the_same(
     for name, text in made.items():
         (again / name).write_text(text)
     patches = tuple(sorted(again.iterdir()))
-    committed = Round("1.0", ("1.0",), "1.0.0", "0" * 40, patches)
+    committed = PatchSeries("1.0", ("1.0",), "1.0.0", "0" * 40, patches)
     assert regenerate(committed, module, source) == made
 
 
-def test_a_file_that_no_patch_adds_is_reported(series: Round, module: Path, source: Path) -> None:
+def test_a_file_that_no_patch_adds_is_reported(
+    series: PatchSeries, module: Path, source: Path
+) -> None:
     (module / "forgotten.h").write_text("\n")
     with pytest.raises(HarnessFault, match=r"no patch of 1\.0 adds forgotten\.h"):
         regenerate(series, module, source)
 
 
 def test_a_series_that_does_not_apply_is_reported(
-    series: Round, module: Path, source: Path
+    series: PatchSeries, module: Path, source: Path
 ) -> None:
     (source / DRIVER).write_text("something else\n")
     with pytest.raises(HarnessFault, match="git am"):

@@ -1,4 +1,4 @@
-"""Getting Asterisk's source: rounds, checksums, mirrors, and which source is taken when."""
+"""Getting Asterisk's source: patch series, checksums, mirrors, and which source is taken when."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from harness.install.source import (
     NotAvailable,
     Source,
     apply_patches,
-    choose_round,
+    choose_series,
     debian_mirrors,
     download_release,
     get_source,
     git_blob_id,
-    load_rounds,
+    load_series,
     pack_pjproject,
     unpack_source,
     verify_dsc,
@@ -57,7 +57,7 @@ def diff(name: str, before: str, after: str) -> str:
     return f"--- a/{name}\n+++ b/{name}\n@@ -1,3 +1,3 @@\n one\n-{before}\n+{after}\n three\n"
 
 
-def round_dir(patches: Path, name: str, blob: str, series: dict[str, str]) -> None:
+def series_folder(patches: Path, name: str, blob: str, series: dict[str, str]) -> None:
     write(
         patches / name / "BASE",
         f"# a comment\nreleases: {name}\nrelease: {name}.1\nchan_websocket_blob: {blob}\n",
@@ -67,7 +67,7 @@ def round_dir(patches: Path, name: str, blob: str, series: dict[str, str]) -> No
         write(patches / name / file_name, text)
 
 
-# --- rounds ---------------------------------------------------------------------------------
+# --- patch series ---------------------------------------------------------------------------
 
 
 def test_git_blob_id_is_gits() -> None:
@@ -76,16 +76,16 @@ def test_git_blob_id_is_gits() -> None:
 
 def test_rounds_are_loaded_newest_first_by_number_not_by_text(tmp_path: Path) -> None:
     for name in ("22.9", "22.10", "20.19"):
-        round_dir(tmp_path, name, "0" * 40, {"0002-b.patch": "", "0001-a.patch": ""})
-    rounds = load_rounds(tmp_path)
-    assert [round_.name for round_ in rounds] == ["22.10", "22.9", "20.19"]
-    assert rounds[0].release == "22.10.1"
-    assert [patch.name for patch in rounds[0].patches] == ["0002-b.patch", "0001-a.patch"]
+        series_folder(tmp_path, name, "0" * 40, {"0002-b.patch": "", "0001-a.patch": ""})
+    all_series = load_series(tmp_path)
+    assert [series.name for series in all_series] == ["22.10", "22.9", "20.19"]
+    assert all_series[0].release == "22.10.1"
+    assert [patch.name for patch in all_series[0].patches] == ["0002-b.patch", "0001-a.patch"]
 
 
-def test_a_round_without_series_has_no_patches(tmp_path: Path) -> None:
-    round_dir(tmp_path, "22.10", "0" * 40, {})
-    assert load_rounds(tmp_path)[0].patches == ()
+def test_a_base_without_a_series_has_no_patches(tmp_path: Path) -> None:
+    series_folder(tmp_path, "22.10", "0" * 40, {})
+    assert load_series(tmp_path)[0].patches == ()
 
 
 @pytest.mark.parametrize(
@@ -96,50 +96,50 @@ def test_a_round_without_series_has_no_patches(tmp_path: Path) -> None:
         ("series", "0009-gone.patch\n", "0009-gone.patch"),
     ],
 )
-def test_an_incomplete_round_is_an_input_fault(
+def test_an_incomplete_series_is_an_input_fault(
     tmp_path: Path, file: str, text: str, complaint: str
 ) -> None:
-    round_dir(tmp_path, "22.10", "0" * 40, {})
+    series_folder(tmp_path, "22.10", "0" * 40, {})
     write(tmp_path / "22.10" / file, text)
     with pytest.raises(InputFault, match=complaint):
-        load_rounds(tmp_path)
+        load_series(tmp_path)
 
 
-def test_no_round_at_all_is_an_input_fault(tmp_path: Path) -> None:
-    with pytest.raises(InputFault, match="no release round"):
-        load_rounds(tmp_path)
+def test_no_series_at_all_is_an_input_fault(tmp_path: Path) -> None:
+    with pytest.raises(InputFault, match="no patch series"):
+        load_series(tmp_path)
 
 
 def test_the_repositorys_own_rounds_are_complete() -> None:
-    rounds = load_rounds(Path(__file__).parents[2] / "patches")
-    assert all(len(round_.chan_websocket_blob) == 40 for round_ in rounds)
+    all_series = load_series(Path(__file__).parents[2] / "patches")
+    assert all(len(series.chan_websocket_blob) == 40 for series in all_series)
 
 
-def test_the_round_is_told_by_the_drivers_blob_even_when_an_other_applies(tmp_path: Path) -> None:
+def test_the_drivers_blob_identifies_it_even_when_an_other_applies(tmp_path: Path) -> None:
     fits = {"0001.patch": diff("channels/chan_websocket.c", "two", "2")}
-    round_dir(tmp_path / "patches", "23.5", "0" * 40, fits)
-    round_dir(tmp_path / "patches", "22.10", git_blob_id(DRIVER), {})
-    rounds = load_rounds(tmp_path / "patches")
-    assert choose_round(source_tree(tmp_path / "tree"), rounds).name == "22.10"
+    series_folder(tmp_path / "patches", "23.5", "0" * 40, fits)
+    series_folder(tmp_path / "patches", "22.10", git_blob_id(DRIVER), {})
+    all_series = load_series(tmp_path / "patches")
+    assert choose_series(source_tree(tmp_path / "tree"), all_series).name == "22.10"
 
 
-def test_an_unknown_driver_gets_the_newest_round_that_applies_as_a_series(tmp_path: Path) -> None:
+def test_an_unknown_driver_gets_the_newest_series_that_applies(tmp_path: Path) -> None:
     name = "channels/chan_websocket.c"
     # The second patch of 22.10 applies only after its first: a dry run of each would fail.
     series = {"0001.patch": diff(name, "two", "2"), "0002.patch": diff(name, "2", "II")}
-    round_dir(tmp_path / "patches", "23.5", "0" * 40, {"0001.patch": diff(name, "zwei", "2")})
-    round_dir(tmp_path / "patches", "22.10", "1" * 40, series)
-    round_dir(tmp_path / "patches", "20.9", "2" * 40, series)
+    series_folder(tmp_path / "patches", "23.5", "0" * 40, {"0001.patch": diff(name, "zwei", "2")})
+    series_folder(tmp_path / "patches", "22.10", "1" * 40, series)
+    series_folder(tmp_path / "patches", "20.9", "2" * 40, series)
     tree = source_tree(tmp_path / "tree")
-    assert choose_round(tree, load_rounds(tmp_path / "patches")).name == "22.10"
+    assert choose_series(tree, load_series(tmp_path / "patches")).name == "22.10"
     assert (tree / name).read_bytes() == DRIVER, "choosing must not change the source"
 
 
-def test_no_fitting_round_names_the_blob_and_the_releases_known(tmp_path: Path) -> None:
-    round_dir(tmp_path / "patches", "23.5", "0" * 40, {})
+def test_no_fitting_series_names_the_blob_and_the_releases_known(tmp_path: Path) -> None:
+    series_folder(tmp_path / "patches", "23.5", "0" * 40, {})
     tree = source_tree(tmp_path / "tree")
     with pytest.raises(InputFault) as caught:
-        choose_round(tree, load_rounds(tmp_path / "patches"))
+        choose_series(tree, load_series(tmp_path / "patches"))
     assert git_blob_id(DRIVER) in caught.value.what
     assert "23.5" in caught.value.remedy
 
