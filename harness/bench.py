@@ -359,7 +359,7 @@ class Bench:
     def _ari(self) -> Ari:
         if self.target.ari is None:
             raise InputFault(
-                "this call needs ARI, and the target file has none",
+                "this call needs ARI, and the lab file has none",
                 "Add ari: with its URI, user and the variable that holds the password.",
             )
         return self.target.ari

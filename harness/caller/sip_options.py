@@ -54,7 +54,7 @@ async def ask_options(peer: SipPeer) -> str:
 def _silent(peer: SipPeer, why: str = "") -> EnvironmentFault:
     return EnvironmentFault(
         f"nothing at {peer} answers SIP{why}",
-        "Check address, port and transport of the target file against 'pjsip show transports' on"
+        "Check address, port and transport of the lab file against 'pjsip show transports' on"
         " the PBX, and a firewall between.",
     )
 

@@ -1,7 +1,8 @@
-"""``harness doctor``: what this machine has, and what to do about what it has not."""
+"""``harness doctor``: checks this machine's prerequisites and says how to get what is missing."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import shutil
@@ -11,13 +12,38 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.console import Console
+from rich.text import Text
+
 from harness.capture.tcpdump import capture_possible
+from harness.commands.command import EXIT_ENVIRONMENT, EXIT_PASS, ROOT, Commands
 from harness.errors import Fault
 from harness.install.build import load_build
 
 _MIN_PYTHON = (3, 10)
 _FREE_BYTES = 3 * 1024**3
 _TIMEOUT_S = 10
+
+
+def add_to(commands: Commands) -> None:
+    """Add the command to the command line."""
+    parser = commands.add_parser("doctor", help="check prerequisites")
+    parser.set_defaults(command=_run)
+
+
+def _run(options: argparse.Namespace, console: Console) -> int:
+    broken = False
+    for finding in examine(ROOT):
+        broken = broken or (finding.needed and not finding.good)
+        word, style = ("ok", "green") if finding.good else ("missing", "yellow")
+        if finding.needed and not finding.good:
+            style = "bold red"
+        line = Text(f"{word:<8} ", style=style)
+        line.append(f"{finding.what}: {finding.found}", style="none")
+        console.print(line, soft_wrap=True)
+        if not finding.good:
+            console.print(Text(f"         {finding.remedy}"), soft_wrap=True)
+    return EXIT_ENVIRONMENT if broken else EXIT_PASS
 
 
 @dataclass(frozen=True)

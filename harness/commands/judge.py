@@ -2,20 +2,100 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
+from rich.console import Console
+from rich.text import Text
+
+from harness.commands.command import EXIT_CODES, Commands
+from harness.commands.printing import print_measurement, print_texts, print_verdict
 from harness.errors import InputFault
-from harness.judge.call import Result, call_result
+from harness.judge.call import Result, account_failures, call_result, worst
 from harness.judge.counters import Accounts, judge_accounts
 from harness.judge.expectations import Expectations, unexpected
 from harness.judge.judge import Bounds, judge
 from harness.record.capture_files import CALL_FILE, TIMELINE_FILE, load_timeline
-from harness.record.verdict_files import VERDICT_FILE, write_call_files
+from harness.record.verdict_files import VERDICT_FILE, shown, write_call_files
+from harness.report.mark_table import LEGEND, marks_table, summary_line
 from harness.scenarios.result import SUMMARY_FILE, Outcome, ScenarioResult, load_summary
+
+
+def add_to(commands: Commands) -> None:
+    """Add the command to the command line."""
+    parser = commands.add_parser(
+        "judge",
+        help="judge saved calls again",
+        description="Judges saved calls again from their captures, and says whether the verdict is "
+        "the one that was saved, byte for byte; if it is not, the command fails (1). A run's "
+        "folder stands for all of its calls: expected failures (XFAIL) of the run's summary do not "
+        "fail the command, and attempts that were given up do not count.",
+    )
+    parser.add_argument(
+        "folders", nargs="+", type=Path, metavar="FOLDER", help="of a call or a run"
+    )
+    parser.set_defaults(command=_run)
+
+
+def _run(options: argparse.Namespace, console: Console) -> int:
+    calls = [call for folder in options.folders for call in saved_calls(folder)]
+    console.print(LEGEND)
+    counted = []
+    for call in calls:
+        console.print()
+        if call.standing == "no scenario's":
+            console.print(f"{shown(call.folder)}: no scenario's call, not judged", soft_wrap=True)
+            continue
+        again = judge_again(call.folder)
+        _print_again(console, call, again)
+        if call.standing == "counts":
+            counted.append((call, again))
+    if not counted:
+        raise InputFault(
+            "none of these calls is in the summary of its run",
+            "Give the folder of one of them: then it is judged by itself.",
+        )
+    console.print()
+    print_measurement(console, [again.accounts.call for _, again in counted])
+    known = sum(fails_as_known(call, again) for call, again in counted)
+    if known:
+        console.print(f"{known} of {len(counted)} calls fail as expected (XFAIL).")
+    changed = [str(shown(call.folder)) for call, again in counted if again.same is False]
+    if changed:
+        console.print(
+            f"{len(changed)} of {len(counted)} verdicts are NOT the ones that were saved, which "
+            "fails: the judge or the calls' files have changed since.",
+            soft_wrap=True,
+        )
+        print_texts(console, changed)
+    result = worst(counted_result(call, again) for call, again in counted)
+    print_verdict(console, result)
+    return EXIT_CODES[result]
+
+
+def _print_again(console: Console, call: FoundCall, again: Again) -> None:
+    console.print(marks_table(again.accounts.call, str(shown(call.folder))))
+    console.print(summary_line([again.accounts.call]), soft_wrap=True)
+    for text in (*account_failures(again.accounts), *(again.unexpected or ())):
+        console.print(Text(text), soft_wrap=True)
+    for note in again.accounts.call.notes:
+        console.print(f"note: {note}", soft_wrap=True)
+    console.print(f"The verdict is {again.compared}", soft_wrap=True)
+    if call.standing == "given up":
+        console.print(
+            "It does not count: an attempt that was given up, which is not in the run's summary",
+            soft_wrap=True,
+        )
+    elif fails_as_known(call, again) and call.result:
+        console.print(Text(f"It fails as expected (XFAIL): {call.result.reason}"), soft_wrap=True)
+    elif call.result and call.result.outcome is Outcome.XPASS:
+        console.print(
+            Text(f"It did not fail as expected (XPASS): {call.result.reason}"), soft_wrap=True
+        )
 
 
 @dataclass(frozen=True)

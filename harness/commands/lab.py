@@ -2,120 +2,59 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from rich.console import Console
 from rich.text import Text
 
-from harness.application.play import ANSWER_EVENT, MarkCommand, answered, mark
-from harness.asterisk.configuration import (
-    ARI_BRIDGES,
-    CALLER_CODECS,
-    CONTEXT,
-    Extension,
-    confbridge_conf,
-    extensions_conf,
-    websocket_client_conf,
-)
+from harness.application.marks import ACK_EVENT, MarkCommand, acknowledged, mark
+from harness.asterisk.configuration import ARI_BRIDGES, Extension
 from harness.bench import Bench, LiveCall, bench_on
 from harness.caller.sip_options import ask_options
+from harness.commands.command import EXIT_ENVIRONMENT, EXIT_PASS, OUT, Commands
 from harness.errors import EnvironmentFault, Fault
 from harness.media.codecs import codec_named
 from harness.media.coded import coded
+from harness.record.run_folder import new_folder
 from harness.targets.lab import LabTarget, missing_connections
-from harness.targets.lab_file import Lab, LabFile, load_lab
+from harness.targets.lab_file import Lab, load_lab
+from harness.targets.lab_lines import lab_lines
 from harness.targets.target import bridges_of, connections_of
 
-EXIT_OK, EXIT_NOT_OK = 0, 4
-"""of `check`: everything is there; something is missing on the PBX or on the way to it"""
 _CHECK_FRAMES = 25
 _CHECK_TIMEOUT_S = 5.0
 _CHECK_PACKETS = 10
 
 
-def lines(lab: Lab) -> dict[str, str]:
-    """What the PBX's configuration needs for this target file, by file name.
-
-    Something in angle brackets is to be replaced by whoever pastes it: passwords and paths of the
-    PBX are not ours to know.
-    """
-    file = lab.file
-    found = {
-        "extensions.conf": extensions_conf(
-            _once_each([*file.extensions]), note_connections=False
-        ).rstrip(),
-        "pjsip.conf": _pjsip_lines(lab),
-    }
-    if any(bridge.startswith("conference") for bridge in file.calls.bridges):
-        found["confbridge.conf"] = confbridge_conf()
-    if file.listen:
-        found["websocket_client.conf"] = websocket_client_conf(
-            file.listen.uri, "<a copy of the certificate that signed the application's>"
-        )
-    if file.connect or file.ari:
-        found["http.conf"] = _http_lines(file)
-    if file.ari:
-        found["ari.conf"] = (
-            "[general]\nenabled = yes\n\n"
-            f"[{file.ari.user}]\ntype = user\nread_only = no\n"
-            f"password = <the value of {file.ari.password_from}>\n"
-        )
-    return {name: text.rstrip() + "\n" for name, text in found.items()}
-
-
-def _once_each(extensions: Sequence[Extension]) -> list[Extension]:
-    return list({extension.name: extension for extension in extensions}.values())
-
-
-def _pjsip_lines(lab: Lab) -> str:
-    sip = lab.file.sip
-    codecs = [codec for codec in CALLER_CODECS if codec in lab.file.calls.codecs]
-    text = (
-        f"; A transport of the type {sip.transport} on port {sip.port} is needed, too.\n"
-        f"[{sip.user}]\n"
-        "type = endpoint\n"
-        f"context = {CONTEXT}\n"
-        "disallow = all\n"
-        f"allow = {','.join(codecs)}\n"
-        "direct_media = no\n"
-        "timers = no\n"
+def add_to(commands: Commands) -> None:
+    """Add the command to the command line."""
+    parser = commands.add_parser("lab", help="test a PBX of your own")
+    subcommands = parser.add_subparsers(required=True, metavar="COMMAND")
+    check = subcommands.add_parser(
+        "check",
+        help="try each step towards it, one after the other",
+        description="Tries what a run will need of the PBX, step by step, and at the first step "
+        "that fails says what to do. Nothing is changed on the PBX.",
     )
-    if sip.transport != "udp":
-        # Asterisk would else open a connection of its own to hang up.
-        text += "rewrite_contact = yes\n"
-    if sip.password_from:
-        return text + (
-            f"auth = {sip.user}\n\n"
-            f"[{sip.user}]\n"
-            "type = auth\n"
-            "auth_type = userpass\n"
-            f"username = {sip.user}\n"
-            f"password = <the value of {sip.password_from}>\n"
-        )
-    return text + (
-        f"\n[{sip.user}]\ntype = identify\nendpoint = {sip.user}\n"
-        f"match = <the address of the machine that runs the harness>\n"
-    )
+    lines = subcommands.add_parser("lines", help="print the lines to add to its configuration")
+    for command in (check, lines):
+        command.add_argument("file", type=Path, metavar="FILE", help="lab file, see docs/lab.md")
+    check.set_defaults(command=_run_check)
+    lines.set_defaults(command=_run_lines)
 
 
-def _http_lines(file: LabFile) -> str:
-    uris = [urlsplit(part.uri) for part in (file.connect, file.ari) if part]
-    plain = [uri for uri in uris if uri.scheme in ("ws", "http")]
-    secure = [uri for uri in uris if uri.scheme in ("wss", "https")]
-    text = "[general]\nenabled = yes\n"
-    if plain:
-        text += f"bindaddr = {plain[0].hostname}\nbindport = {plain[0].port}\n"
-    if secure:
-        text += (
-            f"tlsenable = yes\ntlsbindaddr = {secure[0].hostname}:{secure[0].port}\n"
-            f"tlscertfile = <a certificate for {secure[0].hostname}, PEM>\n"
-            "tlsprivatekey = <its key, PEM>\n"
-        )
-    return text
+def _run_check(options: argparse.Namespace, console: Console) -> int:
+    # Before the folder is made: what cannot be checked leaves nothing behind.
+    lab = load_lab(options.file)
+    return check(lab, new_folder(OUT), console)
+
+
+def _run_lines(options: argparse.Namespace, console: Console) -> int:
+    return print_lines(options.file, console)
 
 
 def print_lines(path: Path, console: Console) -> int:
@@ -124,14 +63,11 @@ def print_lines(path: Path, console: Console) -> int:
         "To be added to the PBX's configuration. Replace what is in <>. Nothing here is done by"
         " the harness."
     )
-    for name, text in lines(load_lab(path)).items():
+    for name, text in lab_lines(load_lab(path)).items():
         console.print()
         console.print(Text(f"; ---- {name} ----", style="bold"))
         console.print(Text(text), soft_wrap=True, end="")
-    return EXIT_OK
-
-
-# ---- check ---------------------------------------------------------------------------------------
+    return EXIT_PASS
 
 
 def check(lab: Lab, folder: Path, console: Console) -> int:
@@ -142,7 +78,7 @@ def check(lab: Lab, folder: Path, console: Console) -> int:
     """
     target = LabTarget(lab)
     path = lab.document.path
-    console.print(Text.assemble(("ok   ", "green"), f"target file {path}: {lab.file.name}"))
+    console.print(Text.assemble(("ok   ", "green"), f"lab file {path}: {lab.file.name}"))
     with bench_on(target, folder) as b:
         for title, step in _steps(b, target):
             try:
@@ -156,17 +92,17 @@ def check(lab: Lab, folder: Path, console: Console) -> int:
                     soft_wrap=True,
                     highlight=False,
                 )
-                return EXIT_NOT_OK
+                return EXIT_ENVIRONMENT
             console.print(Text.assemble(("ok   ", "green"), f"{title}: {said}"), soft_wrap=True)
         for name, reason in missing_connections(lab.file).items():
             console.print(Text.assemble(("skip ", "yellow"), f"{name}: {reason}"))
-        ruler = b.not_captured
+        why = b.not_captured
         console.print(
-            f"Times will be taken from socket time stamps, since {ruler}."
-            if ruler
+            f"Times will be taken from socket time stamps, since {why}."
+            if why
             else "Times will be taken from a packet capture of both legs."
         )
-    return EXIT_OK
+    return EXIT_PASS
 
 
 Step = tuple[str, Callable[[], str]]
@@ -194,7 +130,7 @@ def _check_ari(target: LabTarget) -> str:
     if missing := sorted(wanted - bridges_of(modules) - connections_of(modules)):
         raise EnvironmentFault(
             f"Asterisk {version} has not the modules for {', '.join(missing)}",
-            "Load them, or take these out of calls: in the target file.",
+            "Load them, or take these out of calls: in the lab file.",
         )
     return f"Asterisk {version}, has the modules that are needed"
 
@@ -220,7 +156,7 @@ async def _speak(call: LiveCall, extension: Extension) -> str:
                 coded(codec.name, number * frame, frame, mixed=extension.mixed)
             )
         await mark(session, command, "check")
-        await answered(session, command, "check", _CHECK_TIMEOUT_S)
+        await acknowledged(session, command, "check", _CHECK_TIMEOUT_S)
     arrived = await asyncio.to_thread(call.rtp.wait_for_packets, _CHECK_PACKETS, _CHECK_TIMEOUT_S)
     if not arrived:
         raise EnvironmentFault(
@@ -232,7 +168,7 @@ async def _speak(call: LiveCall, extension: Extension) -> str:
     marks = "MARK is understood" if patched else "not patched: MARK_MEDIA will be judged"
     return (
         f"answered, media connection open, MEDIA_START, {len(call.rtp.packets)} RTP packets,"
-        f" {ANSWER_EVENT[command]}; {marks}"
+        f" {ACK_EVENT[command]}; {marks}"
     )
 
 

@@ -3,24 +3,39 @@ a pending mark takes of memory."""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from rich.console import Console
+from rich.table import Table
+
 from harness.application.client import MediaSession
-from harness.application.play import MarkCommand, coded_pieces, play_with_marks, random_sizes
+from harness.application.marks import MarkCommand, coded_pieces, play_with_marks, random_sizes
 from harness.asterisk.configuration import Extension
 from harness.bench import Bench, LiveCall, bench
-from harness.install.build import Build
+from harness.commands.command import EXIT_CODES, EXIT_PASS, OUT, ROOT, Commands, positive
+from harness.commands.printing import (
+    print_failures,
+    print_measurement,
+    print_verdict,
+    progress_bar,
+)
+from harness.install.build import Build, load_build
+from harness.judge.call import call_result, worst
 from harness.media import position_code
 from harness.protocol import Format
+from harness.record.run_folder import new_run_folder
+from harness.record.verdict_files import shown
+from harness.report.mark_table import compact_table, summary_line
 
 Module = Literal["patched", "stock"]
-OnAnswer = Callable[[int], None]
+OnAck = Callable[[int], None]
 
 _PENDING_MAX = 2048
 """marks a channel may have pending: max_pending_marks of chan_websocket.conf"""
@@ -31,7 +46,7 @@ _FRAME = 160
 
 
 @dataclass(frozen=True)
-class Plan:
+class MeasurePlan:
     """What is to be measured."""
 
     module: Module = "patched"
@@ -51,24 +66,100 @@ class Plan:
             yield self.seed + number, (self.marks + number) // self.calls
 
 
+def add_to(commands: Commands) -> None:
+    """Add the command to the command line."""
+    defaults = MeasurePlan()
+    parser = commands.add_parser("measure", help="many marks behind pieces of random size")
+    parser.add_argument("--module", choices=("patched", "stock"), default=defaults.module)
+    parser.add_argument("--marks", type=positive, default=defaults.marks, help="in all calls")
+    parser.add_argument("--calls", type=positive, default=defaults.calls, help="at once")
+    parser.add_argument("--seed", type=int, default=defaults.seed, help="of the first call")
+    parser.add_argument("--json", action="store_true", help="JSON control message format")
+    parser.add_argument(
+        "--memory", action="store_true", help="measure the memory of a pending mark instead"
+    )
+    parser.set_defaults(command=_run)
+
+
+def _run(options: argparse.Namespace, console: Console) -> int:
+    plan = MeasurePlan(
+        options.module,
+        options.marks,
+        min(options.calls, options.marks),
+        options.seed,
+        Format.JSON if options.json else Format.PLAIN,
+    )
+    build = load_build(ROOT)
+    folder = new_run_folder(OUT)
+    if options.memory:
+        return _run_memory(build, folder, console)
+    console.print(
+        f"Asterisk {build.version}, {plan.module} module: {plan.marks} x {plan.command} behind "
+        f"pieces of 1 to 3000 bytes, {plan.calls} calls at once",
+        soft_wrap=True,
+    )
+    with progress_bar(console, "marks acknowledged", plan.marks) as advance:
+        calls = measure(build, folder, plan, advance)
+    console.print(_calls_table(calls))
+    verdicts = [call.result for call in calls]
+    console.print(summary_line(verdicts), soft_wrap=True)
+    print_measurement(console, verdicts)
+    console.print(f"All of it: {shown(folder)}", soft_wrap=True)
+    print_failures(console, calls)
+    verdict = worst(call_result(call.accounts) for call in calls)
+    print_verdict(console, verdict)
+    return EXIT_CODES[verdict]
+
+
+def _run_memory(build: Build, folder: Path, console: Console) -> int:
+    memory: Memory = measure_memory(build, folder)
+    console.print(
+        f"A pending mark with an id of {memory.id_bytes} bytes takes {memory.bytes_a_mark:.0f} "
+        f"bytes: growth of Asterisk's resident memory by {memory.marks} marks.",
+        soft_wrap=True,
+    )
+    return EXIT_PASS
+
+
+def _calls_table(calls: Sequence[LiveCall]) -> Table:
+    table = compact_table("Calls")
+    for heading in ("call", "marks", "packets", "lost", "median ms", "p99 ms", "max ms", "verdict"):
+        table.add_column(heading, justify="left" if heading in ("call", "verdict") else "right")
+    for call in calls:
+        result = call.result
+        numbers = result.statistics
+        times = (
+            [f"{ns / 1e6:+.3f}" for ns in (numbers.median_ns, numbers.p99_ns, numbers.max_ns)]
+            if numbers
+            else ["-"] * 3
+        )
+        table.add_row(
+            call.name,
+            *(str(count) for count in (len(result.marks), result.packets, result.lost)),
+            *times,
+            result.verdict,
+        )
+    return table
+
+
 def module_path(build: Build, module: Module) -> Path:
     """The chan_websocket.so of that name."""
     return build.patched_module if module == "patched" else build.stock_module
 
 
-def measure(build: Build, folder: Path, plan: Plan, on_answer: OnAnswer) -> list[LiveCall]:
-    """Place the calls, all at once, and return them judged. ``on_answer`` gets the total so far."""
+def measure(build: Build, folder: Path, plan: MeasurePlan, on_ack: OnAck) -> list[LiveCall]:
+    """Place the calls, all at once, and return them judged. ``on_ack`` gets the total so far."""
     with bench(build, folder, module_path(build, plan.module)) as b:
-        return asyncio.run(_measure(b, plan, on_answer))
+        return asyncio.run(_measure(b, plan, on_ack))
 
 
-async def _measure(b: Bench, plan: Plan, on_answer: OnAnswer) -> list[LiveCall]:
-    answers: dict[int, int] = {}
+async def _measure(b: Bench, plan: MeasurePlan, on_ack: OnAck) -> list[LiveCall]:
+    acknowledged: dict[int, int] = {}
 
     async def one(seed: int, marks: int) -> LiveCall:
         def count(done: int) -> None:
-            answers[seed] = done
-            on_answer(sum(answers.values()))
+            acknowledged[seed] = done
+            on_ack(sum(acknowledged.values()))
 
         extension = Extension("measure", message_format=plan.message_format)
         async with b.call(f"seed-{seed}", extension, judged_later=True) as call:

@@ -1,23 +1,165 @@
-"""``harness run`` and ``harness list``: chooses scenarios, runs them on targets, reports."""
+"""``harness run``: chooses scenarios, runs them on targets, writes the reports."""
 
 from __future__ import annotations
 
+import argparse
+import asyncio
 import os
 import shlex
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.report.html import write_report
+from rich.console import Console
+
+from harness.commands.command import EXIT_CODES, OUT, ROOT, Commands, positive
+from harness.commands.printing import print_texts
+from harness.errors import InputFault
+from harness.record.run_folder import new_run_folder
+from harness.record.verdict_files import shown
+from harness.report.dispositions_table import (
+    TABLE_WIDTH,
+    dispositions_markdown,
+    dispositions_notes,
+    dispositions_table,
+)
+from harness.report.html import REPORT_FILE, write_report
 from harness.report.junit import JUNIT_FILE, write_junit
+from harness.report.run_table import RUN_LEGEND, outcome_line, run_progress, run_table
 from harness.scenarios.choose import choose_scenarios
-from harness.scenarios.result import RunSummary, save_summary
-from harness.scenarios.run_many import Job, Plan, Watcher, probe, repeated, run_jobs
-from harness.scenarios.run_one import why_not
-from harness.scenarios.schema import Group, Scenario
-from harness.targets.capabilities import Capabilities
-from harness.targets.names import TargetName
+from harness.scenarios.result import RunSummary, ScenarioResult, save_summary
+from harness.scenarios.run_many import Job, Plan, Watcher, repeated, run_jobs
+from harness.scenarios.schema import GROUPS, Group, Scenario
+from harness.targets.names import CONTAINERS, NATIVE, TargetName
+
+
+def add_to(commands: Commands) -> None:
+    """Add the command to the command line."""
+    parser = commands.add_parser(
+        "run",
+        help="run scenarios and judge them",
+        description="Runs scenarios: real calls, in which every mark and every playback counter is "
+        "judged. The results are in out/latest: report.html, junit.xml, summary.json, and a folder "
+        "for each call.",
+    )
+    add_choice(parser)
+    parser.add_argument(
+        "-j",
+        "--parallel",
+        type=positive,
+        metavar="N",
+        help="calls at a time (default: one per processor)",
+    )
+    parser.add_argument(
+        "--repeat", type=positive, default=1, metavar="N", help="run each N times, with N seeds"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="of all random choices")
+    parser.add_argument(
+        "--keep-going", action="store_true", help="do not stop at the first failure"
+    )
+    parser.add_argument("--hold", action="store_true", help="keep the PBX of a failure running")
+    parser.set_defaults(command=_run)
+
+
+def add_choice(parser: argparse.ArgumentParser) -> None:
+    """The arguments that choose scenarios and targets, for `run` and `list`."""
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="SCENARIO",
+        help="a name, with parameters if need be (matrix[codec=ulaw]), or a file; default: all",
+    )
+    groups = "; ".join(f"{name}: {what}" for name, what in GROUPS.items())
+    parser.add_argument(
+        "--group",
+        type=_groups,
+        default=[],
+        metavar="GROUP[,GROUP]",
+        help=groups,
+    )
+    parser.add_argument(
+        "--target",
+        type=_targets,
+        default=[TargetName("patched")],
+        metavar="TARGET[,TARGET]",
+        help=f"{', '.join((*NATIVE, *CONTAINERS))} or lab:FILE (default: patched)",
+    )
+
+
+def _groups(text: str) -> list[Group]:
+    names = text.split(",")
+    if unknown := [name for name in names if name not in GROUPS]:
+        raise argparse.ArgumentTypeError(f"{unknown[0]} is not one of {', '.join(GROUPS)}")
+    return [group for group in GROUPS if group in names]
+
+
+def _targets(text: str) -> list[TargetName]:
+    try:
+        return [TargetName(name) for name in text.split(",")]
+    except InputFault as fault:
+        raise argparse.ArgumentTypeError(f"{fault.what}. {fault.remedy}") from fault
+
+
+def _run(options: argparse.Namespace, console: Console) -> int:
+    folder = OUT
+    chosen = RunOptions(
+        names=options.names,
+        # The smoke group if the user says nothing.
+        groups=options.group or ([] if options.names else ["smoke"]),
+        targets=options.target,
+        parallel=options.parallel,
+        repeat=options.repeat,
+        seed=options.seed,
+        keep_going=options.keep_going,
+        hold=options.hold,
+    )
+    # Before the folder is made: what cannot be run leaves nothing behind.
+    plan_run(chosen, ROOT, folder)
+    folder = new_run_folder(folder)
+    plan = plan_run(chosen, ROOT, folder)
+    command = shlex.join(["harness", *sys.argv[1:]])
+    with run_progress(console, len(plan.jobs), _wait_for_user) as progress:
+        summary = run(plan, progress, command)
+    console.print()
+    if "dispositions" in chosen.groups:
+        _print_dispositions(console, summary, folder)
+    else:
+        console.print(run_table(summary))
+        console.print(RUN_LEGEND, style="dim")
+    print_texts(console, [text for one in summary.results for text in one.failures])
+    console.print(f"Report: {shown(folder / REPORT_FILE)}", soft_wrap=True)
+    console.print(outcome_line(summary))
+    return EXIT_CODES[summary.outcome.value]
+
+
+async def _wait_for_user(result: ScenarioResult, where: str) -> None:
+    print(f"{result.name} failed; its Asterisk is alive. Console:\n    {where}")
+    loop = asyncio.get_running_loop()
+    entered = asyncio.Event()
+    try:
+        # Not input() in a thread: that would have to end before a Ctrl-C could.
+        loop.add_reader(sys.stdin, entered.set)
+    except (OSError, ValueError):
+        print("Nobody is there to press Enter (standard input is not a terminal): it is stopped.")
+        return
+    print("Press Enter to stop it: ", end="", flush=True)
+    try:
+        await entered.wait()
+        sys.stdin.readline()
+    finally:
+        loop.remove_reader(sys.stdin)
+
+
+def _print_dispositions(console: Console, summary: RunSummary, folder: Path) -> None:
+    # A narrow terminal breaks its lines, which is better than numbers cut off.
+    wide = Console(width=max(console.width, TABLE_WIDTH))
+    wide.print(dispositions_table(summary, "What became of the marks"))
+    notes = dispositions_notes(summary)
+    for note in notes:
+        console.print(note, soft_wrap=True, highlight=False)
+    (folder / "dispositions.md").write_text(dispositions_markdown(summary, notes))
 
 
 @dataclass(frozen=True)
@@ -76,15 +218,6 @@ def run(plan: Plan, watcher: Watcher, command: str) -> RunSummary:
     write_junit(plan.run_folder / JUNIT_FILE, summary)
     write_report(plan.run_folder, summary)
     return summary
-
-
-def what_runs(
-    scenarios: Sequence[Scenario], target: TargetName, root: Path, folder: Path
-) -> tuple[Capabilities, list[tuple[Scenario, str]]]:
-    """What a target can do, and each scenario with why it cannot be run there (empty if it can)."""
-    target.check()
-    capabilities = probe(target, root, folder / "target")
-    return capabilities, [(one, why_not(one, target.stock, capabilities)) for one in scenarios]
 
 
 def longest_first(scenarios: Sequence[Scenario]) -> list[Scenario]:

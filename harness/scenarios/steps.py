@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, cast
 
 from harness.application.client import ConnectionEnded
-from harness.application.play import ANSWER_EVENT
+from harness.application.marks import ACK_EVENT
 from harness.bench import LiveCall
 from harness.caller.rtp_sender import RtpSender
 from harness.capture.timeline import Message
@@ -326,4 +326,4 @@ def _answered_id(event: Event) -> Id | None:
     """The id of the mark that an event answers, of whichever kind; None for other events."""
     if event.name in ("MARK_PLAYED", "MARK_DISCARDED"):
         return event.fields.get("id")
-    return event.fields.get("correlation_id") if event.name in ANSWER_EVENT.values() else None
+    return event.fields.get("correlation_id") if event.name in ACK_EVENT.values() else None

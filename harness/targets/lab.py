@@ -25,7 +25,7 @@ _POLL_S = 0.05
 
 
 class LabTarget:
-    """The PBX of a target file, as a bench needs it."""
+    """The PBX of a lab file, as a bench needs it."""
 
     def __init__(self, lab: Lab) -> None:
         """Raises InputFault when a certificate cannot be read, EnvironmentFault for no route."""

@@ -106,7 +106,7 @@ class Calls(StrictModel):
 
 
 class LabFile(StrictModel):
-    """A target file."""
+    """What a lab file may say."""
 
     name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
     sip: Sip
@@ -188,7 +188,7 @@ def _named(extension: Extension) -> Extension:
 
 @dataclass(frozen=True)
 class Lab:
-    """A target file that has been read, with the secrets that it names."""
+    """A lab file that has been read, with the secrets that it names."""
 
     file: LabFile
     document: Document
@@ -204,7 +204,7 @@ class Lab:
 
 
 def load_lab(path: Path, environment: Mapping[str, str] = os.environ) -> Lab:
-    """Read a target file. Raises InputFault with the line of whatever is wrong."""
+    """Read a lab file. Raises InputFault with the line of whatever is wrong."""
     document = read(path)
     file = document.validate(LabFile)
     named: dict[str, str] = {}

@@ -16,7 +16,7 @@ LAB_PREFIX = "lab:"
 @dataclass(frozen=True)
 class TargetName:
     """``patched`` and ``stock``: the harness's own build with either module, also with encrypted
-    media connections (``-tls``). Or a container's flavour, or ``lab:<target file>``."""
+    media connections (``-tls``). Or a container's flavour, or ``lab:<lab file>``."""
 
     text: str
 
@@ -40,7 +40,7 @@ class TargetName:
 
     @property
     def lab_file(self) -> Path | None:
-        """The target file of a lab PBX."""
+        """The lab file of a lab PBX."""
         if not self.text.startswith(LAB_PREFIX):
             return None
         return Path(self.text.removeprefix(LAB_PREFIX))

@@ -10,7 +10,7 @@ import pytest
 from live_calls import Script, passing_call, place
 from test_marks import send
 
-from harness.application.play import coded_pieces, play_with_marks, random_sizes
+from harness.application.marks import coded_pieces, play_with_marks, random_sizes
 from harness.asterisk.configuration import Bridge, Connection, Extension
 from harness.bench import Bench, LiveCall
 from harness.judge.judge import Bounds

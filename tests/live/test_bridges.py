@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 
 from live_calls import ATTEMPTS, attempt_name, fail, result, skip
 
-from harness.application.play import coded_pieces, play_with_marks, random_sizes
+from harness.application.marks import coded_pieces, play_with_marks, random_sizes
 from harness.asterisk.ari import Ari
 from harness.asterisk.configuration import ARI_APPLICATION, Extension
 from harness.bench import Bench, LiveCall
@@ -83,7 +83,7 @@ async def moving_call(bench: Bench, name: str) -> tuple[LiveCall, list[str]]:
             if count in answers:
                 answers[count].set()
 
-        speaking = asyncio.create_task(play_with_marks(session, pieces, on_answer=answered))
+        speaking = asyncio.create_task(play_with_marks(session, pieces, on_ack=answered))
         await asyncio.wait_for(answers[MARKS].wait(), 30.0)
         await ari.originate("Local/third@harness-room", ARI_APPLICATION, "third")
         await mover.joined.get()

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from live_calls import JSON, Script, judged_call, of, passing_call, skip
 
-from harness.application.play import MarkCommand, coded_pieces, play_with_marks, random_sizes
+from harness.application.marks import MarkCommand, coded_pieces, play_with_marks, random_sizes
 from harness.asterisk.configuration import Bridge, Extension
 from harness.bench import Bench, LiveCall
 from harness.errors import InputFault

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from live_calls import PLAIN, ids, of, passing_call
 
-from harness.application.play import coded_pieces, play_with_marks, random_sizes
+from harness.application.marks import coded_pieces, play_with_marks, random_sizes
 from harness.asterisk.container import LABEL, ContainerInstance
 from harness.asterisk.instance import AsteriskEnded
 from harness.bench import Bench, LiveCall, bench_on

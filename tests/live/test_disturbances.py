@@ -17,7 +17,7 @@ from live_calls import ATTEMPTS, PLAIN, attempt_name, fail, ids, of, passing_cal
 from test_marks import STRETCH, played, send
 
 from harness.application.client import MediaSession, serve
-from harness.application.play import coded_pieces, play_with_marks, random_sizes
+from harness.application.marks import coded_pieces, play_with_marks, random_sizes
 from harness.asterisk.configuration import Extension
 from harness.asterisk.console import hang_up_channel
 from harness.asterisk.instance import Instance

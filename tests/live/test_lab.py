@@ -1,4 +1,4 @@
-"""A PBX that the harness has not configured, reached only through its target file.
+"""A PBX that the harness has not configured, reached only through its lab file.
 
 It is a second Asterisk whose administrator, played here, has pasted what `harness lab lines` prints
 and put passwords and paths where it says so. It wants SIP authentication. On one of them media
@@ -23,15 +23,17 @@ import yaml
 from live_calls import passing_call, place
 from rich.console import Console
 
-from harness.application.play import MarkCommand, coded_pieces, play_with_marks, random_sizes
+from harness.application.marks import MarkCommand, coded_pieces, play_with_marks, random_sizes
 from harness.asterisk.configuration import Bridge, Connection, Extension
 from harness.asterisk.instance import Instance
 from harness.bench import Bench, LiveCall, bench_on
-from harness.commands.lab import EXIT_NOT_OK, EXIT_OK, check, lines, print_lines
+from harness.commands.command import EXIT_ENVIRONMENT, EXIT_PASS
+from harness.commands.lab import check, print_lines
 from harness.install.build import Build
 from harness.protocol import Format
 from harness.targets.lab import LabTarget
 from harness.targets.lab_file import load_lab
+from harness.targets.lab_lines import lab_lines
 
 HARNESS = "127.0.0.1"
 SIP_PASSWORD, ARI_PASSWORD = "LAB_SIP_PASSWORD", "LAB_ARI_PASSWORD"
@@ -44,11 +46,11 @@ class Pbx:
 
     folder: Path
     target: dict[str, Any]
-    """what its target file says"""
+    """what its lab file says"""
     instance: Instance
 
     def file(self, name: str = "lab.yaml", **changes: Any) -> Path:
-        """The target file, or one in which ``sip__port=1`` and the like is different."""
+        """The lab file, or one in which ``sip__port=1`` and the like is different."""
         target = {key: value for key, value in self.target.items()}
         for path, value in changes.items():
             part, _, key = path.partition("__")
@@ -59,7 +61,7 @@ class Pbx:
 
 
 class Administered(Instance):
-    """Configured by an administrator out of what the harness prints for a target file."""
+    """Configured by an administrator out of what the harness prints for a lab file."""
 
     def __init__(self, build: Build, folder: Path, secure: bool, module: Path) -> None:
         super().__init__(build, folder, module=module, tls=secure)
@@ -101,7 +103,9 @@ class Administered(Instance):
             },
         }
         file = Pbx(self.folder, self.target, self).file()
-        self._pasted = {name: filled_in(text, self) for name, text in lines(load_lab(file)).items()}
+        self._pasted = {
+            name: filled_in(text, self) for name, text in lab_lines(load_lab(file)).items()
+        }
         # What this PBX had before.
         self._pasted["pjsip.conf"] += transports(self, port)
         for name in ("extensions.conf", "websocket_client.conf"):
@@ -283,7 +287,7 @@ def test_an_unpatched_pbx_is_judged_on_its_own_mark(build: Build, run_folder: Pa
     folder = run_folder / "unpatched-pbx"
     with second_pbx(build, folder, False, build.stock_module) as pbx:
         code, output = checked(pbx.file(calls={}), folder / "check")
-        assert code == EXIT_OK, output
+        assert code == EXIT_PASS, output
         assert "not patched: MARK_MEDIA will be judged" in output
         with bench_on(LabTarget(load_lab(pbx.file())), folder) as bench:
             assert not bench.capabilities.playback_marks
@@ -324,7 +328,7 @@ def test_without_ari_calls_that_need_it_are_refused_with_the_reason(plain_pbx: P
 
 def test_check_finds_everything(pbx: Pbx) -> None:
     code, output = checked(pbx.file(), pbx.folder / "check")
-    assert code == EXIT_OK, output
+    assert code == EXIT_PASS, output
     assert "FAIL" not in output
     assert output.count("call to marks-") == 16
     assert "MARK is understood" in output
@@ -361,7 +365,7 @@ def test_check_names_the_first_thing_that_is_missing(
         changes = {**changes, key: f"http://{HARNESS}:{free}/ari" if key == "ari__uri" else free}
     file = plain_pbx.file(f"wrong-{secrets.token_hex(4)}.yaml", **changes)
     code, output = checked(file, plain_pbx.folder / "wrong")
-    assert code == EXIT_NOT_OK
+    assert code == EXIT_ENVIRONMENT
     [failed] = [line for line in output.splitlines() if line.startswith("FAIL")]
     assert failed.startswith(f"FAIL {step}"), output
     assert sentence in output
@@ -371,7 +375,7 @@ def test_check_names_the_first_thing_that_is_missing(
 def test_a_wrong_password_is_named(plain_pbx: Pbx, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SIP_PASSWORD, "wrong")
     code, output = checked(plain_pbx.file(), plain_pbx.folder / "wrong-password")
-    assert code == EXIT_NOT_OK
+    assert code == EXIT_ENVIRONMENT
     assert "refused the user 'harness' with the password given" in output
 
 

@@ -9,7 +9,7 @@ import pytest
 from live_calls import JSON, PLAIN, judged_call, names, of, passing_call, place, skip
 from test_marks import STRETCH, both_formats, send
 
-from harness.application.play import coded_pieces, play_with_marks, random_sizes
+from harness.application.marks import coded_pieces, play_with_marks, random_sizes
 from harness.asterisk.configuration import Extension
 from harness.bench import Bench, LiveCall
 from harness.judge.judge import Verdict

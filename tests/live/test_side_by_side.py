@@ -7,7 +7,7 @@ from pathlib import Path
 
 from live_calls import PLAIN, fail, names, passing_call, place, skip
 
-from harness.application.play import coded_pieces, play_with_marks, random_sizes
+from harness.application.marks import coded_pieces, play_with_marks, random_sizes
 from harness.bench import Bench, LiveCall, bench
 from harness.install.build import Build
 from harness.judge.judge import Verdict

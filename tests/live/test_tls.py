@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from live_calls import passing_call
 
-from harness.application.play import coded_pieces, play_with_marks, random_sizes
+from harness.application.marks import coded_pieces, play_with_marks, random_sizes
 from harness.asterisk.configuration import Bridge, Connection, Extension
 from harness.bench import Bench, LiveCall
 from harness.bench import bench as start_bench

@@ -12,7 +12,7 @@ import pytest
 from live_calls import JSON, PLAIN, names, place
 
 from harness.application.client import MediaSession
-from harness.application.play import coded_pieces
+from harness.application.marks import coded_pieces
 from harness.asterisk.configuration import Extension
 from harness.bench import Bench, LiveCall
 

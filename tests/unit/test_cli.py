@@ -11,7 +11,15 @@ import pytest
 from hand_made import speech_call
 
 from harness.asterisk.instance import AsteriskCrashed
-from harness.commands import cli
+from harness.commands import build, cli, demo, lab
+from harness.commands.command import (
+    EXIT_ENVIRONMENT,
+    EXIT_FAIL,
+    EXIT_INCONCLUSIVE,
+    EXIT_INTERRUPTED,
+    EXIT_PASS,
+    EXIT_USAGE,
+)
 from harness.errors import EnvironmentFault
 from harness.record.capture_files import save_timeline
 from harness.record.run_folder import new_run_folder
@@ -31,8 +39,8 @@ def signals() -> Iterator[None]:
     [
         ([], "COMMAND"),
         (["dance"], "dance"),
-        (["measure", "--marks", "0"], "0 is no number of 1 or more"),
-        (["measure", "--calls", "-3"], "-3 is no number of 1 or more"),
+        (["measure", "--marks", "0"], "0 is not a number of 1 or more"),
+        (["measure", "--calls", "-3"], "-3 is not a number of 1 or more"),
         (["measure", "--marks", "many"], "many"),
         (["measure", "--module", "mine"], "mine"),
         (["judge"], "FOLDER"),
@@ -62,13 +70,13 @@ def test_options_that_a_build_has_no_use_for(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     for builder in ("build_image", "build_asterisk"):
-        monkeypatch.setattr(cli, builder, lambda *given, **named: pytest.fail("it was built"))
-    assert cli.main(["build", *arguments]) == cli.EXIT_USAGE
+        monkeypatch.setattr(build, builder, lambda *given, **named: pytest.fail("it was built"))
+    assert cli.main(["build", *arguments]) == EXIT_USAGE
     assert complaint in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_folder_that_does_not_exist(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["judge", str(tmp_path / "nowhere")]) == cli.EXIT_USAGE
+    assert cli.main(["judge", str(tmp_path / "nowhere")]) == EXIT_USAGE
     errors = " ".join(capsys.readouterr().err.split())
     assert "input fault" in errors
     assert "Give the folder of a call" in errors
@@ -76,7 +84,7 @@ def test_a_folder_that_does_not_exist(tmp_path: Path, capsys: pytest.CaptureFixt
 
 @pytest.mark.parametrize(
     ("after_ms", "code", "said"),
-    [(0.5, cli.EXIT_PASS, "PASS"), (-5.0, cli.EXIT_FAIL, "FAIL")],
+    [(0.5, EXIT_PASS, "PASS"), (-5.0, EXIT_FAIL, "FAIL")],
 )
 def test_a_saved_call_is_judged_again(
     tmp_path: Path,
@@ -100,17 +108,17 @@ def test_a_call_without_marks_says_nothing(tmp_path: Path) -> None:
     call = speech_call([1000], [0.5]).timeline()
     silent = type(call)(call.codec, call.rtp, (), call.ruler, call.end_ns)
     save_timeline(tmp_path, silent)
-    assert cli.main(["judge", str(tmp_path)]) == cli.EXIT_INCONCLUSIVE
+    assert cli.main(["judge", str(tmp_path)]) == EXIT_INCONCLUSIVE
 
 
 @pytest.mark.parametrize(
     ("error", "code", "said"),
     [
-        (EnvironmentFault("no such thing", "install it"), cli.EXIT_ENVIRONMENT, "install it"),
-        (AsteriskCrashed("SIGSEGV", "see"), cli.EXIT_FAIL, "Asterisk crashed: SIGSEGV"),
-        (PermissionError(13, "Permission denied", "out/x"), cli.EXIT_ENVIRONMENT, "out/x: Perm"),
-        (KeyError("system"), cli.EXIT_ENVIRONMENT, "Traceback"),
-        (KeyboardInterrupt(), cli.EXIT_INTERRUPTED, "everything that was started is stopped"),
+        (EnvironmentFault("no such thing", "install it"), EXIT_ENVIRONMENT, "install it"),
+        (AsteriskCrashed("SIGSEGV", "see"), EXIT_FAIL, "Asterisk crashed: SIGSEGV"),
+        (PermissionError(13, "Permission denied", "out/x"), EXIT_ENVIRONMENT, "out/x: Perm"),
+        (KeyError("system"), EXIT_ENVIRONMENT, "Traceback"),
+        (KeyboardInterrupt(), EXIT_INTERRUPTED, "everything that was started is stopped"),
     ],
 )
 def test_what_ends_a_command(
@@ -123,7 +131,7 @@ def test_what_ends_a_command(
     def raise_it(root: Path) -> None:
         raise error
 
-    monkeypatch.setattr(cli, "load_build", raise_it)
+    monkeypatch.setattr(demo, "load_build", raise_it)
     assert cli.main(["demo"]) == code
     assert said in capsys.readouterr().err
 
@@ -131,9 +139,9 @@ def test_what_ends_a_command(
 def test_a_check_takes_latest_from_no_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cli, "_ROOT", tmp_path)
+    monkeypatch.setattr(lab, "OUT", tmp_path / "out")
     file = tmp_path / "lab.yaml"
-    assert cli.main(["lab", "check", str(file)]) == cli.EXIT_USAGE
+    assert cli.main(["lab", "check", str(file)]) == EXIT_USAGE
     assert not (tmp_path / "out").exists()
 
     run = new_run_folder(tmp_path / "out")
@@ -144,10 +152,10 @@ def test_a_check_takes_latest_from_no_run(
         ports = [one.getsockname()[1] for one in (nobody, ours)]
     sip = f"sip: {{address: 127.0.0.1, transport: tcp, port: {ports[0]}}}\n"
     file.write_text(f"name: x\n{sip}listen: {{address: 127.0.0.1, port: {ports[1]}}}\n")
-    assert cli.main(["lab", "check", str(file)]) == cli.EXIT_ENVIRONMENT
+    assert cli.main(["lab", "check", str(file)]) == EXIT_ENVIRONMENT
     assert (tmp_path / "out/latest").resolve() == run
 
 
 def test_sigterm_ends_a_command_as_ctrl_c_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "load_build", lambda root: signal.raise_signal(signal.SIGTERM))
-    assert cli.main(["demo"]) == cli.EXIT_INTERRUPTED
+    monkeypatch.setattr(demo, "load_build", lambda root: signal.raise_signal(signal.SIGTERM))
+    assert cli.main(["demo"]) == EXIT_INTERRUPTED

@@ -9,6 +9,7 @@ from hand_made import Call, speech_call
 from made_results import result, summary
 
 from harness.commands import cli
+from harness.commands.command import EXIT_FAIL, EXIT_PASS, EXIT_USAGE
 from harness.commands.judge import saved_calls
 from harness.errors import InputFault
 from harness.judge.counters import judge_accounts
@@ -67,20 +68,20 @@ def test_what_failed_as_it_is_known_to_does_not_fail_again(
     calls = saved(tmp_path, "stock-1/early", -5.0), saved(tmp_path, "stock-1/good")
     save_summary(tmp_path, summary(known(calls[0]), result(calls=calls[1:])))
     code, said = judged(capsys, tmp_path)
-    assert code == cli.EXIT_PASS
-    assert "It fails as it is known to: it acknowledges on the tick" in said
-    assert "1 of 2 calls fail just as they are known to" in said
+    assert code == EXIT_PASS
+    assert "It fails as expected (XFAIL): it acknowledges on the tick" in said
+    assert "1 of 2 calls fail as expected (XFAIL)" in said
     assert said.endswith("PASS")
     # Of the call's own folder, too, the run is known.
-    assert judged(capsys, tmp_path / "stock-1" / "early")[0] == cli.EXIT_PASS
+    assert judged(capsys, tmp_path / "stock-1" / "early")[0] == EXIT_PASS
 
 
 @pytest.mark.parametrize(
     ("outcome", "after_ms", "code"),
     [
-        (Outcome.PASS, 0.5, cli.EXIT_PASS),
-        (Outcome.FAIL, -5.0, cli.EXIT_FAIL),
-        (Outcome.XPASS, 0.5, cli.EXIT_FAIL),
+        (Outcome.PASS, 0.5, EXIT_PASS),
+        (Outcome.FAIL, -5.0, EXIT_FAIL),
+        (Outcome.XPASS, 0.5, EXIT_FAIL),
     ],
 )
 def test_every_other_outcome_counts_as_it_did_in_the_run(
@@ -109,7 +110,7 @@ def test_a_verdict_that_is_not_the_saved_one_fails(
         save_summary(tmp_path, summary(known(call, outcome)))
     change(tmp_path, "patched/call", after_ms)
     code, said = judged(capsys, tmp_path)
-    assert code == cli.EXIT_FAIL
+    assert code == EXIT_FAIL
     assert "The verdict is NOT the one that was saved" in said
     assert "1 of 1 verdicts are NOT the ones that were saved, which fails: the judge or" in said
     assert said.endswith("FAIL")
@@ -122,11 +123,11 @@ def test_attempts_that_were_given_up_do_not_count(
     last = saved(tmp_path, "patched/call-again-2")
     save_summary(tmp_path, summary(result(calls=(last,))))
     code, said = judged(capsys, tmp_path)
-    assert code == cli.EXIT_PASS
+    assert code == EXIT_PASS
     assert said.count("It does not count: an attempt that was given up") == 1
     assert "1 early" in said
     # The user asks for just this one.
-    assert judged(capsys, tmp_path / "patched" / "call")[0] == cli.EXIT_FAIL
+    assert judged(capsys, tmp_path / "patched" / "call")[0] == EXIT_FAIL
 
 
 def test_a_call_that_no_scenario_was_judged_by_is_left_out(
@@ -137,7 +138,7 @@ def test_a_call_that_no_scenario_was_judged_by_is_left_out(
     (tmp_path / "lab-office" / "capabilities" / VERDICT_FILE).unlink()
     save_summary(tmp_path, summary(result(calls=(call,))))
     code, said = judged(capsys, tmp_path)
-    assert code == cli.EXIT_PASS
+    assert code == EXIT_PASS
     assert "capabilities: no scenario's call, not judged" in said
     assert "1 early" not in said
 
@@ -145,7 +146,7 @@ def test_a_call_that_no_scenario_was_judged_by_is_left_out(
 def test_nothing_that_counts_is_no_pass(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     saved(tmp_path, "patched/call")
     save_summary(tmp_path, summary(result(Outcome.ERROR)))
-    assert cli.main(["judge", str(tmp_path)]) == cli.EXIT_USAGE
+    assert cli.main(["judge", str(tmp_path)]) == EXIT_USAGE
     assert "none of these calls is in the summary" in " ".join(capsys.readouterr().err.split())
 
 

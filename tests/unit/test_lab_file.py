@@ -1,4 +1,4 @@
-"""Target files of lab PBXs, and the lines they ask the PBX for."""
+"""Lab files of lab PBXs, and the lines they ask the PBX for."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from harness.asterisk.configuration import Extension
-from harness.commands.lab import lines
 from harness.errors import InputFault
 from harness.protocol import Format
 from harness.targets.lab import LabTarget
 from harness.targets.lab_file import Lab, load_lab, number_of
+from harness.targets.lab_lines import lab_lines
 
 SIP = "sip:\n  address: 127.0.0.1\n  password_from: SIP_PASSWORD\n"
 LISTEN = "listen:\n  address: 127.0.0.1\n  port: 8765\n"
@@ -96,10 +96,10 @@ def test_a_secret_that_is_not_in_the_environment_is_named(tmp_path: Path) -> Non
 
 
 def test_the_lines_are_for_what_the_file_names_and_hold_no_secret(tmp_path: Path) -> None:
-    few = lines(loaded(tmp_path, SIP + LISTEN))
+    few = lab_lines(loaded(tmp_path, SIP + LISTEN))
     assert set(few) == {"extensions.conf", "pjsip.conf", "websocket_client.conf"}
     calls = "calls:\n  bridges: [conference]\n"
-    many = lines(loaded(tmp_path, SIP + LISTEN + CONNECT + ARI + calls))
+    many = lab_lines(loaded(tmp_path, SIP + LISTEN + CONNECT + ARI + calls))
     assert set(many) == {*few, "http.conf", "ari.conf", "confbridge.conf"}
     assert "secret" not in "".join([*few.values(), *many.values()])
     assert "password = <the value of SIP_PASSWORD>" in many["pjsip.conf"]
@@ -107,7 +107,7 @@ def test_the_lines_are_for_what_the_file_names_and_hold_no_secret(tmp_path: Path
 
 
 def test_a_pbx_that_knows_us_by_our_address_needs_no_password(tmp_path: Path) -> None:
-    text = lines(loaded(tmp_path, "sip:\n  address: 127.0.0.1\n" + LISTEN))["pjsip.conf"]
+    text = lab_lines(loaded(tmp_path, "sip:\n  address: 127.0.0.1\n" + LISTEN))["pjsip.conf"]
     assert "type = identify" in text
     assert "type = auth" not in text
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from harness.application.play import coded_pieces, random_sizes
-from harness.commands.measure import Plan
+from harness.application.marks import coded_pieces, random_sizes
+from harness.commands.measure import MeasurePlan
 from harness.media.position_code import encode
 
 
@@ -26,7 +26,7 @@ def test_the_pieces_are_one_stream() -> None:
 
 
 def test_a_plans_marks_are_shared_out_whole() -> None:
-    shares = list(Plan(marks=1003, calls=5, seed=40).shares())
+    shares = list(MeasurePlan(marks=1003, calls=5, seed=40).shares())
     assert [seed for seed, _ in shares] == [40, 41, 42, 43, 44]
     assert sum(marks for _, marks in shares) == 1003
     assert {marks for _, marks in shares} == {200, 201}

@@ -1,4 +1,5 @@
-"""Media sent as a text-to-speech engine sends it: in pieces of any size, with a mark after each."""
+"""Marks of either kind (MARK, or the stock driver's MARK_MEDIA), and media with a mark behind each
+piece, as a text-to-speech engine's client sends it."""
 
 from __future__ import annotations
 
@@ -12,11 +13,11 @@ from harness.errors import HarnessFault
 from harness.media.coded import coded
 
 MarkCommand = Literal["MARK", "MARK_MEDIA"]
-ANSWER_EVENT = {"MARK": "MARK_PLAYED", "MARK_MEDIA": "MEDIA_MARK_PROCESSED"}
+ACK_EVENT = {"MARK": "MARK_PLAYED", "MARK_MEDIA": "MEDIA_MARK_PROCESSED"}
 _ID_FIELD = {"MARK": "id", "MARK_MEDIA": "correlation_id"}
 
 PENDING_MARKS = 16
-"""marks that may wait for their answer: enough to keep the queue filled, too few to fill it up"""
+"""marks that may be pending: enough to keep the queue filled, too few to fill it up"""
 
 
 def random_sizes(seed: int, count: int, smallest: int = 1, largest: int = 3000) -> list[int]:
@@ -52,11 +53,11 @@ async def mark(session: MediaSession, command: MarkCommand, mark_id: str) -> Non
         await session.mark_media(mark_id)
 
 
-async def answered(
+async def acknowledged(
     session: MediaSession, command: MarkCommand, mark_id: str, timeout_s: float = 10.0
 ) -> None:
-    """Wait until a mark is answered as played; HarnessFault if it is not."""
-    event = ANSWER_EVENT[command]
+    """Wait until a mark is acknowledged as played; HarnessFault if it is not."""
+    event = ACK_EVENT[command]
     await session.wait_event(event, timeout_s, **{_ID_FIELD[command]: mark_id})
 
 
@@ -64,12 +65,12 @@ async def play_with_marks(
     session: MediaSession,
     pieces: Iterable[bytes],
     command: MarkCommand = "MARK",
-    on_answer: Callable[[int], None] = lambda count: None,
+    on_ack: Callable[[int], None] = lambda count: None,
 ) -> None:
-    """Send pieces, mark m0 behind the first and so on, and wait until all have been answered.
+    """Send pieces, mark m0 behind the first and so on, and wait until all are acknowledged.
 
-    An answer that does not come is not an error here: the judge will say so. ``on_answer`` is
-    told the number of answers so far.
+    An acknowledgement that does not come is not an error here: the judge will say so. ``on_ack``
+    gets the number of acknowledgements so far.
     """
     sent = 0
     done = 0
@@ -79,10 +80,10 @@ async def play_with_marks(
             await mark(session, command, f"m{number}")
             sent = number + 1
             while sent - done >= PENDING_MARKS:
-                await answered(session, command, f"m{done}")
+                await acknowledged(session, command, f"m{done}")
                 done += 1
-                on_answer(done)
+                on_ack(done)
         while done < sent:
-            await answered(session, command, f"m{done}")
+            await acknowledged(session, command, f"m{done}")
             done += 1
-            on_answer(done)
+            on_ack(done)

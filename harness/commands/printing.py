@@ -1,0 +1,59 @@
+"""What several commands print: a call's measurement, failures, the verdict, a progress bar."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from harness.bench import LiveCall
+from harness.judge.call import account_failures
+from harness.judge.judge import CallVerdict, Verdict
+from harness.report.mark_table import verdict_style
+
+_FAILURES_SHOWN = 10
+
+
+def print_measurement(console: Console, verdicts: Sequence[CallVerdict]) -> None:
+    rulers = [verdict.ruler for verdict in verdicts]
+    error_ms = max(ruler.error_ns for ruler in rulers) / 1e6
+    source = {
+        "capture": "one packet capture of both legs",
+        "socket": "socket time stamps (packets cannot be captured here: run as root for that)",
+    }[rulers[0].source]
+    dropped = sum(ruler.dropped for ruler in rulers)
+    console.print(
+        f"Measured by {source}, a time is good to {error_ms:.3f} ms, "
+        f"{dropped} packets not captured.",
+        soft_wrap=True,
+    )
+
+
+def print_failures(console: Console, calls: Sequence[LiveCall]) -> None:
+    print_texts(
+        console,
+        [text for call in calls for text in (*call.failures, *account_failures(call.accounts))],
+    )
+
+
+def print_texts(console: Console, failures: Sequence[str]) -> None:
+    for text in failures[:_FAILURES_SHOWN]:
+        console.print(Text(text), soft_wrap=True)
+    if len(failures) > _FAILURES_SHOWN:
+        console.print(f"... and {len(failures) - _FAILURES_SHOWN} more")
+
+
+def print_verdict(console: Console, verdict: str) -> None:
+    style = {"PASS": Verdict.PASS, "INCONCLUSIVE": Verdict.INCONCLUSIVE}.get(verdict, Verdict.WRONG)
+    console.print(Text(verdict, style=verdict_style(style)))
+
+
+@contextmanager
+def progress_bar(console: Console, what: str, total: int) -> Iterator[Callable[[int], None]]:
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda done: progress.update(task, completed=done)
