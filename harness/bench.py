@@ -17,7 +17,9 @@ application's own times of its messages are the ruler.
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -47,6 +49,7 @@ from harness.capture.timeline import Timeline
 from harness.capture.tls import SECRETS_FILE
 from harness.certificates import note_secrets
 from harness.errors import HarnessFault, InputFault
+from harness.host_lock import HOST
 from harness.install.build import Build, load_build
 from harness.install.container_image import build_image
 from harness.judge.counters import Accounts, judge_accounts
@@ -99,7 +102,15 @@ class LiveCall:
     _bounds: Bounds | None = None
 
     def judge(self) -> None:
-        """Judge the call, which is over, and write its files: then it has a result."""
+        """Judge the call, which is over, and write its files: then it has a result.
+
+        In a thread that yields to everything else of the machine: other calls may be under way, and
+        judging takes a processor for a moment.
+        """
+        with ThreadPoolExecutor(1, initializer=_yield_to_others) as executor:
+            executor.submit(self._judge).result()
+
+    def _judge(self) -> None:
         if self._read is None:
             raise HarnessFault(f"the call {self.name} cannot be judged: it was not completed")
         timeline = self._read()
@@ -212,6 +223,7 @@ class Bench:
         folder = self.folder / re.sub(r"[^\w.-]+", "_", name)
         folder.mkdir(parents=True, exist_ok=True)
         async with AsyncExitStack() as stack:
+            await stack.enter_async_context(HOST.shared())
             caller = stack.enter_context(RtpSocket(self.target.rtp_address))
             # With a relay it is the relay that Asterisk sends to, and that measures.
             rtp = stack.enter_context(UdpRelay(caller, network)) if network else caller
@@ -411,6 +423,11 @@ def open_bench(name: TargetName, root: Path, folder: Path) -> Iterator[Bench]:
 
 def _say(line: str) -> None:
     print(line, flush=True)
+
+
+def _yield_to_others() -> None:
+    # Niceness is a thread's own affair on Linux.
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
 
 
 @contextmanager

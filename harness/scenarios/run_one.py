@@ -4,12 +4,9 @@ the file expects."""
 from __future__ import annotations
 
 import asyncio
-import os
 import shlex
-import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,13 +16,12 @@ from harness.judge.expectations import Expectations
 from harness.judge.judge import FAILURES, Verdict
 from harness.network_impairment import BadNetwork
 from harness.record.verdict_files import TIMELINE_TEXT_FILE, shown
+from harness.retry import until_reliable
 from harness.scenarios.result import CallResult, Outcome, ScenarioResult, kept_of_call
-from harness.scenarios.schema import Known, Scenario
+from harness.scenarios.schema import Known, Scenario, Step
 from harness.scenarios.steps import Player
 from harness.targets.capabilities import Capabilities
 
-ATTEMPTS = 3
-"""of a scenario that comes out inconclusive"""
 EXPECTATION = "EXPECTATION"
 """what a failure is called that is not the judge's but the file's"""
 UNANNOUNCED = "UNANNOUNCED"
@@ -89,14 +85,19 @@ def run_scenario(
         return result(Outcome.SKIP, why)
     has_patch = setting.patched or bench.capabilities.playback_marks
     attempts = 0
+
+    def attempt_named(name: str) -> Attempt:
+        nonlocal attempts
+        attempts += 1
+        return asyncio.run(_attempt(bench, scenario, seed, name, run_folder, has_patch))
+
     try:
-        while True:
-            attempts += 1
-            again = f"-again-{attempts}" if attempts > 1 else ""
-            name = f"{scenario.full_name}-{seed}{again}"
-            attempt = asyncio.run(_attempt(bench, scenario, seed, name, run_folder, has_patch))
-            if not attempt.inconclusive or attempts == ATTEMPTS:
-                break
+        attempt = until_reliable(
+            f"{scenario.full_name}-{seed}",
+            attempt_named,
+            lambda attempt: attempt.inconclusive,
+            alone=loads_the_host(scenario.steps),
+        )
     except Fault as fault:
         return result(Outcome.ERROR, fault.headline, [str(fault)], attempts)
     became, reason = outcome(attempt, known)
@@ -153,7 +154,7 @@ async def _attempt(
     unannounced = has_patch and not player.patched
     missed = [not_announced(scenario)] if unannounced else []
     live.expectations = _expectations(scenario, [*missed, *player.failures])
-    await _judge_niced(live.judge)
+    live.judge()
     attempt = _weigh(live, run_folder)
     if unannounced:
         attempt = replace(attempt, kinds=attempt.kinds | {UNANNOUNCED})
@@ -168,18 +169,12 @@ def not_announced(scenario: Scenario) -> str:
     )
 
 
-async def _judge_niced(judge: Callable[[], None]) -> None:
-    """Judge in a thread that yields to everything else of the machine.
-
-    Other calls may be under way beside this one, and judging takes a processor for a moment.
-    """
-
-    def yields() -> None:
-        # Niceness is a thread's own affair on Linux.
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
-
-    with ThreadPoolExecutor(1, initializer=yields) as executor:
-        await asyncio.get_running_loop().run_in_executor(executor, judge)
+def loads_the_host(steps: Sequence[Step]) -> bool:
+    """Whether these steps make the host busy, for other calls, too."""
+    return any(
+        step.load is not None or (step.repeat is not None and loads_the_host(step.repeat.steps))
+        for step in steps
+    )
 
 
 def _weigh(live: LiveCall, run_folder: Path) -> Attempt:
@@ -214,16 +209,16 @@ def _weigh(live: LiveCall, run_folder: Path) -> Attempt:
 
 def outcome(attempt: Attempt, known: Known | None) -> tuple[Outcome, str]:
     """The outcome and its reason; ``known`` is what the driver is known to do wrong."""
-    shown = ", ".join(sorted(attempt.kinds))
+    kinds = ", ".join(sorted(attempt.kinds))
     if known is None:
         if attempt.kinds:
-            return Outcome.FAIL, shown
+            return Outcome.FAIL, kinds
         return (
             (Outcome.INCONCLUSIVE, attempt.reason) if attempt.inconclusive else (Outcome.PASS, "")
         )
     expected = ", ".join(known.fails)
     if attempt.kinds - set(known.fails):
-        return Outcome.FAIL, f"it fails with {shown}; only {expected} was known"
+        return Outcome.FAIL, f"it fails with {kinds}; only {expected} was known"
     if attempt.kinds:
         return Outcome.XFAIL, known.because
     if attempt.inconclusive:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import NoReturn
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, NoReturn, TypeVar
 
 import pytest
 
@@ -13,6 +13,9 @@ from harness.bench import Bench, LiveCall
 from harness.judge.call import Result, account_failures, call_result
 from harness.judge.judge import Bounds, Verdict
 from harness.protocol import Event, Format
+from harness.retry import ATTEMPTS, until_reliable
+
+T = TypeVar("T")
 
 Script = Callable[[LiveCall], Awaitable[None]]
 """What the application does in a call"""
@@ -21,7 +24,6 @@ PLAIN = Extension("plain")
 JSON = Extension("json", message_format=Format.JSON)
 MANY_AT_ONCE = Bounds(late_ns=45_000_000)
 """TCP sends ten small events in a row and then waits for an acknowledgement, for up to 40 ms"""
-ATTEMPTS = 3
 INCONCLUSIVE = "inconclusive"
 """how the reason begins with which such a test is skipped"""
 
@@ -35,6 +37,22 @@ async def place(
     return call
 
 
+def measured(
+    name: str,
+    measure: Callable[[str], Coroutine[Any, Any, T]],
+    unreliable: Callable[[T], str],
+    alone: bool = False,
+) -> T:
+    """What ``measure`` returns, by `until_reliable`; else the test is skipped.
+
+    ``unreliable`` says why what it returned tells nothing, and nothing if it tells something.
+    """
+    found = until_reliable(name, lambda name: asyncio.run(measure(name)), unreliable, alone)
+    if why := unreliable(found):
+        skip(why)
+    return found
+
+
 def judged_call(
     bench: Bench,
     name: str,
@@ -43,20 +61,21 @@ def judged_call(
     *,
     marks_fail: bool,
     bounds: Bounds | None = None,
+    alone: bool = False,
 ) -> LiveCall:
     """A call that passes, or fails with ``marks_fail``; the test fails on the opposite.
 
-    A call whose ruler was bent says nothing, nor does a late answer of a busy host: it is placed
-    again, and after the third the test is skipped with the reason.
+    A call whose measurement was unreliable says nothing, nor does a late answer of a busy host: it
+    is placed again, and after the third the test is skipped with the reason.
     """
-    wanted = "FAIL" if marks_fail else "PASS"
-    for attempt in range(1, ATTEMPTS + 1):
-        call = asyncio.run(place(bench, attempt_name(name, attempt), script, extension, bounds))
-        if result(call) == wanted:
-            return call
-        if result(call) != "INCONCLUSIVE":
-            fail(call)
-    skip(call)
+
+    def placed(name: str) -> Coroutine[Any, Any, LiveCall]:
+        return place(bench, name, script, extension, bounds)
+
+    call = measured(name, placed, unreliable, alone)
+    if result(call) != ("FAIL" if marks_fail else "PASS"):
+        fail(call)
+    return call
 
 
 def passing_call(
@@ -65,14 +84,10 @@ def passing_call(
     script: Script,
     extension: Extension = PLAIN,
     bounds: Bounds | None = None,
+    alone: bool = False,
 ) -> LiveCall:
     """A call in which every mark passes, and everything that Asterisk counted."""
-    return judged_call(bench, name, script, extension, marks_fail=False, bounds=bounds)
-
-
-def attempt_name(name: str, attempt: int) -> str:
-    """The name of a call that may be placed again; attempts count from 1."""
-    return name if attempt == 1 else f"{name}-again-{attempt}"
+    return judged_call(bench, name, script, extension, marks_fail=False, bounds=bounds, alone=alone)
 
 
 def result(call: LiveCall) -> Result:
@@ -86,12 +101,21 @@ def fail(call: LiveCall) -> NoReturn:
     pytest.fail("\n".join([*texts, f"everything of the call: {call.folder}"]), pytrace=False)
 
 
-def skip(call: LiveCall) -> NoReturn:
-    """Nothing can be said of this call, nor of those before it."""
+def skip(why: str) -> NoReturn:
+    """Nothing can be said, after all attempts."""
+    pytest.skip(f"{INCONCLUSIVE} {ATTEMPTS} times, the last time: {why}")
+
+
+def unreliable(call: LiveCall) -> str:
+    """Why nothing can be said of a call; empty if something can."""
+    return why_inconclusive(call) if result(call) == "INCONCLUSIVE" else ""
+
+
+def why_inconclusive(call: LiveCall) -> str:
+    """What of a call could not be judged, and why."""
     failures = _failures(call)
     inconclusive = [text for text in failures if f" {Verdict.INCONCLUSIVE.value}:" in text]
-    why = [*inconclusive, *failures, "no mark was set"][0]
-    pytest.skip(f"{INCONCLUSIVE} {ATTEMPTS} times, the last time: {why} ({call.folder})")
+    return f"{[*inconclusive, *failures, 'no mark was set'][0]} ({call.folder})"
 
 
 def is_inconclusive(report: pytest.TestReport) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from live_calls import JSON, Script, judged_call, of, passing_call, skip
+from live_calls import JSON, Script, judged_call, of, passing_call, skip, why_inconclusive
 
 from harness.application.marks import MarkCommand, coded_pieces, play_with_marks, random_sizes
 from harness.asterisk.configuration import Bridge, Extension
@@ -197,6 +197,6 @@ def test_the_judge_sees_that_stock_is_early_where_it_recodes(stock: Bench) -> No
     call = judged_call(stock, extension.name, script, extension, marks_fail=True)
     counts = call.result.counts
     if counts[Verdict.INCONCLUSIVE] > MARKS // 4:
-        skip(call)
+        skip(why_inconclusive(call))
     assert counts[Verdict.EARLY] > MARKS // 2
     assert counts[Verdict.LATE] == counts[Verdict.NEVER] == counts[Verdict.TWICE] == 0

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from live_calls import ATTEMPTS, PLAIN, attempt_name, fail, ids, of, passing_call, result, skip
+from live_calls import PLAIN, fail, ids, measured, of, passing_call, result, unreliable
 from test_marks import STRETCH, played, send
 
 from harness.application.client import MediaSession, serve
@@ -44,19 +45,12 @@ def media(session: MediaSession, size: int) -> bytes:
     return piece
 
 
-def conclusive(place: Callable[[str], Awaitable[LiveCall]], name: str) -> LiveCall:
+def conclusive(place: Callable[[str], Coroutine[Any, Any, LiveCall]], name: str) -> LiveCall:
     """A call in which every mark passes, placed again as `passing_call` does."""
-
-    async def run(attempt: int) -> LiveCall:
-        return await place(attempt_name(name, attempt))
-
-    for attempt in range(1, ATTEMPTS + 1):
-        call = asyncio.run(run(attempt))
-        if result(call) == "PASS":
-            return call
-        if result(call) != "INCONCLUSIVE":
-            fail(call)
-    skip(call)
+    call = measured(name, place, unreliable)
+    if result(call) != "PASS":
+        fail(call)
+    return call
 
 
 def longest_gap_ns(call: LiveCall) -> int:
@@ -289,7 +283,7 @@ def test_a_busy_processor_gives_no_wrong_verdict(patched: Bench) -> None:
         await play_with_marks(call.session, coded_pieces(random_sizes(2, MARKS, 200, 1200)))
 
     with cpu_load(1):
-        passing_call(patched, "load", script)
+        passing_call(patched, "load", script, alone=True)
 
 
 # Speaks to the application for ever, with a digit every half a second.

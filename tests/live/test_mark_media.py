@@ -6,7 +6,17 @@ import asyncio
 import json
 
 import pytest
-from live_calls import JSON, PLAIN, judged_call, names, of, passing_call, place, skip
+from live_calls import (
+    JSON,
+    PLAIN,
+    judged_call,
+    names,
+    of,
+    passing_call,
+    place,
+    skip,
+    why_inconclusive,
+)
 from test_marks import STRETCH, both_formats, send
 
 from harness.application.marks import coded_pieces, play_with_marks, random_sizes
@@ -124,7 +134,7 @@ def test_the_judge_sees_that_stock_is_early(stock: Bench, seed: int) -> None:
     call = judged_call(stock, f"early-seed-{seed}", script, marks_fail=True)
     counts = call.result.counts
     if counts[Verdict.INCONCLUSIVE] > 6:
-        skip(call)
+        skip(why_inconclusive(call))
     assert counts[Verdict.EARLY] > 12
     assert counts[Verdict.LATE] == counts[Verdict.NEVER] == counts[Verdict.TWICE] == 0
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from live_calls import ATTEMPTS, JSON, attempt_name, passing_call, place, skip
+from live_calls import JSON, passing_call, place, skip, why_inconclusive
 from module_variants import compile_variant, is_up_to_date, variant
 from test_marks import STRETCH, played, send
 
@@ -23,6 +23,7 @@ from harness.application.client import MediaSession
 from harness.bench import Bench, LiveCall, bench
 from harness.install.build import Build
 from harness.judge.judge import Verdict
+from harness.retry import until_reliable
 
 NOTHING_SAID = frozenset({Verdict.INCONCLUSIVE, Verdict.LATE})
 """Where a mark gets one of these that should have another, the call is placed again."""
@@ -204,20 +205,24 @@ def test_every_mutant_has_its_verdict() -> None:
 def test_a_mutant_is_caught(exchanged: Bench, build: Build, name: str) -> None:
     expected = CAUGHT[name]
     exchanged.instance.use_module(build_mutant(build, name))
-    for attempt in range(1, ATTEMPTS + 1):
-        call = asyncio.run(place(exchanged, attempt_name(name, attempt), one_of_each, JSON))
-        verdicts = found(call)
-        unlike = {
+
+    def unlike(call: LiveCall) -> set[Verdict]:
+        return {
             one.verdict
-            for key, one in verdicts.items()
+            for key, one in found(call).items()
             if one.verdict is not (expected[key].verdict if key in expected else Verdict.PASS)
         }
+
+    def unreliable(call: LiveCall) -> bool:
         # A busy host makes marks late, also one that a mutant answers early.
-        if not unlike or not unlike <= {*NOTHING_SAID, Verdict.PASS}:
-            break
-    else:
-        if unlike & NOTHING_SAID:
-            skip(call)
+        return bool(unlike(call)) and unlike(call) <= {*NOTHING_SAID, Verdict.PASS}
+
+    call = until_reliable(
+        name, lambda name: asyncio.run(place(exchanged, name, one_of_each, JSON)), unreliable
+    )
+    if unreliable(call) and unlike(call) & NOTHING_SAID:
+        skip(why_inconclusive(call))
+    verdicts = found(call)
     wrong = {key: one for key, one in verdicts.items() if one.verdict is not Verdict.PASS}
     assert {key: one.verdict for key, one in wrong.items()} == {
         key: fault.verdict for key, fault in expected.items()
