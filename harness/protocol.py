@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, Literal
 
 from harness.errors import InputFault
 
@@ -23,11 +23,25 @@ Id = str | int
 """Of a mark or a flush. Plain text only carries printable ASCII without space."""
 
 
+FormatName = Literal["plain", "json"]
+"""A control message format, as scenarios and lab files name it"""
+
+
 class Format(Enum):
-    """How commands and events are spelled. The values are those of the dial option ``f()``."""
+    """The control message format. The values are those of the dial option ``f()``."""
 
     PLAIN = "plain-text"
     JSON = "json"
+
+    @property
+    def short_name(self) -> FormatName:
+        """As scenarios and lab files name it."""
+        return "json" if self is Format.JSON else "plain"
+
+
+def format_named(name: FormatName) -> Format:
+    """The control message format of this name."""
+    return Format.JSON if name == "json" else Format.PLAIN
 
 
 @dataclass(frozen=True)

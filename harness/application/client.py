@@ -98,8 +98,6 @@ class MediaSession:
         an empty ``close``."""
         self.sent_bytes = 0
         """media bytes sent: the offset in the stream of whatever is sent next"""
-        self.received_bytes = 0
-        """media bytes received"""
         self.received_packets = 0
         """binary messages received"""
         self.media_start = Event("MEDIA_START")
@@ -458,7 +456,6 @@ class MediaSession:
     async def _received(self, data: str | bytes) -> None:
         if isinstance(data, bytes):
             self._record("asterisk", "binary", data)
-            self.received_bytes += len(data)
             self.received_packets += 1
             async with self._heard:
                 self._heard.notify_all()

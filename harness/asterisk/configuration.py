@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness.errors import InputFault
+from harness.media.codecs import CODECS
 from harness.protocol import Format
 
 Connection = Literal["outgoing", "incoming"]
@@ -28,14 +29,14 @@ CONTEXT = "harness-calls"
 """of the dialplan, where the extensions are"""
 SILENT_PARTY = "Local/s@harness-silence"
 """Somebody who answers and says nothing, as ARI's originate takes it"""
-CALLER_CODECS = ("ulaw", "alaw", "slin", "slin16", "g722", "opus")
-"""What the SIP endpoint accepts, by Asterisk's names"""
 CONNECTION_VARIABLE = "HARNESS_CONNECTION"
 """Global dialplan variables HARNESS_CONNECTION_<SIP Call-ID> hold the id of the connection that
 Asterisk expects for that call, when the application is to connect."""
 
 WEBSOCKET_CLIENT = "harness"
 """The section of websocket_client.conf that has the application's URI"""
+
+_LOG_LEVELS = "notice,warning,error,verbose(3)"
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,6 @@ class Network:
     address: str
     sip_port: int
     http_port: int
-    rtp_first_port: int = 10000
-    rtp_last_port: int = 19999
     https_port: int = 0
     """for media connections to Asterisk over TLS; 0: they are made without, at ``http_port``"""
 
@@ -124,7 +123,6 @@ def configuration_files(
     directories: Directories,
     network: Network,
     ari_password: str,
-    log_levels: str = "notice,warning,error,verbose(3)",
     certificate: Path | None = None,
 ) -> dict[str, str]:
     """All files but the two that change while Asterisk runs, by file name.
@@ -136,12 +134,10 @@ def configuration_files(
         "asterisk.conf": _asterisk_conf(directories),
         "modules.conf": "[modules]\nautoload = yes\n",
         "logger.conf": (
-            f"[general]\ndateformat = %F %T.%3q\n\n[logfiles]\nasterisk.log = {log_levels}\n"
+            f"[general]\ndateformat = %F %T.%3q\n\n[logfiles]\nasterisk.log = {_LOG_LEVELS}\n"
         ),
         "pjsip.conf": _pjsip_conf(network),
-        "rtp.conf": (
-            f"[general]\nrtpstart = {network.rtp_first_port}\nrtpend = {network.rtp_last_port}\n"
-        ),
+        "rtp.conf": "[general]\nrtpstart = 10000\nrtpend = 19999\n",
         "http.conf": (
             "[general]\n"
             "enabled = yes\n"
@@ -339,7 +335,7 @@ type = endpoint
 transport = udp
 context = {CONTEXT}
 disallow = all
-allow = {",".join(CALLER_CODECS)}
+allow = {",".join(CODECS)}
 direct_media = no
 timers = no
 

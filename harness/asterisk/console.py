@@ -59,6 +59,11 @@ class Console:
             raise HarnessFault(f"console command {command!r} failed", _last_output(output))
         return output
 
+    def running_modules(self) -> set[str]:
+        """The names of the modules that run."""
+        lines = self.run("module show").splitlines()
+        return {line.split()[0] for line in lines if " Running " in line}
+
     def wait_fully_booted(self, check_alive: Callable[[], None], timeout_s: float) -> None:
         """Until every module is loaded and calls are taken.
 
@@ -116,20 +121,19 @@ def _last_output(output: str, lines: int = 15) -> str:
     return "The console's last output: " + ("\n    ".join(["", *tail]) if tail else "none.")
 
 
-def hang_up_channel(console: Console, call_id: str, technology: str = "PJSIP") -> str:
-    """Have Asterisk kill one channel of the SIP call ``call_id``, by its console; its name.
+def hang_up_caller(console: Console, call_id: str) -> str:
+    """Have Asterisk kill the caller's channel of the SIP call ``call_id``; the channel's name.
 
-    By default that of the caller; ``WebSocket`` is the application's. Blocks: use a thread beside
-    an event loop. HarnessFault when the call has no such channel.
+    Blocks: use a thread beside an event loop. HarnessFault when the call has no such channel.
     """
     channels = console.run("core show channels concise")
     names = [line.partition("!")[0] for line in channels.splitlines()]
-    for name in (name for name in names if name.startswith(f"{technology}/")):
+    for name in (name for name in names if name.startswith("PJSIP/")):
         # Inherited by all channels of a call; the dialplan sets it.
         if f"SIP_CALL_ID={call_id}" in console.run(f"core show channel {name}").split():
             console.run(f"channel request hangup {name}")
             return name
     raise HarnessFault(
-        f"the call {call_id} has no {technology} channel that could be hung up",
+        f"the call {call_id} has no caller's channel that could be hung up",
         f"Asterisk's channels: {channels or 'none'}",
     )

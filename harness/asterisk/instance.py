@@ -48,6 +48,7 @@ from harness.certificates import Certificates
 from harness.child_process import die_with_parent, stopping_waits
 from harness.errors import EnvironmentFault, HarnessFault, ProductFault
 from harness.install.build import Build
+from harness.install.module import MODULE
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # Python 3.10's typing has none
@@ -62,9 +63,8 @@ CALLS_END_TIMEOUT_S = 2.0
 APPLICATION_HOST = "127.0.0.1"
 """where applications of an own Asterisk listen"""
 
-_MODULE = "chan_websocket.so"
 _REQUIRED_MODULES = (
-    _MODULE,
+    MODULE,
     "app_dial.so",
     "bridge_simple.so",
     "chan_pjsip.so",
@@ -382,7 +382,7 @@ class OwnAsterisk(ABC):
         while "WebSocket/" in (channels := self.console.run("core show channels concise")):
             if time.monotonic() > deadline:
                 raise HarnessFault(
-                    f"calls are still up after {CALLS_END_TIMEOUT_S:g} s, and use {_MODULE}",
+                    f"calls are still up after {CALLS_END_TIMEOUT_S:g} s, and use {MODULE}",
                     f"End them first: {channels}",
                 )
 
@@ -432,11 +432,7 @@ class OwnAsterisk(ABC):
         (self.directories.configuration / name).write_text(text)
 
     def _check_modules(self, names: Sequence[str]) -> None:
-        running = {
-            line.split()[0]
-            for line in self.console.run("module show").splitlines()
-            if " Running " in line
-        }
+        running = self.console.running_modules()
         if missing := [name for name in names if name not in running]:
             raise HarnessFault(
                 f"modules of Asterisk are not running: {', '.join(missing)}",
@@ -479,15 +475,15 @@ class Instance(OwnAsterisk):
         # The driver does not count its channels as users of the module: Asterisk would unload it
         # under a call, and crash.
         self._wait_for_no_call()
-        self.console.run(f"module unload {_MODULE}")
+        self.console.run(f"module unload {MODULE}")
         if mapped := self._mapped_modules():
             raise HarnessFault(
-                f"{_MODULE} is still mapped ({', '.join(mapped)}) after it was unloaded",
+                f"{MODULE} is still mapped ({', '.join(mapped)}) after it was unloaded",
                 f"Asterisk may have refused to: see {self.log}.",
             )
         self._install_module(module)
-        self.console.run(f"module load {_MODULE}")
-        self._check_modules([_MODULE])
+        self.console.run(f"module load {MODULE}")
+        self._check_modules([MODULE])
 
     def _modules_and_data(self) -> tuple[Path | None, Path | None]:
         return self._modules, self._build.data_dir
@@ -517,19 +513,19 @@ class Instance(OwnAsterisk):
         """Fill the instance's own module folder with links, so that one module can be exchanged."""
         for module in self._build.module_dir.glob("*.so"):
             link = self._modules / module.name
-            if module.name != _MODULE and not link.is_symlink():
+            if module.name != MODULE and not link.is_symlink():
                 link.symlink_to(module)
 
     def _install_module(self, module: Path) -> None:
         # By rename, never written over: a running process may have the old file mapped.
-        copy = self._modules / f"{_MODULE}.new"
+        copy = self._modules / f"{MODULE}.new"
         shutil.copyfile(module, copy)
-        copy.rename(self._modules / _MODULE)
+        copy.rename(self._modules / MODULE)
 
     def _mapped_modules(self) -> list[str]:
         """The variants of chan_websocket.so that the process has mapped, by its own account."""
         maps = Path(f"/proc/{self.pid}/maps").read_text().splitlines()
-        return sorted({line.split(maxsplit=5)[5] for line in maps if _MODULE in line})
+        return sorted({line.split(maxsplit=5)[5] for line in maps if MODULE in line})
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from harness.caller.sip_peer import SipPeer, local_address_towards
 from harness.caller.sip_stream import Relay, open_relay
 from harness.child_process import die_with_parent
 from harness.errors import EnvironmentFault, HarnessFault, InputFault
+from harness.media.codecs import SDP_CODECS, codec_named
 
 ANSWER_TIMEOUT_S = 10.0
 END_TIMEOUT_S = 5.0
@@ -56,25 +57,6 @@ class CallFailed(HarnessFault):
 
 
 @dataclass(frozen=True)
-class SdpCodec:
-    """How a codec is offered in SDP (RFC 3551 and the codec's own RFC)."""
-
-    payload_type: int
-    rtpmap: str
-
-
-SDP_CODECS = {
-    "ulaw": SdpCodec(0, "PCMU/8000"),
-    "alaw": SdpCodec(8, "PCMA/8000"),
-    "g722": SdpCodec(9, "G722/8000"),
-    "slin": SdpCodec(96, "L16/8000"),
-    "slin16": SdpCodec(97, "L16/16000"),
-    "opus": SdpCodec(107, "opus/48000/2"),
-}
-"""By Asterisk's name of the codec"""
-
-
-@dataclass(frozen=True)
 class CallRequest:
     """A call to be placed: what is dialled, and where its RTP shall go."""
 
@@ -86,12 +68,7 @@ class CallRequest:
     @property
     def injection_line(self) -> str:
         """This call's line in SIPp's injection file."""
-        if self.codec not in SDP_CODECS:
-            raise InputFault(
-                f"no SDP is known for the codec {self.codec!r}",
-                f"Use one of {', '.join(SDP_CODECS)}.",
-            )
-        sdp = SDP_CODECS[self.codec]
+        sdp = SDP_CODECS[codec_named(self.codec).name]
         fields = (
             self.extension,
             self.rtp_address,

@@ -1,9 +1,16 @@
-"""The codecs whose calls can be judged, and what becomes of an application's bytes on the way."""
+"""The codecs whose calls can be judged, all that is known of each, and what becomes of an
+application's bytes on the way. No other file lists them."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal
+
 from harness.capture.timeline import ULAW, Codec
 from harness.errors import InputFault
+
+CodecName = Literal["ulaw", "alaw", "slin", "slin16", "g722", "opus"]
+"""Asterisk's names of them"""
 
 OPUS_FRAME_BYTES = 80
 
@@ -39,6 +46,25 @@ _OPUS = Codec(
 CODECS = {codec.name: codec for codec in (ULAW, _ALAW, _SLIN, _SLIN16, _G722, _OPUS)}
 """What can be judged, by Asterisk's name. Opus only in frames of 20 ms that all have
 `OPUS_FRAME_BYTES`, so that bytes and times belong together as they do in G.711."""
+
+
+@dataclass(frozen=True)
+class SdpCodec:
+    """How a codec is offered in SDP (RFC 3551 and the codec's own RFC)."""
+
+    payload_type: int
+    rtpmap: str
+
+
+SDP_CODECS: dict[str, SdpCodec] = {
+    "ulaw": SdpCodec(0, "PCMU/8000"),
+    "alaw": SdpCodec(8, "PCMA/8000"),
+    "g722": SdpCodec(9, "G722/8000"),
+    "slin": SdpCodec(96, "L16/8000"),
+    "slin16": SdpCodec(97, "L16/16000"),
+    "opus": SdpCodec(107, "opus/48000/2"),
+}
+"""How the caller offers each of `CODECS`"""
 
 _MIXED_UNCHANGED = frozenset({"ulaw", "alaw", "slin"})
 """of which a mixer makes the same bytes again. It works at 8000 Hz until it has seen that others

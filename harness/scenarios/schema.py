@@ -20,7 +20,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from harness.asterisk.configuration import CallBridge, Connection, Extension
 from harness.errors import InputFault
 from harness.judge.judge import Bounds
-from harness.protocol import Format
+from harness.media.codecs import CodecName
+from harness.protocol import FormatName, format_named
 from harness.strict_yaml import Document, Location, StrictModel, read
 
 Group = Literal["smoke", "full", "soak", "dispositions", "baseline"]
@@ -31,8 +32,6 @@ GROUPS: dict[Group, str] = {
     "dispositions": "everything that can become of a mark, for the table in docs/measurements.md",
     "baseline": "what the stock driver does wrong today, beyond acknowledging",
 }
-CodecName = Literal["ulaw", "alaw", "slin", "slin16", "g722", "opus"]
-"""those of `harness.media.codecs`"""
 EventName = Literal[
     "DTMF_END",
     "ERROR",
@@ -102,8 +101,8 @@ class Call(StrictModel):
     """of the WebSocket channel, by Asterisk's name"""
     caller_codec: CodecName | Literal[""] = ""
     """of the caller, where it is another one: then Asterisk transcodes"""
-    format: Literal["plain", "json"] = "plain"
-    """how commands and events are spelled"""
+    format: FormatName = "plain"
+    """of the control messages"""
     connection: Connection = "outgoing"
     """outgoing: Asterisk connects to the application; incoming: the application to Asterisk"""
     tls: bool | None = None
@@ -136,7 +135,7 @@ class Call(StrictModel):
             name=f"marks-{name}",
             codec=self.codec,
             caller_codec=self.caller_codec,
-            message_format=Format.JSON if self.format == "json" else Format.PLAIN,
+            message_format=format_named(self.format),
             connection=self.connection,
             bridge=self.bridge,
             options=self.options,

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
@@ -20,7 +20,8 @@ from harness.asterisk.configuration import (
     Extension,
 )
 from harness.caller.sip_peer import Transport
-from harness.protocol import Format
+from harness.media.codecs import CodecName
+from harness.protocol import FormatName, format_named
 from harness.strict_yaml import Document, StrictModel, read
 
 
@@ -41,7 +42,6 @@ def _some(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 Port = Annotated[int, Field(gt=0, lt=65536)]
-Codec = Literal["ulaw", "alaw", "slin", "slin16", "g722", "opus"]
 
 
 class Sip(StrictModel):
@@ -95,8 +95,8 @@ class AriPart(StrictModel):
 class Calls(StrictModel):
     """The kinds of call for which the PBX has an extension: every combination of these."""
 
-    codecs: Annotated[tuple[Codec, ...], AfterValidator(_some)] = ("ulaw",)
-    formats: Annotated[tuple[Literal["plain", "json"], ...], AfterValidator(_some)] = (
+    codecs: Annotated[tuple[CodecName, ...], AfterValidator(_some)] = ("ulaw",)
+    formats: Annotated[tuple[FormatName, ...], AfterValidator(_some)] = (
         "plain",
         "json",
     )
@@ -156,7 +156,7 @@ class LabFile(StrictModel):
             Extension(
                 "",
                 codec=codec,
-                message_format=Format.JSON if message_format == "json" else Format.PLAIN,
+                message_format=format_named(message_format),
                 connection=connection,
                 bridge=bridge,
                 options=options,
@@ -173,9 +173,8 @@ def number_of(extension: Extension) -> str:
     """
     if extension.bridge in ARI_BRIDGES:
         return "marks-ari"
-    message_format = "json" if extension.message_format is Format.JSON else "plain"
     words = [
-        *("marks", extension.codec, message_format, extension.connection),
+        *("marks", extension.codec, extension.message_format.short_name, extension.connection),
         extension.bridge.replace(" ", "-"),
         *re.findall(r"\w+", extension.options),
     ]

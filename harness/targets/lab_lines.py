@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from harness.asterisk.configuration import (
-    CALLER_CODECS,
     CONTEXT,
     Extension,
     confbridge_conf,
     extensions_conf,
     websocket_client_conf,
 )
+from harness.media.codecs import CODECS
 from harness.targets.lab_file import Lab, LabFile
 
 
@@ -52,7 +52,7 @@ def _once_each(extensions: Sequence[Extension]) -> list[Extension]:
 
 def _pjsip_lines(lab: Lab) -> str:
     sip = lab.file.sip
-    codecs = [codec for codec in CALLER_CODECS if codec in lab.file.calls.codecs]
+    codecs = [codec for codec in CODECS if codec in lab.file.calls.codecs]
     text = (
         f"; A transport of the type {sip.transport} on port {sip.port} is needed, too.\n"
         f"[{sip.user}]\n"

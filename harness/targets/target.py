@@ -15,13 +15,14 @@ from typing import Protocol
 from harness.asterisk.ari import Ari, AriAccess
 from harness.asterisk.configuration import (
     ARI_USER,
-    CALLER_CODECS,
     Extension,
 )
 from harness.asterisk.instance import APPLICATION_HOST, OwnAsterisk
 from harness.caller.sip_peer import SipPeer
 from harness.certificates import client_tls, server_tls
 from harness.errors import HarnessFault
+from harness.install.module import MODULE
+from harness.media.codecs import CODECS
 from harness.protocol import Event
 from harness.targets.capabilities import Capabilities
 
@@ -141,7 +142,7 @@ class OwnTarget:
         """What its console says; no call is placed."""
         run = self.asterisk.console.run
         version = re.search(r"Asterisk (?:GIT-)?(\S+)", run("core show version"))
-        modules = running_modules(run("module show"))
+        modules = self.asterisk.console.running_modules()
         formats = set(run("core show codecs audio").split())
         try:
             run("websocket show playback")
@@ -151,21 +152,16 @@ class OwnTarget:
         return Capabilities(
             version=version[1] if version else "unknown",
             playback_marks=playback_marks,
-            codecs=frozenset(codec for codec in CALLER_CODECS if codec in formats),
+            codecs=frozenset(codec for codec in CODECS if codec in formats),
             connections=connections_of(modules),
             bridges=bridges_of(modules),
             encrypted=connections_of(modules) if self.media_tls else frozenset(),
         )
 
 
-def running_modules(module_show: str) -> set[str]:
-    """The names in what `module show` says that are running."""
-    return {line.split()[0] for line in module_show.splitlines() if " Running " in line}
-
-
 def connections_of(modules: set[str]) -> frozenset[str]:
     """The kinds of media connection that these modules make possible."""
-    if "chan_websocket.so" not in modules:
+    if MODULE not in modules:
         return frozenset()
     connections = {"incoming"} if "res_http_websocket.so" in modules else set()
     return frozenset(

@@ -20,7 +20,7 @@ from test_marks import STRETCH, played, send
 from harness.application.client import MediaSession, serve
 from harness.application.marks import coded_pieces, play_with_marks, random_sizes
 from harness.asterisk.configuration import Extension
-from harness.asterisk.console import hang_up_channel
+from harness.asterisk.console import hang_up_caller
 from harness.asterisk.instance import Instance
 from harness.bench import Bench, LiveCall
 from harness.errors import HarnessFault
@@ -198,7 +198,7 @@ def test_asterisk_kills_the_callers_channel(patched: Bench) -> None:
         await session.mark("pending")
         await played(session, "heard")
         console = patched.instance.console
-        name = await asyncio.to_thread(hang_up_channel, console, call.sip.call_id)
+        name = await asyncio.to_thread(hang_up_caller, console, call.sip.call_id)
         assert name.startswith("PJSIP/")
         await session.wait_event("MARK_DISCARDED", id="pending", reason="hangup")
         assert await call.sip.ended() == "asterisk"

@@ -11,13 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.caller.sipp import SDP_CODECS
 from harness.capture.dissect import timeline_from_sockets
 from harness.capture.timeline import ULAW, Message, RtpPacket
 from harness.errors import InputFault
 from harness.judge.judge import judge
 from harness.media import audio_code, pcm, position_code
-from harness.media.codecs import CODECS, OPUS_FRAME_BYTES, codec_named, recoded
+from harness.media.codecs import CODECS, OPUS_FRAME_BYTES, SDP_CODECS, codec_named, recoded
 from harness.media.coded import coded
 from harness.record.capture_files import load_timeline, save_timeline
 

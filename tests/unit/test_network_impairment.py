@@ -15,7 +15,7 @@ from typing import Any, cast
 import psutil
 import pytest
 
-from harness.asterisk.console import Console, hang_up_channel
+from harness.asterisk.console import Console, hang_up_caller
 from harness.caller.rtp_sender import RtpTarget, rtp_packet
 from harness.caller.rtp_socket import RtpSocket, bind_pair, read_waiting
 from harness.errors import HarnessFault, InputFault
@@ -96,15 +96,11 @@ class FakeConsole:
 def test_the_channel_of_the_call_is_hung_up_and_no_other() -> None:
     fake = FakeConsole()
     console = cast(Console, cast(Any, fake))
-    assert hang_up_channel(console, "two") == "PJSIP/caller-2"
-    assert hang_up_channel(console, "two", "WebSocket") == "WebSocket/x/1"
-    assert fake.hung_up == [
-        "channel request hangup PJSIP/caller-2",
-        "channel request hangup WebSocket/x/1",
-    ]
+    assert hang_up_caller(console, "two") == "PJSIP/caller-2"
+    assert fake.hung_up == ["channel request hangup PJSIP/caller-2"]
     # "tw" is the beginning of another call's id.
-    with pytest.raises(HarnessFault, match="no PJSIP channel"):
-        hang_up_channel(console, "tw")
+    with pytest.raises(HarnessFault, match="no caller's channel"):
+        hang_up_caller(console, "tw")
 
 
 # ---- networks ------------------------------------------------------------------------------------

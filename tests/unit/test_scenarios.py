@@ -10,11 +10,11 @@ from typing import get_args
 import pytest
 
 from harness.errors import InputFault
-from harness.media.codecs import CODECS
+from harness.media.codecs import CODECS, CodecName
 from harness.scenarios.choose import choose_scenarios
 from harness.scenarios.result import CallResult, Outcome
 from harness.scenarios.run_one import EXPECTATION, Attempt, outcome, rerun_command
-from harness.scenarios.schema import CodecName, Known, Scenario, load_scenarios, shipped
+from harness.scenarios.schema import Known, Scenario, load_scenarios, shipped
 
 GOOD = """\
 proves: something

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from harness.caller import sipp
-from harness.caller.sipp import SDP_CODECS, CallRequest, exit_sentence, sip_failure
+from harness.caller.sipp import CallRequest, exit_sentence, sip_failure
 from harness.errors import InputFault
+from harness.media.codecs import SDP_CODECS
 
 SCENARIO = Path(sipp.__file__).with_name("caller.xml")
 
