@@ -38,9 +38,8 @@ from harness.caller.sipp import (
     CallRequest,
     SipCall,
     await_call,
-    call_id_of,
-    new_token,
-    place_calls,
+    new_call_id,
+    place_call,
 )
 from harness.capture.dissect import timeline_from_sockets
 from harness.capture.stalls import StallWatch, watch_stalls
@@ -317,16 +316,17 @@ class Bench:
         number = self.target.prepare(extension, server.uri if server else "")
         caller_codec = extension.caller_codec or extension.codec
         request = CallRequest(number, rtp.address, rtp.port, caller_codec)
-        token = new_token()
+        call_id = new_call_id()
         bridged = None
         if extension.bridge in ARI_BRIDGES:
             # Before the call: an application that nobody listens for does not exist.
             bridged = await stack.enter_async_context(
-                self._ari.application(ari_application(call_id_of(1, token)))
+                self._ari.application(ari_application(call_id))
             )
         if not self.target.originate_at:
-            calls = place_calls(self.target.sip, [request], folder, token=token)
-            [sip] = await stack.enter_async_context(calls)
+            sip = await stack.enter_async_context(
+                place_call(self.target.sip, request, folder, call_id)
+            )
         else:
             waiting = await_call(self.target.sip, request, folder)
             sip, uri = await stack.enter_async_context(waiting)

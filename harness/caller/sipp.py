@@ -16,7 +16,7 @@ import secrets
 import shutil
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,17 +66,19 @@ class CallRequest:
     codec: str = "ulaw"
 
     @property
-    def injection_line(self) -> str:
-        """This call's line in SIPp's injection file."""
+    def keywords(self) -> dict[str, str]:
+        """The values of the keywords that caller.xml and callee.xml have for a call.
+
+        Raises InputFault for a codec that is not known.
+        """
         sdp = SDP_CODECS[codec_named(self.codec).name]
-        fields = (
-            self.extension,
-            self.rtp_address,
-            str(self.rtp_port),
-            str(sdp.payload_type),
-            sdp.rtpmap,
-        )
-        return ";".join(fields)
+        return {
+            "extension": self.extension,
+            "rtp_address": self.rtp_address,
+            "rtp_port": str(self.rtp_port),
+            "payload_type": str(sdp.payload_type),
+            "rtpmap": sdp.rtpmap,
+        }
 
 
 def exit_sentence(code: int) -> str:
@@ -99,14 +101,14 @@ def sip_failure(error_log: str) -> str:
 
 
 class SipCall:
-    """One call. Made by `place_calls`."""
+    """One call. Made by `place_call` and `await_call`."""
 
-    def __init__(self, request: CallRequest, call_id: str, calls: _SippRun) -> None:
+    def __init__(self, request: CallRequest, call_id: str, sipp: _Sipp) -> None:
         self.request = request
         self.call_id = call_id
         """the SIP Call-ID, by which Asterisk's log and dialplan know this call too; of a call that
         Asterisk places, empty until it has come"""
-        self._calls = calls
+        self._sipp = sipp
         self._local_port = 0
         self._refused = False
         self._media: RtpTarget | None = None
@@ -114,15 +116,15 @@ class SipCall:
 
     async def answered(self, timeout_s: float = ANSWER_TIMEOUT_S) -> None:
         """Until the call is answered (200 OK). Raises CallFailed when it is not going to be."""
-        await self._calls.wait_for(
+        await self._sipp.wait_for(
             lambda: self._media is not None or self._refused, f"{self} was not answered", timeout_s
         )
         if self._media is None:
-            raise self._calls.credentials_refused(self)
+            raise self._sipp.credentials_refused()
 
     async def dialled(self, timeout_s: float = INVITE_TIMEOUT_S) -> None:
         """Until the call's INVITE has been sent, or has come if it is Asterisk that calls."""
-        await self._calls.wait_for(
+        await self._sipp.wait_for(
             lambda: self._local_port != 0, f"{self} was not dialled", timeout_s
         )
 
@@ -142,13 +144,13 @@ class SipCall:
         if self._ended_by is not None:
             return
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-            address = (self._calls.local_address, self._local_port)
+            address = (self._sipp.local_address, self._local_port)
             sender.sendto(_hang_up_request(self.call_id), address)
         await self.ended(timeout_s)
 
     async def ended(self, timeout_s: float = END_TIMEOUT_S) -> Side:
         """Until the call is over: who hung up."""
-        await self._calls.wait_for(
+        await self._sipp.wait_for(
             lambda: self._ended_by is not None, f"{self} did not end", timeout_s
         )
         assert self._ended_by is not None
@@ -170,52 +172,38 @@ class SipCall:
             self._ended_by = "caller" if argument == "caller" else "asterisk"
 
 
-def new_token() -> str:
-    """What tells the calls of one `place_calls` from all others."""
+def new_call_id() -> str:
+    """A SIP Call-ID that no other call has."""
     return secrets.token_hex(4)
 
 
-def call_id_of(number: int, token: str) -> str:
-    """The Call-ID of the call with this number, from 1, of a `place_calls` with this token."""
-    return f"{number}-{token}"
-
-
 @asynccontextmanager
-async def place_calls(
-    peer: SipPeer,
-    requests: Sequence[CallRequest],
-    folder: Path,
-    calls_per_second: int = 50,
-    token: str = "",
-) -> AsyncIterator[list[SipCall]]:
-    """Place a call for each request to the Asterisk at ``peer``.
+async def place_call(
+    peer: SipPeer, request: CallRequest, folder: Path, call_id: str = ""
+) -> AsyncIterator[SipCall]:
+    """Place a call to the Asterisk at ``peer``.
 
     Yields as soon as SIPp runs: wait for `SipCall.answered` before anything else that only comes
-    with an answered call, because it fails at once when the call fails. Leaving hangs up what is
-    still up. SIPp's files go to ``folder``: sip.log (all messages), sip-errors.log. ``token`` lets
-    the Call-IDs be known before: see `call_id_of`. Raises CallFailed, with the SIP response that
+    with an answered call, because it fails at once when the call fails. Leaving hangs up. SIPp's
+    files go to ``folder``: sip.log (all messages), sip-errors.log. ``call_id`` is one of
+    `new_call_id`, for whoever has to know it before. Raises CallFailed, with the SIP response that
     says why.
     """
-    token = token or new_token()
     local = local_address_towards(peer)
     async with AsyncExitStack() as stack:
         relay = None
         if peer.transport != "udp":
             relay = await stack.enter_async_context(open_relay(peer))
-        run = _SippRun(peer, "127.0.0.1" if relay else local, folder)
-        # SIPp numbers its calls from 1, and takes a line of the injection file for each in order.
-        run.calls = [
-            SipCall(request, call_id_of(number, token), run)
-            for number, request in enumerate(requests, 1)
-        ]
+        sipp = _Sipp(peer, "127.0.0.1" if relay else local, folder)
+        sipp.call = SipCall(request, call_id or new_call_id(), sipp)
         address, port = relay.udp if relay else (peer.address, peer.port)
         scenario = _over_stream(_CALLER, peer, relay, folder) if relay else _CALLER
-        await run.start(
-            *(f"{address}:{port}", "-sf", str(scenario), "-cid_str", f"%u-{token}"),
-            *("-auth_uri", peer.authority, "-r", str(calls_per_second)),
+        await sipp.start(
+            *(f"{address}:{port}", "-sf", str(scenario), "-cid_str", sipp.call.call_id),
+            *("-auth_uri", peer.authority),
         )
-        await stack.enter_async_context(run.ended_on_leaving())
-        yield run.calls
+        await stack.enter_async_context(sipp.ended_on_leaving())
+        yield sipp.call
 
 
 @asynccontextmanager
@@ -225,25 +213,25 @@ async def await_call(
     """Take the call that ``peer`` is going to place over UDP; its extension does not matter here.
 
     Yields the call, of which nothing has happened yet, and the SIP URI at which it is awaited. The
-    rest is as in `place_calls`.
+    rest is as in `place_call`.
     """
     local = local_address_towards(peer)
     port = _free_udp_port(local)
-    run = _SippRun(peer, local, folder)
-    call = SipCall(request, "", run)
-    run.calls = [call]
-    await run.start("-sf", str(_CALLEE), "-p", str(port))
-    async with run.ended_on_leaving():
-        await run.wait_until_bound(port)
-        yield call, f"sip:{peer.user}@{local}:{port}"
+    sipp = _Sipp(peer, local, folder)
+    sipp.call = SipCall(request, "", sipp)
+    await sipp.start("-sf", str(_CALLEE), "-p", str(port))
+    async with sipp.ended_on_leaving():
+        await sipp.wait_until_bound(port)
+        yield sipp.call, f"sip:{peer.user}@{local}:{port}"
 
 
-class _SippRun:
-    """The SIPp process behind a number of calls."""
+class _Sipp:
+    """The SIPp process behind a call."""
+
+    call: SipCall
 
     def __init__(self, peer: SipPeer, local_address: str, folder: Path) -> None:
         self.local_address = local_address
-        self.calls: list[SipCall] = []
         self._peer = peer
         self._error_log = folder / "sip-errors.log"
         self._message_log = folder / "sip.log"
@@ -257,14 +245,15 @@ class _SippRun:
             raise EnvironmentFault("SIPp is not installed", "apt-get install sip-tester")
         # A log file that was written by an earlier SIPp must not explain this one's failure.
         self._error_log.unlink(missing_ok=True)
-        count = str(len(self.calls))
+        keywords = {**self.call.request.keywords, "user": self._peer.user}
         injection = self._injection_file()
         # SIPp writes its <log> lines to a file; through this name the file is our pipe, so a
         # stage is known the moment it is reached.
         log_read, log_write = os.pipe()
         try:
             self._process = await asyncio.create_subprocess_exec(
-                *(program, *arguments, "-m", count, "-l", count),
+                *(program, *arguments, "-m", "1"),
+                *(word for name in keywords for word in ("-key", name, keywords[name])),
                 *("-i", self.local_address, "-bind_local", "-ci", self.local_address),
                 *("-inf", f"/dev/fd/{injection}"),
                 *("-trace_logs", "-log_file", f"/dev/fd/{log_write}"),
@@ -288,7 +277,7 @@ class _SippRun:
         self._watcher = asyncio.create_task(self._watch(log_read))
 
     def _injection_file(self) -> int:
-        """A line for each call. Never on a disk, nor among the arguments: a password is in it."""
+        """With the digest's user and password: so never on a disk, nor among the arguments."""
         user, password = self._peer.user, self._peer.password
         for what, text in (("user", user), ("password", password)):
             if re.search(r"[;\[\]\s]", text):
@@ -296,10 +285,9 @@ class _SippRun:
                     f"the SIP {what} has a space, ';', '[' or ']' in it, which SIPp cannot take",
                     "Give the PBX another one for these calls.",
                 )
-        login = f"{user};[authentication username={user} password={password}]"
-        lines = [f"{call.request.injection_line};{login}" for call in self.calls]
-        file = os.memfd_create("sip-calls")
-        os.write(file, "\n".join(["SEQUENTIAL", *lines, ""]).encode())
+        file = os.memfd_create("sip-authentication")
+        login = f"[authentication username={user} password={password}]"
+        os.write(file, f"SEQUENTIAL\n{login}\n".encode())
         return file
 
     @asynccontextmanager
@@ -307,16 +295,16 @@ class _SippRun:
         """Hang up what is still up and end SIPp; name the call that failed if one did."""
         try:
             yield
-            await self.hang_up_all()
+            await self.hang_up()
             await self.check_exit()
         except HarnessFault as fault:
-            # Whatever was waited for in vain: when a call failed, that is the reason to name.
+            # Whatever was waited for in vain: when the call failed, that is the reason to name.
             if self.failed and not isinstance(fault, CallFailed):
-                raise self.failure("a call failed") from fault
+                raise self.failure("the call failed") from fault
             raise
         finally:
             with suppress(HarnessFault):
-                await self.hang_up_all()
+                await self.hang_up()
             await self.stop()
 
     async def wait_until_bound(self, port: int) -> None:
@@ -338,11 +326,12 @@ class _SippRun:
         if self._exit_code is not None:
             raise self.failure(f"SIPp could not be called at port {port}")
 
-    def credentials_refused(self, call: SipCall) -> CallFailed:
+    def credentials_refused(self) -> CallFailed:
         """The error for a call whose digest was refused."""
         how = "without a password" if not self._peer.password else "with the password given"
         return CallFailed(
-            f"{call}: the PBX wants authentication and refused the user {self._peer.user!r} {how}",
+            f"{self.call}: the PBX wants authentication and refused the user {self._peer.user!r}"
+            f" {how}",
             "Compare user and password with the PBX's pjsip.conf, type=auth; its log says more.",
         )
 
@@ -351,13 +340,10 @@ class _SippRun:
         transport, _ = await asyncio.get_running_loop().connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(stages), os.fdopen(log_read, "rb")
         )
-        by_id = {call.call_id: call for call in self.calls}
         async for line in stages:
             stage, call_id, argument = line.decode().split()
-            if call_id not in by_id:  # the one that was awaited
-                self.calls[0].call_id = call_id
-                by_id = {call_id: self.calls[0]}
-            by_id[call_id]._reached(stage, argument)
+            self.call.call_id = call_id  # of a call that was awaited it was not known before
+            self.call._reached(stage, argument)
             await self._notify()
         transport.close()
         self._exit_code = await self._process.wait()
@@ -385,8 +371,8 @@ class _SippRun:
 
     @property
     def failed(self) -> bool:
-        """Whether SIPp has ended before all calls came to their end."""
-        return self._exit_code is not None and not all(call._ended_by for call in self.calls)
+        """Whether SIPp has ended before the call came to its end."""
+        return self._exit_code is not None and self.call._ended_by is None
 
     def failure(self, what: str) -> CallFailed:
         """The error to raise once SIPp has ended."""
@@ -397,23 +383,23 @@ class _SippRun:
             f"See {self._message_log}.",
         )
 
-    async def hang_up_all(self) -> None:
-        """Hang up the calls that have not ended, so that Asterisk does not keep them."""
-        if self._exit_code is None:
-            # A call that was awaited and never came has no id.
-            await asyncio.gather(*(call.hang_up() for call in self.calls if call.call_id))
+    async def hang_up(self) -> None:
+        """Hang up if the call has not ended, so that Asterisk does not keep it."""
+        # A call that was awaited and never came has no id.
+        if self._exit_code is None and self.call.call_id:
+            await self.call.hang_up()
 
     async def check_exit(self) -> None:
-        """Let SIPp end by itself; CallFailed if a call has not come to its end.
+        """Let SIPp end by itself; CallFailed if the call has not come to its end.
 
-        When all have, SIPp's exit code is not asked: it is 1, too, if it was told to hang up in
-        the very moment in which Asterisk did.
+        When it has, SIPp's exit code is not asked: it is 1, too, if it was told to hang up in the
+        very moment in which Asterisk did.
         """
         await self.wait_for(
-            lambda: self._exit_code is not None, "SIPp did not end with its calls", END_TIMEOUT_S
+            lambda: self._exit_code is not None, "SIPp did not end with its call", END_TIMEOUT_S
         )
         if self.failed:
-            raise self.failure("a call failed")
+            raise self.failure("the call failed")
 
     async def stop(self) -> None:
         """End SIPp if it still runs."""

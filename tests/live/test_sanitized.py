@@ -27,7 +27,7 @@ from harness.asterisk.configuration import Extension
 from harness.asterisk.instance import Instance
 from harness.caller.rtp_socket import RtpSocket
 from harness.caller.sip_peer import SipPeer
-from harness.caller.sipp import CallRequest, SipCall, place_calls
+from harness.caller.sipp import CallRequest, SipCall, place_call
 from harness.install.build import Build
 from harness.protocol import Format, command_set_direction
 
@@ -108,7 +108,7 @@ class Sanitized:
             self.instance.use_application(server.uri)
             peer = SipPeer(network.address, network.sip_port, local_address=network.address)
             request = CallRequest(extension.name, "127.0.0.1", rtp.port, extension.codec)
-            [sip] = await stack.enter_async_context(place_calls(peer, [request], folder))
+            sip = await stack.enter_async_context(place_call(peer, request, folder))
             await sip.answered()
             session = await server.accept()
             yield sip, session

@@ -15,9 +15,9 @@ from harness.media.codecs import SDP_CODECS
 SCENARIO = Path(sipp.__file__).with_name("caller.xml")
 
 
-def test_a_call_s_line_in_the_injection_file() -> None:
+def test_a_call_s_keywords() -> None:
     request = CallRequest("play", "127.1.2.3", 40000, codec="opus")
-    assert request.injection_line == "play;127.1.2.3;40000;107;opus/48000/2"
+    assert list(request.keywords.values()) == ["play", "127.1.2.3", "40000", "107", "opus/48000/2"]
 
 
 def test_static_payload_types_are_those_of_rfc_3551() -> None:
@@ -30,7 +30,7 @@ def test_static_payload_types_are_those_of_rfc_3551() -> None:
 
 def test_an_unknown_codec_is_refused() -> None:
     with pytest.raises(InputFault, match="'mp3'"):
-        _ = CallRequest("play", "127.1.2.3", 40000, codec="mp3").injection_line
+        _ = CallRequest("play", "127.1.2.3", 40000, codec="mp3").keywords
 
 
 @pytest.mark.parametrize(
@@ -70,11 +70,12 @@ def test_without_a_response_the_error_log_s_end_is_what_a_failure_says() -> None
     assert sip_failure("") == "It left no error message."
 
 
-def test_the_scenario_uses_each_field_that_is_injected() -> None:
+def test_the_scenario_uses_each_keyword_that_it_is_given() -> None:
     text = SCENARIO.read_text()
-    # The last two are user and authentication.
-    fields = len(CallRequest("a", "b", 1).injection_line.split(";")) + 2
-    assert [n for n in range(10) if f"[field{n}]" in text] == list(range(fields))
+    keywords = [*CallRequest("a", "b", 1).keywords, "user", "field0"]
+    assert [name for name in keywords if f"[{name}]" not in text] == []
+    # There is no field of the injection file but the authentication.
+    assert [n for n in range(10) if f"[field{n}]" in text] == [0]
 
 
 def test_the_scenario_logs_each_stage_that_is_waited_for() -> None:
