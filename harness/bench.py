@@ -28,7 +28,8 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 
-from harness.application.client import MediaServer, MediaSession, connect, serve
+from harness.application.client import MediaServer
+from harness.application.disturb import DisturbingSession, connect, serve
 from harness.asterisk.ari import Ari, BridgedCall, waits_to_be_answered
 from harness.asterisk.configuration import ARI_BRIDGES, CONTEXT, Extension, ari_application
 from harness.asterisk.container import ContainerInstance
@@ -85,7 +86,7 @@ class LiveCall:
     name: str
     folder: Path
     sip: SipCall
-    session: MediaSession
+    session: DisturbingSession
     rtp: RtpSocket
     """the caller's"""
     where: list[str] = field(default_factory=list)
@@ -308,10 +309,10 @@ class Bench:
         self,
         stack: AsyncExitStack,
         extension: Extension,
-        server: MediaServer | None,
+        server: MediaServer[DisturbingSession] | None,
         rtp: RtpSocket | UdpRelay,
         folder: Path,
-    ) -> tuple[SipCall, MediaSession]:
+    ) -> tuple[SipCall, DisturbingSession]:
         """Have the call placed; it, when it is answered, and its media connection, open."""
         number = self.target.prepare(extension, server.uri if server else "")
         caller_codec = extension.caller_codec or extension.codec
@@ -350,10 +351,10 @@ class Bench:
         self,
         stack: AsyncExitStack,
         extension: Extension,
-        server: MediaServer | None,
+        server: MediaServer[DisturbingSession] | None,
         sip: SipCall,
         bridged: BridgedCall,
-    ) -> MediaSession:
+    ) -> DisturbingSession:
         """Bridge the caller with external media over ARI; its connection, open."""
         await sip.answered()
         await bridged.bridge_caller(third=extension.bridge == "ari of three")

@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
-from harness.application.client import break_off
+from harness.application.disturb import break_off
 from harness.caller.rtp_socket import RtpSocket, bind_pair, read_waiting
 from harness.capture.rtp import parse_rtp
 from harness.capture.timeline import RtpPacket

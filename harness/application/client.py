@@ -16,39 +16,35 @@ or the application connects to Asterisk (``Dial(WebSocket/INCOMING/...)``)::
     async with connect("ws://127.0.0.1:8088/media/<connection id>") as session:
         ...
 
-Whether plain text or JSON is spoken is read from MEDIA_START.
+Commands are sent in the control message format (plain text or JSON) of MEDIA_START.
 
-Every message of both directions is recorded with the time at which this process sent or received
-it, so a session can be examined when it is over.
+This file and events.py need the library websockets, `harness.protocol` and `harness.errors`, and
+nothing else of the harness. What the harness wants of its own applications besides is in
+recording.py and disturb.py.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import socket
 import ssl
-import struct
-import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from http import HTTPStatus
-from typing import Any
+from typing import Any, Generic, Literal, TypeVar
 
 import websockets
+from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as websocket_connect
 from websockets.asyncio.connection import Connection
 from websockets.asyncio.server import Server, ServerConnection
 from websockets.asyncio.server import serve as websocket_serve
-from websockets.frames import Close, CloseCode, Frame, Opcode
-from websockets.http11 import Request, Response
-from websockets.protocol import Protocol, State
+from websockets.frames import Close, CloseCode
+from websockets.protocol import State
 from websockets.typing import Subprotocol
 
 from harness import protocol
-from harness.capture.timeline import Message, MessageKind, Sender
-from harness.errors import EnvironmentFault, HarnessFault, InputFault
-from harness.media.speech import energy_dbfs
+from harness.application.events import ReceivedEvents
+from harness.errors import EnvironmentFault, HarnessFault
 from harness.protocol import Event, Format, Id
 
 OPEN_TIMEOUT_S = 5.0
@@ -56,11 +52,9 @@ OPEN_TIMEOUT_S = 5.0
 EVENT_TIMEOUT_S = 10.0
 """for an event to come, unless its waiter says otherwise"""
 CLOSE_TIMEOUT_S = 2.0
-SPEECH_DBFS = -40.0
-"""what is louder is somebody who speaks; see `energy_dbfs`"""
-SPEECH_MESSAGES = 3
-"""so many loud messages in a row are speech, fewer could be a click on the line"""
-_ETHERNET_SEGMENT_BYTES = 1460
+
+Kind = Literal["text", "binary", "close"]
+"""of a message: a command or event, media, the end of the connection"""
 
 _SUBPROTOCOL = Subprotocol("media")
 # No compression: it would cost time and hide the audio from a capture. No pings: they are traffic
@@ -85,21 +79,10 @@ class MediaSession:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._sending = asyncio.Lock()
-        self._arrived = asyncio.Condition()
-        # Of its own: what waits for events must not look at all of them 50 times a second.
-        self._heard = asyncio.Condition()
-        self._taken: set[int] = set()
+        self._events = ReceivedEvents()
         self._closed = self._closed_by_us = False
-        self.events: list[Event] = []
-        """every event so far, in order"""
-        self.messages: list[Message] = []
-        """every message of both directions so far, with this process's time of sending (just
-        before the socket got it) or receiving, in Unix time. Whoever breaks the connection off has
-        an empty ``close``."""
         self.sent_bytes = 0
         """media bytes sent: the offset in the stream of whatever is sent next"""
-        self.received_packets = 0
-        """binary messages received"""
         self.media_start = Event("MEDIA_START")
         """replaced by the real one before anybody gets to see the session"""
         self._reader = asyncio.create_task(self._read())
@@ -107,8 +90,13 @@ class MediaSession:
     # --- What the session knows ---
 
     @property
+    def events(self) -> list[Event]:
+        """Every event so far, in order."""
+        return self._events.all
+
+    @property
     def format(self) -> Format:
-        """How this call's commands and events are spelled: as its MEDIA_START was."""
+        """This call's control message format: that of its MEDIA_START."""
         return Format.JSON if self.media_start.raw.lstrip().startswith("{") else Format.PLAIN
 
     @property
@@ -128,17 +116,8 @@ class MediaSession:
         return int(self.media_start.number("optimal_frame_size"))
 
     @property
-    def received_media(self) -> bytes:
-        """All the audio received, joined."""
-        return b"".join(
-            message.data
-            for message in self.messages
-            if message.sender == "asterisk" and message.kind == "binary"
-        )
-
-    @property
     def closed(self) -> bool:
-        """Whether the connection has ended and everything received has been recorded."""
+        """Whether the connection has ended and everything has been received."""
         return self._closed
 
     @property
@@ -151,14 +130,14 @@ class MediaSession:
     async def send_media(self, data: bytes) -> None:
         """Send audio as one binary message."""
         async with self._sending:
-            self._record("application", "binary", data)
+            self._on_sent("binary", data)
             self.sent_bytes += len(data)
             await self._send(data)
 
     async def send_text(self, text: str) -> int:
         """Send a command as it stands, well-formed or not; return the offset it was sent at."""
         async with self._sending:
-            self._record("application", "text", text.encode())
+            self._on_sent("text", text.encode())
             offset = self.sent_bytes
             await self._send(text)
             return offset
@@ -168,7 +147,7 @@ class MediaSession:
         await self._command("START_MEDIA_BUFFERING")
 
     async def stop_buffering(self, correlation_id: str | None = None) -> None:
-        """End of a stretch of audio; answered by MEDIA_BUFFERING_COMPLETED."""
+        """End of a segment of audio; answered by MEDIA_BUFFERING_COMPLETED."""
         await self.send_text(protocol.command_stop_buffering(self.format, correlation_id))
 
     async def mark(self, mark_id: Id) -> int:
@@ -176,7 +155,7 @@ class MediaSession:
         return await self.send_text(self.mark_text(mark_id))
 
     def mark_text(self, mark_id: Id) -> str:
-        """The command that `mark` sends, for `send_in_one_write`."""
+        """The command that `mark` sends."""
         return protocol.command_mark(self.format, mark_id)
 
     async def mark_media(self, correlation_id: str | None = None) -> int:
@@ -217,85 +196,11 @@ class MediaSession:
 
     async def close(self) -> None:
         """Close the connection from this side. Done already is fine."""
-        self._record_our_close(Close(CloseCode.NORMAL_CLOSURE, "").serialize())
+        self._on_our_close(Close(CloseCode.NORMAL_CLOSURE, "").serialize())
         await self._connection.close()
         await self._reader
 
-    # --- Sending as no application should ---
-
-    async def send_in_one_write(self, messages: Sequence[bytes | str]) -> None:
-        """Send audio (bytes) and commands (text) in one write to the socket, in this order.
-
-        So they are in one TCP segment, as far as it holds them (64 KiB on loopback), or in one TLS
-        record (16 KiB). More marks than that are a flood: each write is handed to the kernel as
-        one, and the next one waits until the kernel takes it.
-        """
-        async with self._sending, self._frames() as frames:
-            for message in messages:
-                if isinstance(message, bytes):
-                    self._record("application", "binary", message)
-                    self.sent_bytes += len(message)
-                    frames.send_binary(message)
-                else:
-                    self._record("application", "text", message.encode())
-                    frames.send_text(message.encode())
-            self._write(b"".join(frames.data_to_send()))
-
-    async def send_media_fragmented(self, data: bytes, fragment_bytes: int) -> None:
-        """Send audio as one message in WebSocket fragments (RFC 6455, 5.4) of so many bytes each.
-
-        Every fragment is a write of its own; none is empty. Audio that fits into one is not
-        fragmented.
-        """
-        if fragment_bytes < 1:
-            raise InputFault(f"a fragment of {fragment_bytes} bytes", "Give 1 byte or more.")
-        starts = range(0, max(1, len(data)), fragment_bytes)
-        async with self._sending, self._frames() as frames:
-            self._record("application", "binary", data)
-            self.sent_bytes += len(data)
-            for begin in starts:
-                piece = data[begin : begin + fragment_bytes]
-                last = begin == starts[-1]
-                if begin == 0:
-                    frames.send_binary(piece, fin=last)
-                else:
-                    frames.send_continuation(piece, fin=last)
-                self._write(b"".join(frames.data_to_send()))
-
-    async def send_media_stalled(self, data: bytes, stall_s: float) -> None:
-        """Send audio as one message of which the second half comes ``stall_s`` seconds later.
-
-        The frame's header, which says how long it is, is in the first half.
-        """
-        async with self._sending:
-            async with self._frames() as frames:
-                self._record("application", "binary", data)
-                self.sent_bytes += len(data)
-                frames.send_binary(data)
-                # Masked already where we are the client: it can be cut anywhere.
-                frame = b"".join(frames.data_to_send())
-                self._write(frame[: len(frame) // 2])
-            # The connection must write nothing of its own into the middle of the frame. It would
-            # do so to answer a ping, and Asterisk sends none.
-            await asyncio.sleep(stall_s)
-            async with self._frames():
-                self._write(frame[len(frame) // 2 :])
-
-    async def abort(self) -> None:
-        """Break the connection off as a process that is killed does: TCP RST, no close frame."""
-        self._record_our_close(b"")
-        break_off(self._connection.transport)
-        await self._reader
-
     # --- Receiving ---
-
-    def stop_reading(self) -> None:
-        """Read nothing any more from the socket, as an application does that hangs."""
-        self._connection.transport.pause_reading()
-
-    def go_on_reading(self) -> None:
-        """Read again what has come meanwhile and what comes."""
-        self._connection.transport.resume_reading()
 
     async def wait_event(
         self, name: str, timeout_s: float = EVENT_TIMEOUT_S, **fields: Any
@@ -306,90 +211,11 @@ class MediaSession:
         event is a string. Raises HarnessFault, saying which events did come, on time-out and when
         the connection ends.
         """
+        return await self._events.wait(name, fields, timeout_s)
 
-        def take() -> Event | None:
-            for index, event in enumerate(self.events):
-                if index not in self._taken and event.matches(name, fields):
-                    self._taken.add(index)
-                    return event
-            return None
-
-        async def taken() -> Event | None:
-            async with self._arrived:
-                while (event := take()) is None and not self._closed:
-                    await self._arrived.wait()
-                return event
-
-        wanted = " ".join([name, *(f"{key}={value!r}" for key, value in fields.items())])
-        try:
-            # Looked for at once: with a time-out of 0, wait_for would not even begin.
-            event = take() or await asyncio.wait_for(taken(), timeout_s)
-        except asyncio.TimeoutError:
-            raise HarnessFault(
-                f"no event {wanted} within {timeout_s:g} s", self._events_so_far()
-            ) from None
-        if event is None:
-            raise HarnessFault(
-                f"the connection ended (close code {self.close_code}) with no event {wanted}",
-                self._events_so_far(),
-            )
-        return event
-
-    async def wait_heard(
-        self, threshold_dbfs: float = SPEECH_DBFS, timeout_s: float = EVENT_TIMEOUT_S
-    ) -> Message:
-        """The message with which it is clear that somebody speaks: `SPEECH_MESSAGES` loud ones.
-
-        Only what comes from now on counts. Raises HarnessFault on time-out, with the loudest that
-        was heard, and when the connection ends; InputFault for a codec that cannot be decoded here.
-        """
-        codec = str(self.media_start.fields.get("format", "ulaw"))
-        energy_dbfs(b"", codec)
-        examined = len(self.messages)
-        loud, loudest = 0, float("-inf")
-
-        def heard() -> Message | None:
-            nonlocal examined, loud, loudest
-            while examined < len(self.messages):
-                message = self.messages[examined]
-                examined += 1
-                if message.sender == "asterisk" and message.kind == "binary":
-                    energy = energy_dbfs(message.data, codec)
-                    loudest = max(loudest, energy)
-                    loud = loud + 1 if energy > threshold_dbfs else 0
-                    if loud == SPEECH_MESSAGES:
-                        return message
-            return None
-
-        async def wait() -> Message | None:
-            async with self._heard:
-                while (message := heard()) is None and not self._closed:
-                    await self._heard.wait()
-                return message
-
-        why = f"within {timeout_s:g} s"
-        try:
-            message = await asyncio.wait_for(wait(), timeout_s)
-            if message is not None:
-                return message
-            why = "before the connection ended"
-        except asyncio.TimeoutError:
-            pass
-        raise HarnessFault(
-            f"nobody was heard to speak {why}: the loudest audio was {loudest:.1f} dBFS, and"
-            f" speech is louder than {threshold_dbfs:g}",
-            "Does the caller speak, and does Asterisk send its audio on?",
-        )
-
-    async def iterate_events(self) -> AsyncIterator[Event]:
+    def iterate_events(self) -> AsyncIterator[Event]:
         """All events from the first one on, until the connection ends."""
-        for index in itertools.count():
-            async with self._arrived:
-                while index == len(self.events) and not self._closed:
-                    await self._arrived.wait()
-            if index == len(self.events):
-                return
-            yield self.events[index]
+        return self._events.iterate()
 
     async def wait_closed(self, timeout_s: float = EVENT_TIMEOUT_S) -> None:
         """Until the connection has ended, by whichever side."""
@@ -397,8 +223,19 @@ class MediaSession:
             await asyncio.wait_for(asyncio.shield(self._reader), timeout_s)
         except asyncio.TimeoutError:
             raise HarnessFault(
-                f"the connection was not closed within {timeout_s:g} s", self._events_so_far()
+                f"the connection was not closed within {timeout_s:g} s", str(self._events)
             ) from None
+
+    # --- For subclasses: called for every message, in order ---
+
+    def _on_sent(self, kind: Kind, data: bytes) -> None:
+        """Something is about to be written to the socket; of a connection broken off b""."""
+
+    def _on_received(self, kind: Kind, data: bytes) -> None:
+        """Something was read from the socket; b"" as ``close`` if the connection broke."""
+
+    def _on_closed(self) -> None:
+        """Nothing more will be sent or received."""
 
     # --- Inside ---
 
@@ -409,16 +246,6 @@ class MediaSession:
         with self._ended_is_a_fault():
             await self._connection.send(data)
 
-    @asynccontextmanager
-    async def _frames(self) -> AsyncIterator[Protocol]:
-        """The connection's frames without its socket. Leaving waits until the kernel takes more."""
-        with self._ended_is_a_fault():
-            async with self._connection.send_context():
-                yield self._connection.protocol
-
-    def _write(self, data: bytes) -> None:
-        self._connection.transport.write(data)
-
     @contextmanager
     def _ended_is_a_fault(self) -> Iterator[None]:
         try:
@@ -426,16 +253,13 @@ class MediaSession:
         except websockets.ConnectionClosed as closed:
             raise ConnectionEnded(
                 f"the connection had ended ({closed}) when something was to be sent",
-                self._events_so_far(),
+                str(self._events),
             ) from closed
 
-    def _record(self, sender: Sender, kind: MessageKind, data: bytes) -> None:
-        self.messages.append(Message(time.time_ns(), sender, kind, data))
-
-    def _record_our_close(self, data: bytes) -> None:
+    def _on_our_close(self, data: bytes) -> None:
         if self._connection.protocol.state is State.OPEN:
             self._closed_by_us = True
-            self._record("application", "close", data)
+            self._on_sent("close", data)
 
     async def _read(self) -> None:
         try:
@@ -445,51 +269,32 @@ class MediaSession:
         finally:
             frames = self._connection.protocol
             if frames.close_rcvd:
-                self._record("asterisk", "close", frames.close_rcvd.serialize())
+                self._on_received("close", frames.close_rcvd.serialize())
             elif not self._closed_by_us:  # the connection broke
-                self._record("asterisk", "close", b"")
+                self._on_received("close", b"")
             self._closed = True
-            for condition in (self._arrived, self._heard):
-                async with condition:
-                    condition.notify_all()
+            self._on_closed()
+            await self._events.end(f"the connection ended (close code {self.close_code})")
 
     async def _received(self, data: str | bytes) -> None:
         if isinstance(data, bytes):
-            self._record("asterisk", "binary", data)
-            self.received_packets += 1
-            async with self._heard:
-                self._heard.notify_all()
+            self._on_received("binary", data)
             return
-        self._record("asterisk", "text", data.encode())
-        self.events.append(protocol.parse_event(data))
-        async with self._arrived:
-            self._arrived.notify_all()
-
-    def _events_so_far(self, last: int = 20) -> str:
-        if not self.events:
-            return "No event has come at all."
-        left_out = f"... {len(self.events) - last} more, then " if len(self.events) > last else ""
-        events = "".join(f"\n    {event}" for event in self.events[-last:])
-        return f"The events that came: {left_out}{events}"
+        self._on_received("text", data.encode())
+        await self._events.add(protocol.parse_event(data))
 
 
-def break_off(transport: asyncio.WriteTransport) -> None:
-    """End a TCP connection with RST; what is not sent yet is thrown away. Ended already is fine."""
-    # A socket that does not linger is reset when it is closed (SO_LINGER, socket(7)).
-    linger = struct.pack("ii", 1, 0)
-    with suppress(OSError):
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-    transport.abort()
+Session = TypeVar("Session", bound=MediaSession)
 
 
-class MediaServer:
+class MediaServer(Generic[Session]):
     """The application as a server that Asterisk connects to. Made by `serve`."""
 
-    def __init__(self, with_handshake: Sequence[str] = ()) -> None:
+    def __init__(self, session_of: Callable[[ServerConnection], Session]) -> None:
         self.uri = ""
         """where Asterisk is to connect to"""
-        self._with_handshake = [text.encode() for text in with_handshake]
-        self._ready: asyncio.Queue[MediaSession] = asyncio.Queue()
+        self._session_of = session_of
+        self._ready: asyncio.Queue[Session] = asyncio.Queue()
         self._listener: Server | None = None
 
     @property
@@ -497,13 +302,19 @@ class MediaServer:
         """that it listens on"""
         return int(self.uri.rstrip("/").rpartition(":")[2])
 
+    @property
+    def socket(self) -> socket.socket:
+        """that it listens on"""
+        assert self._listener is not None, "it listens as long as `serve` is entered"
+        return next(iter(self._listener.sockets))
+
     def stop_listening(self) -> None:
         """Take no more connections and give the port free; those that are open stay."""
         if self._listener is not None:
             # The TCP server's own: the WebSocket server's would also wait for the connections.
             self._listener.server.close()
 
-    async def accept(self, timeout_s: float = OPEN_TIMEOUT_S) -> MediaSession:
+    async def accept(self, timeout_s: float = OPEN_TIMEOUT_S) -> Session:
         """The next call, in the order their MEDIA_START came in. HarnessFault if none comes."""
         try:
             return await asyncio.wait_for(self._ready.get(), timeout_s)
@@ -513,17 +324,8 @@ class MediaServer:
                 "Asterisk's log says what became of the call.",
             ) from None
 
-    def _glue(self, connection: ServerConnection, request: Request, response: Response) -> None:
-        # A 101 has no body (RFC 9110, 15.2): what is written behind its header is frames already.
-        if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
-            response.body = b"".join(
-                Frame(Opcode.TEXT, text).serialize(mask=False) for text in self._with_handshake
-            )
-
     async def _handle(self, connection: ServerConnection) -> None:
-        session = MediaSession(connection)
-        for text in self._with_handshake:
-            session._record("application", "text", text)
+        session = self._session_of(connection)
         try:
             session.media_start = await session.wait_event("MEDIA_START", OPEN_TIMEOUT_S)
             self._ready.put_nowait(session)
@@ -535,33 +337,30 @@ class MediaServer:
 
 @asynccontextmanager
 async def serve(
-    host: str = "127.0.0.1",
-    port: int = 0,
-    receive_buffer_bytes: int | None = None,
-    with_handshake: Sequence[str] = (),
-    tls: ssl.SSLContext | None = None,
-) -> AsyncIterator[MediaServer]:
+    host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[MediaServer[MediaSession]]:
     """Listen for Asterisk's connections, by default on a free port. Leaving closes them all.
-
-    With ``receive_buffer_bytes`` the kernel keeps little more than that for a connection that is
-    not read, on either side: by default both sides of a loopback connection keep megabytes.
-
-    The text messages ``with_handshake`` are sent in the same write as the HTTP reply that opens the
-    WebSocket. What MEDIA_START says of their spelling is not known by then.
 
     With ``tls``, a server's, the connections are wss://. Raises EnvironmentFault when the port
     cannot be had.
     """
-    server = MediaServer(with_handshake)
+    async with serve_sessions(MediaSession, host, port, tls) as server:
+        yield server
+
+
+@asynccontextmanager
+async def serve_sessions(
+    session_of: Callable[[ServerConnection], Session],
+    host: str,
+    port: int,
+    tls: ssl.SSLContext | None,
+    **options: Any,
+) -> AsyncIterator[MediaServer[Session]]:
+    """`serve` with sessions of another kind; ``options`` go to the library."""
+    server = MediaServer(session_of)
     try:
         listener = await websocket_serve(
-            server._handle,
-            host,
-            port,
-            ssl=tls,
-            process_response=server._glue,
-            subprotocols=[_SUBPROTOCOL],
-            **_OPTIONS,
+            server._handle, host, port, ssl=tls, subprotocols=[_SUBPROTOCOL], **_OPTIONS, **options
         )
     except OSError as error:
         raise EnvironmentFault(
@@ -570,12 +369,7 @@ async def serve(
         ) from error
     async with listener:
         server._listener = listener
-        socket_ = next(iter(listener.sockets))
-        if receive_buffer_bytes is not None:
-            # Inherited by the connections. The sender's own buffer grows with the segment size.
-            socket_.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
-            socket_.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, _ETHERNET_SEGMENT_BYTES)
-        bound_port = socket_.getsockname()[1]
+        bound_port = server.socket.getsockname()[1]
         server.uri = f"{'wss' if tls else 'ws'}://{host}:{bound_port}/"
         yield server
 
@@ -587,6 +381,15 @@ async def connect(uri: str, tls: ssl.SSLContext | None = None) -> AsyncIterator[
     For wss:// Asterisk's certificate is verified by ``tls``, by default with the machine's
     authorities. Yields once MEDIA_START has come. HarnessFault when the connection is refused.
     """
+    async with connect_session(MediaSession, uri, tls) as session:
+        yield session
+
+
+@asynccontextmanager
+async def connect_session(
+    session_of: Callable[[ClientConnection], Session], uri: str, tls: ssl.SSLContext | None
+) -> AsyncIterator[Session]:
+    """`connect` with a session of another kind."""
     try:
         # Never through a proxy that the environment names: this is traffic with the PBX.
         connection = await websocket_connect(
@@ -597,7 +400,7 @@ async def connect(uri: str, tls: ssl.SSLContext | None = None) -> AsyncIterator[
             f"cannot connect to {uri}: {error}",
             "The id in it is that of one call and serves once, while that call waits.",
         ) from error
-    session = MediaSession(connection)
+    session = session_of(connection)
     try:
         session.media_start = await session.wait_event("MEDIA_START", OPEN_TIMEOUT_S)
         yield session

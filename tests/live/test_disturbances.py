@@ -17,7 +17,7 @@ import pytest
 from live_calls import PLAIN, fail, ids, measured, of, passing_call, result, unreliable
 from test_marks import STRETCH, played, send
 
-from harness.application.client import MediaSession, serve
+from harness.application.disturb import DisturbingSession, serve
 from harness.application.marks import coded_pieces, play_with_marks, random_sizes
 from harness.asterisk.configuration import Extension
 from harness.asterisk.console import hang_up_caller
@@ -39,7 +39,7 @@ DELAY_MS = 40.0
 LOSSES = BadNetwork(loss=0.3, seed=1)
 
 
-def media(session: MediaSession, size: int) -> bytes:
+def media(session: DisturbingSession, size: int) -> bytes:
     """The next ``size`` bytes of the position-coded stream, not sent yet."""
     [piece] = coded_pieces([size], session.sent_bytes)
     return piece

@@ -22,7 +22,7 @@ from module_variants import compile_variant, is_up_to_date, variant
 from test_marks import send
 from test_own_tests import check_own_tests
 
-from harness.application.client import MediaSession, serve
+from harness.application.disturb import DisturbingSession, serve
 from harness.asterisk.configuration import Extension
 from harness.asterisk.instance import Instance
 from harness.caller.rtp_socket import RtpSocket
@@ -52,7 +52,7 @@ MALFORMED = (
 )
 """Commands that neither form of the protocol takes"""
 
-Script = Callable[[SipCall, MediaSession], Awaitable[None]]
+Script = Callable[[SipCall, DisturbingSession], Awaitable[None]]
 
 
 def build_sanitized(build: Build) -> Path:
@@ -79,13 +79,15 @@ class Sanitized:
             found += [line for line in lines if re.search(r"FRACK|[Aa]ssert|runtime error", line)]
         return "\n".join(found)
 
-    def run(self, extension: Extension, script: Script, *, answered: bool = True) -> MediaSession:
+    def run(
+        self, extension: Extension, script: Script, *, answered: bool = True
+    ) -> DisturbingSession:
         """One call; fails if anything is complained of or a mark has not its one answer.
 
         With ``answered`` false some marks may have none, but none may have two.
         """
 
-        async def call() -> MediaSession:
+        async def call() -> DisturbingSession:
             async with self._placed(extension) as (sip, session):
                 await script(sip, session)
             return session
@@ -97,7 +99,9 @@ class Sanitized:
         return session
 
     @asynccontextmanager
-    async def _placed(self, extension: Extension) -> AsyncIterator[tuple[SipCall, MediaSession]]:
+    async def _placed(
+        self, extension: Extension
+    ) -> AsyncIterator[tuple[SipCall, DisturbingSession]]:
         folder = self.instance.folder / f"call-{len(list(self.instance.folder.glob('call-*')))}"
         folder.mkdir()
         network = self.instance.network
@@ -116,7 +120,7 @@ class Sanitized:
             await session.wait_closed()
 
 
-def marked_ids(session: MediaSession) -> Counter[str]:
+def marked_ids(session: DisturbingSession) -> Counter[str]:
     """The ids of all MARKs sent that have a valid one."""
     ids = []
     for message in session.messages:
@@ -132,7 +136,7 @@ def marked_ids(session: MediaSession) -> Counter[str]:
     return Counter(ids)
 
 
-def answered_ids(session: MediaSession) -> Counter[str]:
+def answered_ids(session: DisturbingSession) -> Counter[str]:
     """The ids of all answers to them."""
     return Counter(
         str(event.fields["id"])
@@ -168,7 +172,7 @@ def sanitized(build: Build, run_folder: Path) -> Iterator[Sanitized]:
 
 @pytest.mark.parametrize("extension", [PLAIN, JSON], ids=lambda one: one.name)
 def test_marks_reports_and_a_flush(sanitized: Sanitized, extension: Extension) -> None:
-    async def script(sip: SipCall, session: MediaSession) -> None:
+    async def script(sip: SipCall, session: DisturbingSession) -> None:
         await session.report_playback(20)
         await session.start_buffering()
         for number in range(20):
@@ -190,7 +194,7 @@ def test_marks_reports_and_a_flush(sanitized: Sanitized, extension: Extension) -
 
 
 def test_an_overflow_and_more_marks_than_there_may_be(sanitized: Sanitized) -> None:
-    async def script(sip: SipCall, session: MediaSession) -> None:
+    async def script(sip: SipCall, session: DisturbingSession) -> None:
         await session.report_playback()
         await session.pause()
         for _ in range(25):
@@ -207,7 +211,7 @@ def test_an_overflow_and_more_marks_than_there_may_be(sanitized: Sanitized) -> N
 
 
 def test_direction_in_and_a_lost_tail(sanitized: Sanitized) -> None:
-    async def script(sip: SipCall, session: MediaSession) -> None:
+    async def script(sip: SipCall, session: DisturbingSession) -> None:
         await session.report_playback()
         await send(session, 333)
         await session.mark("a")
@@ -224,7 +228,7 @@ def test_direction_in_and_a_lost_tail(sanitized: Sanitized) -> None:
 
 @pytest.mark.parametrize("extension", [PLAIN, JSON], ids=lambda one: one.name)
 def test_malformed_commands(sanitized: Sanitized, extension: Extension) -> None:
-    async def script(sip: SipCall, session: MediaSession) -> None:
+    async def script(sip: SipCall, session: DisturbingSession) -> None:
         await session.mark("before")
         for text in MALFORMED:
             await session.send_text(text)
@@ -238,7 +242,7 @@ def test_malformed_commands(sanitized: Sanitized, extension: Extension) -> None:
 
 @pytest.mark.parametrize("who", ["caller", "application", "connection"])
 def test_hang_up_with_marks_pending(sanitized: Sanitized, who: str) -> None:
-    async def script(sip: SipCall, session: MediaSession) -> None:
+    async def script(sip: SipCall, session: DisturbingSession) -> None:
         for number in range(50):
             await send(session, 160)
             await session.mark(number)
@@ -254,7 +258,7 @@ def test_hang_up_with_marks_pending(sanitized: Sanitized, who: str) -> None:
 
 
 def test_a_conference(sanitized: Sanitized) -> None:
-    async def script(sip: SipCall, session: MediaSession) -> None:
+    async def script(sip: SipCall, session: DisturbingSession) -> None:
         await session.start_buffering()
         for number in range(30):
             await send(session, 250)

@@ -13,7 +13,8 @@ from websockets.asyncio.server import ServerConnection
 from websockets.asyncio.server import serve as websocket_serve
 from websockets.typing import Subprotocol
 
-from harness.application.client import MediaSession, connect, serve
+from harness.application import client
+from harness.application.disturb import DisturbingSession, connect, serve
 from harness.errors import HarnessFault
 from harness.protocol import Format
 
@@ -23,7 +24,7 @@ JSON_START = '{"event":"MEDIA_START","optimal_frame_size":160}'
 
 
 @asynccontextmanager
-async def call(start: str = START) -> AsyncIterator[tuple[MediaSession, ClientConnection]]:
+async def call(start: str = START) -> AsyncIterator[tuple[DisturbingSession, ClientConnection]]:
     """A session, and Asterisk's end of its connection."""
     async with (
         serve() as server,
@@ -44,6 +45,39 @@ def test_a_session_knows_its_call() -> None:
             assert session.path == "/?x=1"
             assert session.frame_bytes == 160
             assert session.format is Format.PLAIN
+
+    run(test)
+
+
+def test_the_client_that_others_use_records_nothing() -> None:
+    async def test() -> None:
+        async with (
+            client.serve() as server,
+            websocket_connect(server.uri, subprotocols=MEDIA, proxy=None) as asterisk,
+        ):
+            await asterisk.send(START)
+            session = await server.accept()
+            await session.send_media(b"x" * 160)
+            assert await session.mark("greeting") == 160
+            assert [await asterisk.recv() for _ in range(2)] == [b"x" * 160, "MARK id=greeting"]
+            await asterisk.send(b"\xff" * 160)
+            await asterisk.send("MARK_PLAYED id=greeting")
+            await session.wait_event("MARK_PLAYED", id="greeting")
+            assert type(session) is client.MediaSession
+
+    run(test)
+
+
+def test_the_client_that_others_use_can_connect_itself() -> None:
+    async def asterisk(connection: ServerConnection) -> None:
+        await connection.send(START)
+        await connection.wait_closed()
+
+    async def test() -> None:
+        async with websocket_serve(asterisk, "127.0.0.1", 0, subprotocols=MEDIA) as server:
+            port = next(iter(server.sockets)).getsockname()[1]
+            async with client.connect(f"ws://127.0.0.1:{port}/media/id") as session:
+                assert session.path == "/media/id"
 
     run(test)
 

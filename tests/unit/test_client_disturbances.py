@@ -15,7 +15,8 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
-from harness.application.client import SPEECH_MESSAGES, MediaSession, connect, serve
+from harness.application.disturb import DisturbingSession, connect, serve
+from harness.application.recording import SPEECH_MESSAGES
 from harness.errors import HarnessFault, InputFault
 
 LOUD, SILENT = b"\x00\x80" * 80, b"\xff" * 160
@@ -24,7 +25,7 @@ LOUD, SILENT = b"\x00\x80" * 80, b"\xff" * 160
 @asynccontextmanager
 async def raw_call(
     with_handshake: tuple[str, ...] = (),
-) -> AsyncIterator[tuple[MediaSession, asyncio.StreamReader, ClientProtocol, list[bytes]]]:
+) -> AsyncIterator[tuple[DisturbingSession, asyncio.StreamReader, ClientProtocol, list[bytes]]]:
     """A session, and Asterisk's end of it as it is read from the socket.
 
     The list has what came with each read so far, the handshake's answer among it.
@@ -173,7 +174,7 @@ def test_who_ended_the_connection_is_recorded_first() -> None:
     run(test)
 
 
-def closes(session: MediaSession) -> list[tuple[str, bytes]]:
+def closes(session: DisturbingSession) -> list[tuple[str, bytes]]:
     return [(one.sender, one.data) for one in session.messages if one.kind == "close"]
 
 

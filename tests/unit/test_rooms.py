@@ -55,6 +55,22 @@ def test_no_import_runs_upwards(file: Path) -> None:
     assert not above, f"{file.relative_to(ROOT)} imports from {', '.join(sorted(above))}"
 
 
+def test_the_client_needs_only_the_protocol() -> None:
+    program = (
+        "import sys, harness.application.client\n"
+        "print(*(name for name in sys.modules if name.startswith('harness.')))"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, check=True, cwd=ROOT, timeout=60, capture_output=True, text=True)
+    assert set(done.stdout.split()) == {
+        "harness.application",
+        "harness.application.client",
+        "harness.application.events",
+        "harness.errors",
+        "harness.protocol",
+    }
+
+
 def test_installing_and_patching_needs_python3_alone() -> None:
     """`-S`: no site-packages, so that none of the harness's requirements can be found."""
     tools = sorted(

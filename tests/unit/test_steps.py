@@ -15,7 +15,7 @@ from websockets.asyncio.client import connect as websocket_connect
 from websockets.exceptions import ConnectionClosedError
 from websockets.typing import Subprotocol
 
-from harness.application.client import serve
+from harness.application.disturb import serve
 from harness.bench import Bench, LiveCall
 from harness.capture.dissect import timeline_from_sockets
 from harness.capture.timeline import ULAW

@@ -1,0 +1,165 @@
+"""An application that does what no application should: it sends in pieces, stalls, does not read,
+or breaks the connection off."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import struct
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from http import HTTPStatus
+
+from websockets.asyncio.server import ServerConnection
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request, Response
+from websockets.protocol import Protocol
+
+from harness.application.client import MediaServer, connect_session, serve_sessions
+from harness.application.recording import RecordedSession
+from harness.errors import InputFault
+
+_ETHERNET_SEGMENT_BYTES = 1460
+
+
+class DisturbingSession(RecordedSession):
+    """A session with the disturbances that scenarios and tests ask for."""
+
+    async def send_in_one_write(self, messages: Sequence[bytes | str]) -> None:
+        """Send audio (bytes) and commands (text) in one write to the socket, in this order.
+
+        So they are in one TCP segment, as far as it holds them (64 KiB on loopback), or in one TLS
+        record (16 KiB). More marks than that are a flood: each write is handed to the kernel as
+        one, and the next one waits until the kernel takes it.
+        """
+        async with self._sending, self._frames() as frames:
+            for message in messages:
+                if isinstance(message, bytes):
+                    self._on_sent("binary", message)
+                    self.sent_bytes += len(message)
+                    frames.send_binary(message)
+                else:
+                    self._on_sent("text", message.encode())
+                    frames.send_text(message.encode())
+            self._write(b"".join(frames.data_to_send()))
+
+    async def send_media_fragmented(self, data: bytes, fragment_bytes: int) -> None:
+        """Send audio as one message in WebSocket fragments (RFC 6455, 5.4) of so many bytes each.
+
+        Every fragment is a write of its own; none is empty. Audio that fits into one is not
+        fragmented.
+        """
+        if fragment_bytes < 1:
+            raise InputFault(f"a fragment of {fragment_bytes} bytes", "Give 1 byte or more.")
+        starts = range(0, max(1, len(data)), fragment_bytes)
+        async with self._sending, self._frames() as frames:
+            self._on_sent("binary", data)
+            self.sent_bytes += len(data)
+            for begin in starts:
+                piece = data[begin : begin + fragment_bytes]
+                last = begin == starts[-1]
+                if begin == 0:
+                    frames.send_binary(piece, fin=last)
+                else:
+                    frames.send_continuation(piece, fin=last)
+                self._write(b"".join(frames.data_to_send()))
+
+    async def send_media_stalled(self, data: bytes, stall_s: float) -> None:
+        """Send audio as one message of which the second half comes ``stall_s`` seconds later.
+
+        The frame's header, which says how long it is, is in the first half.
+        """
+        async with self._sending:
+            async with self._frames() as frames:
+                self._on_sent("binary", data)
+                self.sent_bytes += len(data)
+                frames.send_binary(data)
+                # Masked already where we are the client: it can be cut anywhere.
+                frame = b"".join(frames.data_to_send())
+                self._write(frame[: len(frame) // 2])
+            # The connection must write nothing of its own into the middle of the frame. It would
+            # do so to answer a ping, and Asterisk sends none.
+            await asyncio.sleep(stall_s)
+            async with self._frames():
+                self._write(frame[len(frame) // 2 :])
+
+    async def abort(self) -> None:
+        """Break the connection off as a process that is killed does: TCP RST, no close frame."""
+        self._on_our_close(b"")
+        break_off(self._connection.transport)
+        await self._reader
+
+    def stop_reading(self) -> None:
+        """Read nothing any more from the socket, as an application does that hangs."""
+        self._connection.transport.pause_reading()
+
+    def go_on_reading(self) -> None:
+        """Read again what has come meanwhile and what comes."""
+        self._connection.transport.resume_reading()
+
+    @asynccontextmanager
+    async def _frames(self) -> AsyncIterator[Protocol]:
+        """The connection's frames without its socket. Leaving waits until the kernel takes more."""
+        with self._ended_is_a_fault():
+            async with self._connection.send_context():
+                yield self._connection.protocol
+
+    def _write(self, data: bytes) -> None:
+        self._connection.transport.write(data)
+
+
+def break_off(transport: asyncio.WriteTransport) -> None:
+    """End a TCP connection with RST; what is not sent yet is thrown away. Ended already is fine."""
+    # A socket that does not linger is reset when it is closed (SO_LINGER, socket(7)).
+    linger = struct.pack("ii", 1, 0)
+    with suppress(OSError):
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    transport.abort()
+
+
+@asynccontextmanager
+async def serve(
+    host: str = "127.0.0.1",
+    port: int = 0,
+    receive_buffer_bytes: int | None = None,
+    with_handshake: Sequence[str] = (),
+    tls: ssl.SSLContext | None = None,
+) -> AsyncIterator[MediaServer[DisturbingSession]]:
+    """`harness.application.client.serve` with a small socket, or with messages sent too early.
+
+    With ``receive_buffer_bytes`` the kernel keeps little more than that for a connection that is
+    not read, on either side: by default both sides of a loopback connection keep megabytes.
+
+    The text messages ``with_handshake`` are sent in the same write as the HTTP reply that opens the
+    WebSocket. The control message format, which MEDIA_START shows, is not known by then.
+    """
+    texts = [text.encode() for text in with_handshake]
+
+    def session_of(connection: ServerConnection) -> DisturbingSession:
+        session = DisturbingSession(connection)
+        for text in texts:
+            session._on_sent("text", text)
+        return session
+
+    def add_texts(connection: ServerConnection, request: Request, response: Response) -> None:
+        # A 101 has no body (RFC 9110, 15.2): what is written behind its header is frames already.
+        if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
+            response.body = b"".join(
+                Frame(Opcode.TEXT, text).serialize(mask=False) for text in texts
+            )
+
+    serving = serve_sessions(session_of, host, port, tls, process_response=add_texts)
+    async with serving as server:
+        if receive_buffer_bytes is not None:
+            # Inherited by the connections. The sender's own buffer grows with the segment size.
+            server.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
+            server.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, _ETHERNET_SEGMENT_BYTES)
+        yield server
+
+
+@asynccontextmanager
+async def connect(uri: str, tls: ssl.SSLContext | None = None) -> AsyncIterator[DisturbingSession]:
+    """`harness.application.client.connect`."""
+    async with connect_session(DisturbingSession, uri, tls) as session:
+        yield session
