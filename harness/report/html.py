@@ -9,19 +9,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
-from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from harness.errors import InputFault
 from harness.judge.judge import FAILURES, Bounds, Statistics, Verdict, statistics_of
 from harness.record.verdict_files import SavedCall, load_call
-from harness.report import timeline_picture as picture
-from harness.report.offsets_picture import ROW_HEIGHT, WIDTH, Offsets, offset_charts
-from harness.report.timeline_picture import Limits, TimelinePicture, timeline_picture
+from harness.report.offsets_picture import Offsets, offset_charts
+from harness.report.templates import render, resource
+from harness.report.timeline_picture import LANES, Limits, TimelinePicture, timeline_picture
 from harness.scenarios.result import (
     WORST_FIRST,
     CallResult,
@@ -38,7 +33,7 @@ _THINNED = Limits(frames=300, marks=60, messages=60)
 _TEXTS_SHOWN = 25
 """failures of one scenario"""
 _OPEN_ROWS = 2
-"""rows with something wrong that are open from the start"""
+"""rows that are open from the start: with something wrong in them, or where there are no more"""
 
 _WRONG = (Outcome.ERROR, Outcome.FAIL, Outcome.XPASS, Outcome.INCONCLUSIVE)
 MEANINGS = {
@@ -175,22 +170,13 @@ def report_html(run_folder: Path, summary: RunSummary) -> str:
         round(usual.late_ms * 1e6),
         round(tolerance_ms * 1e6),
     )
-    environment = Environment(
-        loader=PackageLoader("harness.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(ms=_ms, seconds=_seconds, count=_count, plural=_plural, px=_px)
-    return environment.get_template("report.html.j2").render(
+    return render(
+        "report.html.j2",
         summary=summary,
         rows=rows,
         targets=_targets(summary, offsets),
         matrix=_matrix(rows, summary),
         charts=charts,
-        chart_width=WIDTH,
-        chart_row=ROW_HEIGHT,
         usual=usual,
         tolerance_ms=tolerance_ms,
         others=_not_in_charts(summary, usual),
@@ -201,14 +187,10 @@ def report_html(run_folder: Path, summary: RunSummary) -> str:
         outcomes=list(Outcome),
         wrong=[(outcome, summary.counts[outcome]) for outcome in _WRONG if summary.counts[outcome]],
         texts_shown=_TEXTS_SHOWN,
-        picture=picture,
-        style=Markup(_resource("report.css")),  # ours: not to be escaped
-        script=Markup(_resource("report.js")),
+        lanes=LANES,
+        style=resource("pictures.css") + resource("report.css"),
+        script=resource("report.js"),
     )
-
-
-def _resource(name: str) -> str:
-    return (resources.files("harness.report") / name).read_text(encoding="utf-8")
 
 
 # ---- what the page says --------------------------------------------------------------------------
@@ -223,7 +205,7 @@ def _rows(summary: RunSummary) -> list[_RowView]:
         calls += len(views)
         if views:
             next((one for one in views if one.result.verdict != "PASS"), views[0]).opened = True
-        opened = number < _OPEN_ROWS and result.outcome in _WRONG
+        opened = number < _OPEN_ROWS and (result.outcome in _WRONG or len(ordered) <= _OPEN_ROWS)
         rows.append(_RowView(result, number, views, opened))
     return rows
 
@@ -346,32 +328,3 @@ def _note_measured(measured: _Measured, call: SavedCall) -> None:
     measured.stalls += len(ruler.stalls)
     longest_ns = max((end - begin for begin, end in ruler.stalls), default=0)
     measured.longest_stall_ms = max(measured.longest_stall_ms, longest_ns / 1e6)
-
-
-# ---- filters of the template ---------------------------------------------------------------------
-
-
-def _ms(value_ns: int | None) -> str:
-    """A difference, with its sign; a true minus, since these stand in columns."""
-    return "" if value_ns is None else f"{value_ns / 1e6:+.2f}".replace("-", "\u2212")
-
-
-def _seconds(value: float) -> str:
-    if value < 60:
-        return f"{value:.1f} s"
-    minutes, seconds = divmod(round(value), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
-
-
-def _count(value: int) -> str:
-    return f"{value:,}".replace(",", "\u202f")
-
-
-def _plural(value: int, word: str) -> str:
-    return f"{_count(value)} {word}{'' if value == 1 else 's'}"
-
-
-def _px(value: Any) -> str:
-    """A number as CSS and SVG take it."""
-    return f"{float(value):.2f}".rstrip("0").rstrip(".")

@@ -69,15 +69,22 @@ class Chart:
     zero: float
     bound: tuple[float, float]
     """x where the allowed range begins and ends"""
+    width: int
+    """in pixels, as is the height"""
+    row_height: int = ROW_HEIGHT
 
     @property
     def height(self) -> int:
-        """In pixels."""
+        """Of all rows and the axis below them."""
         return len(self.rows) * ROW_HEIGHT + AXIS_HEIGHT
 
 
 def offset_charts(
-    every: Sequence[Offsets], early_ns: int, late_ns: int, tolerance_ns: int
+    every: Sequence[Offsets],
+    early_ns: int,
+    late_ns: int,
+    tolerance_ns: int,
+    width: int = WIDTH,
 ) -> list[Chart]:
     """All of the differences, and a close-up of what is allowed where they are spread wider.
 
@@ -95,10 +102,10 @@ def offset_charts(
     bound = (-early_ms, late_ms)
     tolerance = tolerance_ns / 1e6
     if wide[1] - wide[0] < 2 * (close[1] - close[0]):
-        return [_chart("Every judged mark", rows, wide, bound, tolerance)]
+        return [_chart("Every judged mark", rows, wide, bound, tolerance, width)]
     return [
-        _chart("Every judged mark", rows, wide, bound, tolerance),
-        _chart("Close-up of the allowed range", rows, close, bound, tolerance),
+        _chart("Every judged mark", rows, wide, bound, tolerance, width),
+        _chart("Close-up of the allowed range", rows, close, bound, tolerance, width),
     ]
 
 
@@ -108,8 +115,9 @@ def _chart(
     axis_ms: tuple[float, float],
     bound_ms: tuple[float, float],
     tolerance_ms: float,
+    width: int,
 ) -> Chart:
-    scale = WIDTH / (axis_ms[1] - axis_ms[0])
+    scale = width / (axis_ms[1] - axis_ms[0])
 
     def x_of(ms: float) -> float:
         return round((min(max(ms, axis_ms[0]), axis_ms[1]) - axis_ms[0]) * scale, 2)
@@ -130,7 +138,7 @@ def _chart(
                 target=one.target,
                 top=number * ROW_HEIGHT,
                 bars=_bars(values, axis_ms, scale, bound_ms, tolerance_ms),
-                line=_share_line(values, axis_ms, scale),
+                line=_share_line(values, axis_ms, scale, width),
                 percentiles=[
                     (name, x_of(ns / 1e6))
                     for name, ns in named.items()
@@ -146,6 +154,7 @@ def _chart(
         [(x_of(ms), f"{ms:g}") for ms in _ticks(axis_ms)],
         x_of(0.0),
         (x_of(bound_ms[0]), x_of(bound_ms[1])),
+        width,
     )
 
 
@@ -183,9 +192,9 @@ def _bars(
     ]
 
 
-def _share_line(values: np.ndarray, axis_ms: tuple[float, float], scale: float) -> str:
+def _share_line(values: np.ndarray, axis_ms: tuple[float, float], scale: float, width: int) -> str:
     points = []
-    for x in np.linspace(0, WIDTH, WIDTH // 4 + 1):
+    for x in np.linspace(0, width, width // 4 + 1):
         share = np.searchsorted(values, axis_ms[0] + x / scale, side="right") / len(values)
         points.append(f"{x:g},{ROW_HEIGHT - 8 - share * (ROW_HEIGHT - 36):.1f}")
     return " ".join(points)

@@ -20,7 +20,6 @@ from harness.record.verdict_files import SavedCall, SavedMessage
 
 PIXELS_PER_MS = 2.0
 """at first: a frame of 20 ms is 40 pixels wide"""
-LABEL_ROWS = 3
 CHARACTER_PIXELS = 6.2
 """width of a character of a label; report.js lays them out anew with the same"""
 
@@ -43,9 +42,24 @@ _LAYERS = (
 )
 """What is drawn first lies below; what matters most on top"""
 
-# Heights, in pixels. The template's lane names stand at the same places.
-SENT_Y, FRAME_TOP, FRAME_BOTTOM, DUE_TOP, DUE_BOTTOM, ANSWER_Y = 30, 48, 80, 42, 90, 100
-EVENT_Y, HEIGHT = 160, 184
+
+@dataclass(frozen=True)
+class Lanes:
+    """Where things are from top to bottom, in pixels."""
+
+    sent: int = 30
+    frame_top: int = 48
+    frame_bottom: int = 80
+    due_top: int = 42
+    due_bottom: int = 90
+    acknowledged: int = 100
+    labels: tuple[int, ...] = (110, 123, 136)
+    """top of each row of marks' labels"""
+    events: int = 160
+    height: int = 184
+
+
+LANES = Lanes()
 
 
 @dataclass(frozen=True)
@@ -111,9 +125,10 @@ class TimelinePicture:
         return words + sum(len(str(value)) for value in self.data.values()) + 4000
 
 
-def timeline_picture(call: SavedCall, limits: Limits) -> TimelinePicture:
-    """The picture of a call."""
-    return _Drawing(call, limits).picture
+def timeline_picture(call: SavedCall, limits: Limits, stretch: float = 1.0) -> TimelinePicture:
+    """The picture of a call. In its paths a ms is ``stretch`` wide, for what cannot stretch them
+    without making their lines wider."""
+    return _Drawing(call, limits, stretch).picture
 
 
 def worst_mark(verdict: CallVerdict) -> MarkVerdict | None:
@@ -138,27 +153,31 @@ def mark_kind(mark: MarkVerdict) -> str:
 class _Path:
     """The commands of an SVG path."""
 
-    def __init__(self) -> None:
+    def __init__(self, stretch: float) -> None:
+        self._stretch = stretch
         self._parts: list[str] = []
 
-    def line(self, x: float, top: float, bottom: float) -> None:
-        self._parts.append(f"M{_number(x)} {_number(top)}V{_number(bottom)}")
+    def line(self, at_ms: float, top: float, bottom: float) -> None:
+        self._parts.append(f"{self._move(at_ms, top)}V{_number(bottom)}")
 
-    def dot(self, x: float, y: float) -> None:
+    def dot(self, at_ms: float, y: float) -> None:
         """A line without length: its round ends make it a dot of any width."""
-        self._parts.append(f"M{_number(x)} {_number(y)}h0")
+        self._parts.append(f"{self._move(at_ms, y)}h0")
 
-    def box(self, x: float, width: float, top: float, bottom: float) -> None:
-        self._parts.append(
-            f"M{_number(x)} {_number(top)}h{_number(width)}V{_number(bottom)}h{_number(-width)}z"
-        )
+    def box(self, at_ms: float, width_ms: float, top: float, bottom: float) -> None:
+        right, left = (_number(sign * width_ms * self._stretch) for sign in (1, -1))
+        self._parts.append(f"{self._move(at_ms, top)}h{right}V{_number(bottom)}h{left}z")
+
+    def _move(self, at_ms: float, y: float) -> str:
+        return f"M{_number(at_ms * self._stretch)} {_number(y)}"
 
     def __str__(self) -> str:
         return "".join(self._parts)
 
 
 class _Drawing:
-    def __init__(self, call: SavedCall, limits: Limits) -> None:
+    def __init__(self, call: SavedCall, limits: Limits, stretch: float) -> None:
+        self._stretch = stretch
         self._call = call
         self._verdict = call.verdict
         self._limits = limits
@@ -184,7 +203,7 @@ class _Drawing:
         }
 
     def _path(self, kind: str) -> _Path:
-        return self._paths.setdefault(kind, _Path())
+        return self._paths.setdefault(kind, _Path(self._stretch))
 
     def _ms(self, time_ns: int) -> float:
         return (time_ns - self._verdict.start_ns) / 1e6
@@ -246,15 +265,15 @@ class _Drawing:
                 self._draw_bar(bar)
                 bar = (kind, start, start + ptime)
             if index in single:
-                self._path("cut").line(start, FRAME_TOP, FRAME_BOTTOM)
+                self._path("cut").line(start, LANES.frame_top, LANES.frame_bottom)
                 if place.clock.slip_ns >= _SLIP_SHOWN_NS:
                     wire = self._ms(place.time_ns)
-                    self._path("slip").line(wire, FRAME_TOP - 5, FRAME_TOP + 4)
+                    self._path("slip").line(wire, LANES.frame_top - 5, LANES.frame_top + 4)
             missing = (place.sequence - places[index - 1].sequence - 1) % 2**16 if index else 0
             # A new source (SSRC) begins at any number: no more than a second is called lost.
             if 0 < missing * ptime <= 1000 and self._verdict.lost:
                 width = max(ptime, start - self._end(places[index - 1]))
-                self._path("lost").box(start - width, width, FRAME_TOP, FRAME_BOTTOM)
+                self._path("lost").box(start - width, width, LANES.frame_top, LANES.frame_bottom)
             _add_to_runs(runs, place, start, ptime)
         self._draw_bar(bar)
         if len(single) < len(places):
@@ -269,7 +288,7 @@ class _Drawing:
     def _draw_bar(self, bar: tuple[str, float, float] | None) -> None:
         if bar:
             kind, begin, end = bar
-            self._path(kind).box(begin, end - begin, FRAME_TOP, FRAME_BOTTOM)
+            self._path(kind).box(begin, end - begin, LANES.frame_top, LANES.frame_bottom)
 
     def _end(self, place: PacketPlace) -> float:
         return self._ms(place.clock.start_ns) + self._call.ptime_ms
@@ -298,20 +317,24 @@ class _Drawing:
         for mark in marks:
             kind = mark_kind(mark)
             if mark.sent_ns is not None:
-                self._path("sent").dot(self._ms(mark.sent_ns), SENT_Y)
+                self._path("sent").dot(self._ms(mark.sent_ns), LANES.sent)
             # A discarded one is not due, nor is a flushed MARK_MEDIA, which is never answered.
             judged = mark.outcome == "played" or mark.verdict is not Verdict.PASS
             if mark.due_ns is not None and judged:
                 due = self._ms(mark.due_ns)
-                self._path("due").line(due, DUE_TOP, DUE_BOTTOM)
+                self._path("due").line(due, LANES.due_top, LANES.due_bottom)
                 if self._verdict.bounds.late_ns <= _BOUND_DRAWN_NS:
-                    self._path("allowed").box(due, late_ms, DUE_BOTTOM, ANSWER_Y + 8)
+                    self._path("allowed").box(
+                        due, late_ms, LANES.due_bottom, LANES.acknowledged + 8
+                    )
             if mark.answered_ns is not None:
                 answered = self._ms(mark.answered_ns)
-                self._path(f"dot {kind}").dot(answered, ANSWER_Y)
+                self._path(f"dot {kind}").dot(answered, LANES.acknowledged)
                 if mark.due_ns is not None and judged:
                     begin, end = sorted((self._ms(mark.due_ns), answered))
-                    self._path(f"bar {kind}").box(begin, end - begin, ANSWER_Y - 3, ANSWER_Y + 3)
+                    self._path(f"bar {kind}").box(
+                        begin, end - begin, LANES.acknowledged - 3, LANES.acknowledged + 3
+                    )
         self.picture.labels = self._labels(marks)
         self.picture.data["marks"] = [self._mark_data(mark) for mark in marks]
 
@@ -323,7 +346,7 @@ class _Drawing:
         rows = place_labels(
             [(at, text, important) for at, text, _, important in wanted],
             self.picture.pixels_per_ms,
-            LABEL_ROWS,
+            len(LANES.labels),
         )
         return [
             Label(at, text, kind, row)
@@ -355,11 +378,11 @@ class _Drawing:
         media = [one for one in self._call.messages if one.kind == "binary"]
         media = [one for one in media if one.sender == "application"]
         for message in _thinned(media, self._limits.messages):
-            self._path("media").line(self._ms(message.time_ns), SENT_Y - 7, SENT_Y + 7)
+            self._path("media").line(self._ms(message.time_ns), LANES.sent - 7, LANES.sent + 7)
         flags = list(self._flags())
         self.picture.flags = self._row_of(_thinned(flags, self._limits.messages // 4))
         for flag in self.picture.flags:
-            self._path("flag").line(flag.at_ms, 0, HEIGHT)
+            self._path("flag").line(flag.at_ms, 0, LANES.height)
         told = [
             (self._ms(message.time_ns), name[:_LABEL_CHARACTERS])
             for message, name in zip(self._call.messages, self._names, strict=True)
@@ -370,7 +393,7 @@ class _Drawing:
             self.picture.notes.append("not all commands and events are drawn: see ws.jsonl")
         self.picture.events = self._row_of(chosen)
         for event in self.picture.events:
-            self._path("event").dot(event.at_ms, EVENT_Y)
+            self._path("event").dot(event.at_ms, LANES.events)
 
     def _row_of(self, texts: Sequence[tuple[float, str]]) -> list[Label]:
         rows = place_labels([(at, text, True) for at, text in texts], self.picture.pixels_per_ms, 1)
@@ -396,15 +419,19 @@ class _Drawing:
             if name == "PAUSE_MEDIA" and paused is None:
                 paused = at
             elif name == "CONTINUE_MEDIA" and paused is not None:
-                self._path("paused").box(paused, at - paused, FRAME_TOP - 8, FRAME_BOTTOM + 8)
+                self._path("paused").box(
+                    paused, at - paused, LANES.frame_top - 8, LANES.frame_bottom + 8
+                )
                 paused = None
         if paused is not None:
-            self._path("paused").box(paused, end_ms - paused, FRAME_TOP - 8, FRAME_BOTTOM + 8)
+            self._path("paused").box(
+                paused, end_ms - paused, LANES.frame_top - 8, LANES.frame_bottom + 8
+            )
         stalls = self._verdict.ruler.stalls
         for begin_ns, end_ns in _thinned(stalls, self._limits.messages):
             begin, end = max(begin_ms, self._ms(begin_ns)), min(end_ms, self._ms(end_ns))
             if begin < end:
-                self._path("stall").box(begin, end - begin, 0, HEIGHT)
+                self._path("stall").box(begin, end - begin, 0, LANES.height)
 
 
 _COMMANDS = {
