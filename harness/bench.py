@@ -34,7 +34,7 @@ from harness.asterisk.ari import Ari, BridgedCall, waits_to_be_answered
 from harness.asterisk.configuration import ARI_BRIDGES, CONTEXT, Extension, ari_application
 from harness.asterisk.container import ContainerInstance
 from harness.asterisk.instance import Instance, OwnAsterisk
-from harness.caller.rtp_socket import RtpSocket
+from harness.caller.rtp_socket import RtpPorts, RtpSocket
 from harness.caller.sipp import (
     CallRequest,
     SipCall,
@@ -310,7 +310,7 @@ class Bench:
         stack: AsyncExitStack,
         extension: Extension,
         server: MediaServer[DisturbingSession] | None,
-        rtp: RtpSocket | UdpRelay,
+        rtp: RtpPorts,
         folder: Path,
     ) -> tuple[SipCall, DisturbingSession]:
         """Have the call placed; it, when it is answered, and its media connection, open."""

@@ -11,18 +11,14 @@ import asyncio
 import heapq
 import itertools
 import random
-import selectors
 import socket
-import threading
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from harness.application.disturb import break_off
-from harness.caller.rtp_socket import RtpSocket, bind_pair, read_waiting
-from harness.capture.rtp import parse_rtp
-from harness.capture.timeline import RtpPacket
+from harness.caller.rtp_socket import RtpPorts, RtpSocket, read_waiting
 from harness.errors import InputFault
 
 _READ_BYTES = 65536
@@ -65,21 +61,19 @@ def fates(network: BadNetwork, direction: str = "") -> Iterator[tuple[float, ...
         )
 
 
-class UdpRelay:
+class UdpRelay(RtpPorts):
     """A pair of ports that stands for the caller's RTP and RTCP ports.
 
-    A context manager. Asterisk is told ``port`` instead of the caller's: what it sends there goes
-    on to the caller, and what the caller sends there goes on to Asterisk, both through ``network``.
-    RTCP (``port + 1``) is relayed untouched.
+    Asterisk is given ``port`` instead of the caller's: what it sends there goes on to the caller,
+    and what the caller sends there goes on to Asterisk, both through ``network``. RTCP
+    (``port + 1``) is relayed untouched.
 
-    All that Asterisk sends is noted before it is lost or late: ``packets`` and ``dropped`` are
-    those of `RtpSocket`, so the relay is the ruler, whatever becomes of the packets behind it.
+    All that Asterisk sends is kept in ``packets`` before it is lost or late: so the relay is what
+    measures, whatever becomes of the packets behind it.
     """
 
     def __init__(self, caller: RtpSocket, network: BadNetwork) -> None:
-        self.address = caller.address
-        self._rtp, self._rtcp = bind_pair(caller.address)
-        self.port: int = self._rtp.getsockname()[1]
+        super().__init__(caller.address, "udp-relay")
         caller.relay_port = self.port
         self._callers = {
             self._rtp: (caller.address, caller.port),
@@ -91,61 +85,24 @@ class UdpRelay:
         self._to_asterisk = fates(network, "to Asterisk")
         self._late: list[tuple[float, int, socket.socket, bytes, tuple[str, int]]] = []
         self._numbers = itertools.count()
-        self._packets: list[RtpPacket] = []
-        self._dropped = 0
         self._lost = 0
-        self._lock = threading.Lock()
-        self._wake_reader, self._wake_writer = socket.socketpair()
-        self._thread = threading.Thread(target=self._run, name="udp-relay", daemon=True)
-        self._thread.start()
-
-    def __enter__(self) -> UdpRelay:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    @property
-    def packets(self) -> tuple[RtpPacket, ...]:
-        """What Asterisk has sent so far, in order of arrival here."""
-        with self._lock:
-            return tuple(self._packets)
-
-    @property
-    def dropped(self) -> int:
-        """Datagrams that the kernel threw away because the relay did not read them in time."""
-        with self._lock:
-            return self._dropped
+        self._start()
 
     @property
     def lost(self) -> int:
         """RTP packets that the relay threw away, of both directions."""
-        with self._lock:
+        with self._changed:
             return self._lost
 
-    def close(self) -> None:
-        """Relay nothing any more; what is late is not sent. May be called again."""
-        if self._thread.is_alive():
-            with suppress(OSError):
-                self._wake_writer.send(b"x")
-            self._thread.join()
-        for open_socket in (self._rtp, self._rtcp, self._wake_reader, self._wake_writer):
-            open_socket.close()
+    def _wait_s(self) -> float | None:
+        return max(0.0, self._late[0][0] - time.monotonic()) if self._late else None
 
-    def _run(self) -> None:
-        with selectors.DefaultSelector() as selector:
-            for readable in (self._rtp, self._rtcp, self._wake_reader):
-                selector.register(readable, selectors.EVENT_READ)
-            stopping = False
-            while not stopping:
-                wait_s = max(0.0, self._late[0][0] - time.monotonic()) if self._late else None
-                ready = [key.fileobj for key, _ in selector.select(wait_s)]
-                stopping = self._wake_reader in ready
-                self._take_in()
-                while self._late and self._late[0][0] <= time.monotonic():
-                    _, _, way, data, destination = heapq.heappop(self._late)
-                    with suppress(OSError):  # nobody there, or no room: lost, as on any network
-                        way.sendto(data, destination)
+    def _read(self) -> None:
+        self._take_in()
+        while self._late and self._late[0][0] <= time.monotonic():
+            _, _, way, data, destination = heapq.heappop(self._late)
+            with suppress(OSError):  # nobody there, or no room: lost, as on any network
+                way.sendto(data, destination)
 
     def _take_in(self) -> None:
         now = time.monotonic()
@@ -158,21 +115,15 @@ class UdpRelay:
                 delays: tuple[float, ...] = (0.0,)
                 if way is self._rtp:
                     delays = next(self._to_asterisk if from_caller else self._to_caller)
-                    self._note(time_ns, data, dropped, from_caller, lost=not delays)
+                    with self._changed:
+                        self._lost += not delays
+                    self._keep(time_ns, b"" if from_caller else data, dropped)
                 # Until Asterisk has sent something nobody knows where it is.
                 if destination is None:
                     continue
                 for delay in delays:
                     entry = (now + delay, next(self._numbers), way, data, destination)
                     heapq.heappush(self._late, entry)
-
-    def _note(self, time_ns: int, data: bytes, dropped: int, from_caller: bool, lost: bool) -> None:
-        packet = None if from_caller else parse_rtp(time_ns, data)
-        with self._lock:
-            self._dropped = max(self._dropped, dropped)
-            self._lost += lost
-            if packet is not None:
-                self._packets.append(packet)
 
 
 @asynccontextmanager

@@ -14,12 +14,15 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from types import TracebackType
+from typing import TYPE_CHECKING
 
 from harness.caller.rtp_sender import RtpSender, RtpTarget
 from harness.capture.rtp import parse_rtp
 from harness.capture.timeline import RtpPacket
 from harness.errors import EnvironmentFault
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # Python 3.10's typing has none
 
 # Linux numbers (asm-generic/socket.h) of options that Python's socket module does not name.
 _SO_TIMESTAMPNS = 35
@@ -32,48 +35,91 @@ _ANCILLARY_BYTES = 256
 _PORT_ATTEMPTS = 50
 
 
-class RtpSocket:
-    """A UDP port of this machine whose RTP is collected by a thread until ``close``.
+class RtpPorts:
+    """A pair of UDP ports, for RTP and RTCP, that a thread reads until `close`.
 
-    A context manager. ``port`` is even and ``port + 1`` takes the RTCP (RFC 3550, 11).
+    A context manager. ``port`` is even and ``port + 1`` takes the RTCP (RFC 3550, 11). A subclass
+    calls `_start` when it is ready.
     """
 
-    def __init__(self, address: str = "127.0.0.1") -> None:
+    def __init__(self, address: str, thread_name: str) -> None:
         self._rtp, self._rtcp = bind_pair(address)
         self.address = address
         self.port: int = self._rtp.getsockname()[1]
         self._packets: list[RtpPacket] = []
         self._dropped = 0
-        self._senders: list[RtpSender] = []
-        self.relay_port = 0
-        """of a relay at the same address that what `talk` sends has to go through; 0 for none"""
         self._changed = threading.Condition()
         self._wake_reader, self._wake_writer = socket.socketpair()
-        self._thread = threading.Thread(target=self._receive, name="rtp-socket", daemon=True)
-        self._thread.start()
+        self._thread = threading.Thread(target=self._run, name=thread_name, daemon=True)
 
-    def __enter__(self) -> RtpSocket:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        exception_type: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property
     def packets(self) -> tuple[RtpPacket, ...]:
-        """What has come so far, in order of arrival."""
+        """What Asterisk has sent so far, in order of arrival here."""
         with self._changed:
             return tuple(self._packets)
 
     @property
     def dropped(self) -> int:
-        """Datagrams that the kernel threw away because the socket's buffer was full."""
+        """Datagrams that the kernel threw away because they were not read in time."""
         with self._changed:
             return self._dropped
+
+    def close(self) -> None:
+        """Stop sending and receiving; what has come stays readable. May be called again."""
+        if self._thread.is_alive():
+            with contextlib.suppress(OSError):
+                self._wake_writer.send(b"x")
+            self._thread.join()
+        for open_socket in (self._rtp, self._rtcp, self._wake_reader, self._wake_writer):
+            open_socket.close()
+
+    def _start(self) -> None:
+        self._thread.start()
+
+    def _run(self) -> None:
+        with selectors.DefaultSelector() as selector:
+            for readable in (self._rtp, self._rtcp, self._wake_reader):
+                selector.register(readable, selectors.EVENT_READ)
+            stopping = False
+            while not stopping:
+                ready = [key.fileobj for key, _ in selector.select(self._wait_s())]
+                stopping = self._wake_reader in ready
+                # Also when stopping: what the kernel already holds was sent before.
+                self._read()
+
+    def _wait_s(self) -> float | None:
+        """After how long `_read` is called though nothing has come; None: never."""
+        return None
+
+    def _read(self) -> None:
+        """Take what the sockets hold. Called in the thread."""
+        raise NotImplementedError
+
+    def _keep(self, time_ns: int, datagram: bytes, dropped: int) -> None:
+        """Keep a packet of Asterisk's; ``dropped`` is the kernel's count so far."""
+        packet = parse_rtp(time_ns, datagram)
+        with self._changed:
+            self._dropped = max(self._dropped, dropped)
+            if packet is not None:
+                self._packets.append(packet)
+                self._changed.notify_all()
+
+
+class RtpSocket(RtpPorts):
+    """The caller's ports: what Asterisk sends is collected, and the caller can talk."""
+
+    def __init__(self, address: str = "127.0.0.1") -> None:
+        super().__init__(address, "rtp-socket")
+        self._senders: list[RtpSender] = []
+        self.relay_port = 0
+        """of a relay at the same address that what `talk` sends has to go through; 0 for none"""
+        self._start()
 
     def wait_for_packets(self, count: int, timeout_s: float) -> bool:
         """Wait until ``count`` packets have come; False when the time was over before."""
@@ -95,33 +141,12 @@ class RtpSocket:
         """Stop sending and receiving; what has come stays readable. May be called again."""
         for sender in self._senders:
             sender.close()
-        if self._thread.is_alive():
-            with contextlib.suppress(OSError):
-                self._wake_writer.send(b"x")
-            self._thread.join()
-        for open_socket in (self._rtp, self._rtcp, self._wake_reader, self._wake_writer):
-            open_socket.close()
+        super().close()
 
-    def _receive(self) -> None:
-        with selectors.DefaultSelector() as selector:
-            for readable in (self._rtp, self._rtcp, self._wake_reader):
-                selector.register(readable, selectors.EVENT_READ)
-            stopping = False
-            while not stopping:
-                ready = [key.fileobj for key, _ in selector.select()]
-                stopping = self._wake_reader in ready
-                # Also when stopping: what the kernel already holds was sent before.
-                self._drain_rtp()
-                _discard(self._rtcp)
-
-    def _drain_rtp(self) -> None:
+    def _read(self) -> None:
         for time_ns, datagram, _, dropped in read_waiting(self._rtp):
-            packet = parse_rtp(time_ns, datagram)
-            with self._changed:
-                self._dropped = max(self._dropped, dropped)
-                if packet is not None:
-                    self._packets.append(packet)
-                    self._changed.notify_all()
+            self._keep(time_ns, datagram, dropped)
+        _discard(self._rtcp)
 
 
 def read_waiting(rtp: socket.socket) -> Iterator[tuple[int, bytes, tuple[str, int], int]]:
