@@ -45,11 +45,10 @@ from harness.caller.sipp import (
 from harness.capture.dissect import timeline_from_sockets
 from harness.capture.stalls import StallWatch, watch_stalls
 from harness.capture.tcpdump import Tcpdump, capture_possible
-from harness.capture.timeline import Timeline
+from harness.capture.timeline import Codec, Timeline
 from harness.capture.tls import SECRETS_FILE
 from harness.certificates import note_secrets
 from harness.errors import HarnessFault, InputFault
-from harness.host_lock import HOST
 from harness.install.build import Build, load_build
 from harness.install.container_image import build_image
 from harness.judge.counters import Accounts, judge_accounts
@@ -141,6 +140,85 @@ class LiveCall:
         return self._accounts
 
 
+@dataclass(frozen=True)
+class Conditions:
+    """What is out of the ordinary around a call: the application's socket, the networks."""
+
+    receive_buffer_bytes: int | None = None
+    """of the application's socket, see `serve`"""
+    with_handshake: Sequence[str] = ()
+    """text messages that the application sends too early, see `serve`"""
+    network: BadNetwork | None = None
+    """between Asterisk and the caller: what it loses was measured before"""
+    websocket_delay_ms: float = 0.0
+    """between Asterisk and the application, each way, behind what is measured; for applications
+    that Asterisk connects to at a port of their own"""
+
+
+GOOD_CONDITIONS = Conditions()
+
+
+class _Application:
+    """The application's side of a call while it is set up: it listens, or will connect."""
+
+    def __init__(self, target: Target, extension: Extension, conditions: Conditions) -> None:
+        self._listener = target.listener
+        self._conditions = conditions
+        self.is_server = extension.connection == "outgoing"
+        """whether Asterisk connects to it"""
+        self.server: MediaServer[DisturbingSession] | None = None
+        """if it is one, once it listens"""
+        self.tls = target.listener.tls if self.is_server else target.media_tls
+        self._asterisk_port = target.media_port
+
+    @property
+    def port(self) -> int:
+        """Of the media connection: the server's, whichever side that is."""
+        if not self.is_server:
+            return self._asterisk_port
+        return self.server.port if self.server else self._listener.port
+
+    @property
+    def uri(self) -> str:
+        """Where Asterisk is to connect to; empty if it is not."""
+        return self.server.uri if self.server else ""
+
+    async def open(self, stack: AsyncExitStack) -> None:
+        """Listen, if the port is for this call alone. Raises InputFault for an impossible delay."""
+        if self.is_server and not self._listener.port:
+            await self._listen(stack)
+        if self._conditions.websocket_delay_ms:
+            if self.server is None:
+                raise InputFault(
+                    "this media connection cannot be delayed",
+                    "Use an outgoing connection, and a target that leaves the port to us.",
+                )
+            port = self.server.port
+            slow = tcp_relay(self._listener.host, port, self._conditions.websocket_delay_ms)
+            relay_port = await stack.enter_async_context(slow)
+            self.server.uri = self.server.uri.replace(f":{port}", f":{relay_port}")
+
+    async def open_fixed_port(self, stack: AsyncExitStack) -> None:
+        """Listen at the port that all calls use, one after the other."""
+        if self.is_server and self._listener.port:
+            await self._listen(stack)
+
+    def close_fixed_port(self) -> None:
+        """Leave the port to the next call; the connection stays."""
+        if self.server and self._listener.port:
+            self.server.stop_listening()
+
+    async def _listen(self, stack: AsyncExitStack) -> None:
+        listening = serve(
+            self._listener.host,
+            self._listener.port,
+            self._conditions.receive_buffer_bytes,
+            self._conditions.with_handshake,
+            self._listener.tls,
+        )
+        self.server = await stack.enter_async_context(listening)
+
+
 class Bench:
     """A PBX that calls can be placed on, also several at once. Made by `bench` and `bench_on`."""
 
@@ -199,69 +277,39 @@ class Bench:
         name: str,
         extension: Extension,
         bounds: Bounds | None = None,
-        receive_buffer_bytes: int | None = None,
+        conditions: Conditions = GOOD_CONDITIONS,
         judged_later: bool = False,
-        with_handshake: Sequence[str] = (),
-        network: BadNetwork | None = None,
-        websocket_delay_ms: float = 0.0,
     ) -> AsyncIterator[LiveCall]:
         """A call, answered and with its media connection open; judged when the block is left.
 
         Whichever side has not hung up by then does so. ``name`` names the call's folder.
-        ``receive_buffer_bytes`` and ``with_handshake`` are the application's, see `serve`.
-        ``network`` is between Asterisk and the caller: what it loses was measured before. So is
-        what ``websocket_delay_ms`` holds back between Asterisk and the application, each way;
-        that is for applications that Asterisk connects to at a port of their own.
         Of several calls at once each is to be ``judged_later``, with `LiveCall.judge` when all are
         over: while one is being judged the applications of the others do nothing, and an
         application that does not read gets no more than ten small events in time, since its
         kernel acknowledges no more (TCP).
         """
-        codec = codec_named(extension.codec)
-        caller_codec = extension.caller_codec or extension.codec
-        rewritten = recoded(extension.codec, caller_codec, extension.mixed)
+        codecs = _Codecs.of(extension)
         folder = self.folder / re.sub(r"[^\w.-]+", "_", name)
         folder.mkdir(parents=True, exist_ok=True)
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(HOST.shared())
             caller = stack.enter_context(RtpSocket(self.target.rtp_address))
             # With a relay it is the relay that Asterisk sends to, and that measures.
-            rtp = stack.enter_context(UdpRelay(caller, network)) if network else caller
-            application_is_server = extension.connection == "outgoing"
-            listener = self.target.listener
-            listening = serve(
-                listener.host, listener.port, receive_buffer_bytes, with_handshake, listener.tls
-            )
-            server = None
-            if application_is_server and not listener.port:
-                server = await stack.enter_async_context(listening)
-            if websocket_delay_ms:
-                if server is None:
-                    raise InputFault(
-                        "this media connection cannot be delayed",
-                        "Use an outgoing connection, and a target that leaves the port to us.",
-                    )
-                slow = tcp_relay(listener.host, server.port, websocket_delay_ms)
-                relay_port = await stack.enter_async_context(slow)
-                server.uri = server.uri.replace(f":{server.port}", f":{relay_port}")
-            port = self.target.media_port
-            if application_is_server:
-                port = server.port if server else listener.port
+            rtp: RtpPorts = caller
+            if conditions.network:
+                rtp = stack.enter_context(UdpRelay(caller, conditions.network))
+            application = _Application(self.target, extension, conditions)
+            await application.open(stack)
             capture = None
             if not self.not_captured:
-                capture = stack.enter_context(
-                    Tcpdump(folder / CAPTURE_FILE, udp_ports=[rtp.port], tcp_ports=[port])
-                )
+                ports = {"udp_ports": [rtp.port], "tcp_ports": [application.port]}
+                capture = stack.enter_context(Tcpdump(folder / CAPTURE_FILE, **ports))
             # One at a time: where Asterisk connects to is the same setting for all calls.
             async with self._setting_up:
-                tls = listener.tls if application_is_server else self.target.media_tls
-                if tls and capture:
-                    note_secrets(tls, folder / SECRETS_FILE)
-                if application_is_server and server is None:
-                    server = await stack.enter_async_context(listening)
-                sip, session = await self._place(stack, extension, server, rtp, folder)
-                if server and listener.port:
-                    server.stop_listening()  # the next call needs the same port
+                if application.tls and capture:
+                    note_secrets(application.tls, folder / SECRETS_FILE)
+                await application.open_fixed_port(stack)
+                sip, session = await self._place(stack, extension, application, rtp, folder)
+                application.close_fixed_port()
             call = LiveCall(name, folder, sip, session, caller)
             # From here on: how late the loop was while the call was set up tells nothing about it.
             lags = [] if capture else stack.enter_context(_event_loop_lags())
@@ -272,35 +320,12 @@ class Bench:
             end_ns = time.time_ns()
             stalls = self._stalls.between(begin_ns, end_ns)
             if capture is not None:
-                summary = capture.stop()
-                captured = CapturedCall(
-                    codec,
-                    rtp_port=rtp.port,
-                    websocket_port=port,
-                    application_is_server=application_is_server,
-                    error_ns=summary.error_ns,
-                    dropped=summary.dropped,
-                    stalls=stalls,
-                    # Several calls' applications may be connected to Asterisk's one port.
-                    media_start=str(session.media_start.fields["channel_id"]),
-                    recoded=rewritten,
-                )
-                save_captured_call(folder, captured)
-                call._read = partial(captured.timeline, summary.path)
+                call._read = _save_capture(call, codecs, capture, rtp, application, stalls)
             else:
                 rtp.close()
-                timeline = timeline_from_sockets(
-                    codec,
-                    rtp.packets,
-                    session.messages,
-                    error_ns=_SOCKET_ERROR_NS + int(websocket_delay_ms * 1e6),
-                    end_ns=end_ns,
-                    dropped=rtp.dropped,
-                    stalls=sorted([*stalls, *lags]),
-                    recoded=rewritten,
-                )
-                save_timeline(folder, timeline)
-                call._read = partial(load_timeline, folder)
+                uncertainty_ns = _SOCKET_ERROR_NS + int(conditions.websocket_delay_ms * 1e6)
+                stalls = sorted([*stalls, *lags])
+                call._read = _save_sockets(call, codecs, rtp, uncertainty_ns, end_ns, stalls)
             call._bounds = bounds
             if not judged_later:
                 call.judge()
@@ -309,12 +334,12 @@ class Bench:
         self,
         stack: AsyncExitStack,
         extension: Extension,
-        server: MediaServer[DisturbingSession] | None,
+        application: _Application,
         rtp: RtpPorts,
         folder: Path,
     ) -> tuple[SipCall, DisturbingSession]:
         """Have the call placed; it, when it is answered, and its media connection, open."""
-        number = self.target.prepare(extension, server.uri if server else "")
+        number = self.target.prepare(extension, application.uri)
         caller_codec = extension.caller_codec or extension.codec
         request = CallRequest(number, rtp.address, rtp.port, caller_codec)
         call_id = new_call_id()
@@ -338,10 +363,10 @@ class Bench:
                 await self._ari.originate_into_dialplan(endpoint, CONTEXT, number, caller_codec)
             await sip.dialled()
         if bridged:
-            return sip, await self._bridge(stack, extension, server, sip, bridged)
-        if server:
+            return sip, await self._bridge(stack, extension, application, sip, bridged)
+        if application.server:
             await sip.answered()
-            return sip, await server.accept()
+            return sip, await application.server.accept()
         uri = await asyncio.to_thread(self.target.connection_uri, sip.call_id)
         session = await stack.enter_async_context(connect(uri, self.target.media_tls))
         await sip.answered()
@@ -351,7 +376,7 @@ class Bench:
         self,
         stack: AsyncExitStack,
         extension: Extension,
-        server: MediaServer[DisturbingSession] | None,
+        application: _Application,
         sip: SipCall,
         bridged: BridgedCall,
     ) -> DisturbingSession:
@@ -359,8 +384,8 @@ class Bench:
         await sip.answered()
         await bridged.bridge_caller(third=extension.bridge == "ari of three")
         media = await bridged.external_media(extension)
-        if server:
-            session = await server.accept()
+        if application.server:
+            session = await application.server.accept()
         else:
             uri = self.target.media_uri(media.connection_id)
             session = await stack.enter_async_context(connect(uri, self.target.media_tls))
@@ -429,6 +454,71 @@ def _say(line: str) -> None:
 def _yield_to_others() -> None:
     # Niceness is a thread's own affair on Linux.
     os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+
+
+@dataclass(frozen=True)
+class _Codecs:
+    """Of a call, as its timeline has them."""
+
+    application: Codec
+    recoded: Codec | None
+
+    @classmethod
+    def of(cls, extension: Extension) -> _Codecs:
+        """Raises InputFault for what cannot be judged."""
+        caller_codec = extension.caller_codec or extension.codec
+        return cls(
+            codec_named(extension.codec), recoded(extension.codec, caller_codec, extension.mixed)
+        )
+
+
+def _save_capture(
+    call: LiveCall,
+    codecs: _Codecs,
+    capture: Tcpdump,
+    rtp: RtpPorts,
+    application: _Application,
+    stalls: Sequence[tuple[int, int]],
+) -> Callable[[], Timeline]:
+    """End the capture and save what belongs to it; a function that reads the timeline out of it."""
+    summary = capture.stop()
+    captured = CapturedCall(
+        codecs.application,
+        rtp_port=rtp.port,
+        websocket_port=application.port,
+        application_is_server=application.is_server,
+        error_ns=summary.error_ns,
+        dropped=summary.dropped,
+        stalls=stalls,
+        # Several calls' applications may be connected to Asterisk's one port.
+        media_start=str(call.session.media_start.fields["channel_id"]),
+        recoded=codecs.recoded,
+    )
+    save_captured_call(call.folder, captured)
+    return partial(captured.timeline, summary.path)
+
+
+def _save_sockets(
+    call: LiveCall,
+    codecs: _Codecs,
+    rtp: RtpPorts,
+    uncertainty_ns: int,
+    end_ns: int,
+    stalls: Sequence[tuple[int, int]],
+) -> Callable[[], Timeline]:
+    """Save what the sockets have measured; a function that reads the timeline out of it."""
+    timeline = timeline_from_sockets(
+        codecs.application,
+        rtp.packets,
+        call.session.messages,
+        error_ns=uncertainty_ns,
+        end_ns=end_ns,
+        dropped=rtp.dropped,
+        stalls=stalls,
+        recoded=codecs.recoded,
+    )
+    save_timeline(call.folder, timeline)
+    return partial(load_timeline, call.folder)
 
 
 @contextmanager

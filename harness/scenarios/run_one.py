@@ -14,7 +14,6 @@ from harness.bench import Bench, LiveCall
 from harness.errors import Fault
 from harness.judge.expectations import Expectations
 from harness.judge.judge import FAILURES, Verdict
-from harness.network_impairment import BadNetwork
 from harness.record.verdict_files import TIMELINE_TEXT_FILE, shown
 from harness.retry import until_reliable
 from harness.scenarios.result import CallResult, Outcome, ScenarioResult, kept_of_call
@@ -142,11 +141,8 @@ async def _attempt(
         name,
         call.extension(),
         scenario.bounds,
-        call.receive_buffer_bytes,
+        call.conditions(seed),
         judged_later=True,
-        with_handshake=call.with_handshake,
-        network=BadNetwork(**call.network.model_dump(), seed=seed) if call.network else None,
-        websocket_delay_ms=call.websocket_delay_ms,
     ) as live:
         player = Player(live, scenario, seed)
         await player.play()

@@ -18,9 +18,11 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from harness.asterisk.configuration import CallBridge, Connection, Extension
+from harness.bench import Conditions
 from harness.errors import InputFault
 from harness.judge.judge import Bounds
 from harness.media.codecs import CodecName
+from harness.network_impairment import BadNetwork
 from harness.protocol import FormatName, format_named
 from harness.strict_yaml import Document, Location, StrictModel, read
 
@@ -125,6 +127,13 @@ class Call(StrictModel):
         if self.connection == "incoming" and (self.with_handshake or self.websocket_delay_ms):
             raise ValueError("with_handshake and websocket_delay_ms need connection: outgoing")
         return self
+
+    def conditions(self, seed: int) -> Conditions:
+        """What is out of the ordinary around the call."""
+        network = BadNetwork(**self.network.model_dump(), seed=seed) if self.network else None
+        return Conditions(
+            self.receive_buffer_bytes, self.with_handshake, network, self.websocket_delay_ms
+        )
 
     def extension(self) -> Extension:
         """What Asterisk is to do with the call; calls of the same kind have the same name."""

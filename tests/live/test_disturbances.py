@@ -22,7 +22,7 @@ from harness.application.marks import coded_pieces, play_with_marks, random_size
 from harness.asterisk.configuration import Extension
 from harness.asterisk.console import hang_up_caller
 from harness.asterisk.instance import Instance
-from harness.bench import Bench, LiveCall
+from harness.bench import Bench, Conditions, LiveCall
 from harness.errors import HarnessFault
 from harness.install.build import Build
 from harness.judge.judge import FAILURES, CallVerdict, Verdict, judge
@@ -150,7 +150,9 @@ def test_a_mark_in_the_same_segment_as_its_audio(patched: Bench) -> None:
 
 def test_a_mark_with_the_handshake_waits_for_more_bytes(patched: Bench) -> None:
     async def place() -> LiveCall:
-        async with patched.call("handshake", PLAIN, with_handshake=["MARK id=glued"]) as call:
+        async with patched.call(
+            "handshake", PLAIN, conditions=Conditions(with_handshake=["MARK id=glued"])
+        ) as call:
             with pytest.raises(HarnessFault, match="no event"):
                 await call.session.wait_event("MARK_PLAYED", HELD_BACK_S, id="glued")
             await call.session.mark("next")
@@ -214,7 +216,9 @@ def test_what_the_network_loses_is_not_held_against_asterisk(patched: Bench) -> 
     """The ruler is before the loss: all pass. Seen from behind it nothing is a failure, either."""
 
     async def place(name: str) -> LiveCall:
-        async with patched.call(name, Extension("lossy"), network=LOSSES) as call:
+        async with patched.call(
+            name, Extension("lossy"), conditions=Conditions(network=LOSSES)
+        ) as call:
             await call.session.start_buffering()
             await play_with_marks(call.session, coded_pieces(random_sizes(1, MARKS, 200, 1200)))
         return call
@@ -245,7 +249,9 @@ def test_the_caller_is_heard_through_a_bad_network(patched: Bench) -> None:
 
     async def place() -> LiveCall:
         bad = BadNetwork(loss=0.05, delay_ms=30, jitter_ms=40, seed=2)
-        async with patched.call("bad-network", Extension("bad-network"), network=bad) as call:
+        async with patched.call(
+            "bad-network", Extension("bad-network"), conditions=Conditions(network=bad)
+        ) as call:
             await script(call)
         return call
 
@@ -260,7 +266,9 @@ def test_a_slow_way_to_the_application_delays_no_mark(patched: Bench) -> None:
     slow = Extension("slow")
 
     async def place(name: str) -> LiveCall:
-        async with patched.call(name, slow, websocket_delay_ms=DELAY_MS) as call:
+        async with patched.call(
+            name, slow, conditions=Conditions(websocket_delay_ms=DELAY_MS)
+        ) as call:
             await call.session.start_buffering()
             await play_with_marks(call.session, coded_pieces(random_sizes(3, MARKS, 200, 1200)))
         return call
