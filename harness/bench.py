@@ -33,7 +33,8 @@ from harness.application.disturb import DisturbingSession, connect, serve
 from harness.asterisk.ari import Ari, BridgedCall, waits_to_be_answered
 from harness.asterisk.configuration import ARI_BRIDGES, CONTEXT, Extension, ari_application
 from harness.asterisk.container import ContainerInstance
-from harness.asterisk.instance import Instance, OwnAsterisk
+from harness.asterisk.instance import Instance
+from harness.asterisk.own_asterisk import OwnAsterisk
 from harness.caller.rtp_socket import RtpPorts, RtpSocket
 from harness.caller.sipp import (
     CallRequest,

@@ -22,7 +22,8 @@ from pathlib import Path
 
 from harness.asterisk.configuration import Extension
 from harness.asterisk.console import Console
-from harness.asterisk.instance import OwnAsterisk
+from harness.asterisk.own_asterisk import OwnAsterisk
+from harness.asterisk.process import AsteriskProcess
 from harness.errors import EnvironmentFault, InputFault
 from harness.install.container_image import Engine, Image
 
@@ -46,6 +47,24 @@ _REAL_TIME_PRIORITY = 10
 """what Asterisk gives itself where it may, see `Instance`"""
 
 
+class _EngineClient(AsteriskProcess):
+    """The engine's client, which runs as long as the container of this name."""
+
+    def __init__(self, image: Image, name: str, folder: Path) -> None:
+        super().__init__(image.version, folder, None)
+        self._engine = image.engine
+        self._name = name
+
+    def ended_by(self, code: int) -> signal.Signals | None:
+        # The engine's client exits with 128 and the signal, as a shell does.
+        return next((one for one in signal.Signals if one == code - 128), None)
+
+    def kill(self) -> None:
+        # Killing the client would leave the container.
+        with suppress(EnvironmentFault):
+            self._engine.run("kill", self._name, timeout_s=_ENGINE_ANSWER_S)
+
+
 class ContainerInstance(OwnAsterisk):
     """An Asterisk in a container of ``image``, which has its one chan_websocket.so in it."""
 
@@ -58,10 +77,12 @@ class ContainerInstance(OwnAsterisk):
         tls: bool = False,
     ) -> None:
         """For all but ``image`` see `OwnAsterisk`."""
-        super().__init__(folder, extensions, arguments, None, tls)
         self._image = image
         self.name = f"playback-marks-{secrets.token_hex(4)}"
         """the container's"""
+        folder = folder.resolve()
+        process = _EngineClient(image, self.name, folder)
+        super().__init__(process, folder, extensions, arguments, tls)
 
     def __enter__(self) -> ContainerInstance:
         super().__enter__()
@@ -71,10 +92,6 @@ class ContainerInstance(OwnAsterisk):
             with suppress(OSError):  # no right here either, or a thread that has just ended
                 os.sched_setscheduler(int(task.name), os.SCHED_RR, priority)
         return self
-
-    @property
-    def version(self) -> str:
-        return self._image.version
 
     @property
     def pid(self) -> int:
@@ -132,15 +149,6 @@ class ContainerInstance(OwnAsterisk):
             self._image.name,
             *self._arguments,
         ]
-
-    def _ended_by(self, code: int) -> signal.Signals | None:
-        # The engine's client exits with 128 and the signal, as a shell does.
-        return next((one for one in signal.Signals if one == code - 128), None)
-
-    def _kill(self) -> None:
-        # Killing the client would leave the container.
-        with suppress(EnvironmentFault):
-            self._image.engine.run("kill", self.name, timeout_s=_ENGINE_ANSWER_S)
 
 
 def _user_options(engine: Engine) -> list[str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.asterisk.instance import AsteriskCrashed, AsteriskEnded, AsteriskHangs
+from harness.asterisk.process import AsteriskCrashed, AsteriskEnded, AsteriskHangs
 from harness.child_process import die_with_parent
 from harness.errors import EnvironmentFault, Fault, HarnessFault, InputFault, ProductFault
 from harness.scenarios.result import Outcome, ScenarioResult, result_from

@@ -17,7 +17,7 @@ from harness.asterisk.configuration import (
     ARI_USER,
     Extension,
 )
-from harness.asterisk.instance import APPLICATION_HOST, OwnAsterisk
+from harness.asterisk.own_asterisk import APPLICATION_HOST, OwnAsterisk
 from harness.caller.sip_peer import SipPeer
 from harness.certificates import client_tls, server_tls
 from harness.errors import HarnessFault

@@ -17,7 +17,7 @@ from live_calls import PLAIN, ids, of, passing_call
 
 from harness.application.marks import coded_pieces, play_with_marks, random_sizes
 from harness.asterisk.container import LABEL, ContainerInstance
-from harness.asterisk.instance import AsteriskEnded
+from harness.asterisk.process import AsteriskEnded
 from harness.bench import Bench, LiveCall, bench_on
 from harness.install.container_image import FLAVOURS, Image, NoContainers, build_image
 from harness.targets.target import OwnTarget

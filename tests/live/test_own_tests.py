@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from harness.asterisk.instance import OwnAsterisk
+from harness.asterisk.own_asterisk import OwnAsterisk
 from harness.bench import Bench
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hand_made import speech_call
 
-from harness.asterisk.instance import AsteriskCrashed
+from harness.asterisk.process import AsteriskCrashed
 from harness.commands import build, cli, demo, lab
 from harness.commands.command import (
     EXIT_ENVIRONMENT,

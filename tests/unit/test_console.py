@@ -9,7 +9,8 @@ from typing import Any, cast
 import pytest
 
 from harness.asterisk.console import Console, NotAnswered
-from harness.asterisk.instance import AsteriskHangs, OwnAsterisk
+from harness.asterisk.own_asterisk import OwnAsterisk
+from harness.asterisk.process import AsteriskHangs
 from harness.errors import Fault, HarnessFault
 
 CHANNELS = "PJSIP/caller-1!marks!x!1!Up\nWebSocket/app/2!marks!!1!Up"

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 from made_results import result
 
-from harness.asterisk.instance import AsteriskCrashed, AsteriskHangs
+from harness.asterisk.process import AsteriskCrashed, AsteriskHangs
 from harness.errors import EnvironmentFault, Fault, HarnessFault
 from harness.scenarios import run_many
 from harness.scenarios.choose import choose_scenarios
