@@ -10,7 +10,7 @@
 
 /*!
  * \file
- * \brief Commands parsed and events formatted, plain text and JSON
+ * \brief Events formatted, in both control message formats: plain text and JSON
  *
  * Standard C only, without asterisk.h: it is built, tested and fuzzed alone too.
  */
@@ -24,10 +24,13 @@
 
 /*! \brief An event while it is written */
 struct text {
+	/*! Where it is written to */
 	char *buffer;
+	/*! Size of the buffer in bytes */
 	size_t size;
 	/*! Bytes the text needs, which may be more than fit */
 	size_t length;
+	/*! Non-zero for JSON, 0 for plain text */
 	int json;
 };
 
@@ -63,15 +66,15 @@ static void put_string(struct text *text, const char *string)
 }
 
 static void begin(struct text *text, char *buffer, size_t size,
-	const struct playback_format *format, const char *event)
+	const struct playback_event_style *style, const char *event)
 {
 	text->buffer = buffer;
 	text->size = size;
 	text->length = 0;
-	text->json = format->json;
-	if (format->json) {
+	text->json = style->json;
+	if (style->json) {
 		put(text, "{\"event\":\"%s\",\"channel_id\":", event);
-		put_string(text, format->channel_id);
+		put_string(text, style->channel_id);
 	} else {
 		put(text, "%s", event);
 	}
@@ -129,75 +132,7 @@ static void put_ms(struct text *text, const char *name, int64_t us)
 	put(text, "%" PRId64 ".%03d", us / 1000, (int) (us % 1000));
 }
 
-int playback_id_from_plain(struct playback_id *id, const char *arguments)
-{
-	static const char name[] = "id=";
-	const char *character;
-
-	if (!arguments || strncmp(arguments, name, sizeof(name) - 1)) {
-		return -1;
-	}
-	arguments += sizeof(name) - 1;
-	for (character = arguments; *character; character++) {
-		if (*character <= ' ' || *character > '~') {
-			return -1;
-		}
-	}
-	return playback_id_from_string(id, arguments);
-}
-
-int playback_id_from_string(struct playback_id *id, const char *text)
-{
-	size_t length = strlen(text);
-
-	if (!length || length > PLAYBACK_ID_MAX) {
-		return -1;
-	}
-	id->is_integer = 0;
-	memcpy(id->text, text, length + 1);
-	return 0;
-}
-
-void playback_id_from_integer(struct playback_id *id, intmax_t number)
-{
-	id->is_integer = 1;
-	snprintf(id->text, sizeof(id->text), "%" PRIdMAX, number);
-}
-
-int playback_interval_valid(intmax_t interval_ms)
-{
-	return !interval_ms || (interval_ms >= PLAYBACK_INTERVAL_MIN_MS
-		&& interval_ms <= PLAYBACK_INTERVAL_MAX_MS);
-}
-
-int playback_interval_from_plain(int *interval_ms, const char *arguments)
-{
-	static const char name[] = "interval_ms=";
-	const char *digit;
-	intmax_t value = 0;
-
-	if (!arguments || !*arguments) {
-		*interval_ms = -1;
-		return 0;
-	}
-	if (strncmp(arguments, name, sizeof(name) - 1)) {
-		return -1;
-	}
-	digit = arguments + sizeof(name) - 1;
-	do {
-		if (*digit < '0' || *digit > '9') {
-			return -1;
-		}
-		value = value * 10 + (*digit - '0');
-		if (value > PLAYBACK_INTERVAL_MAX_MS) {
-			return -1;
-		}
-	} while (*++digit);
-	*interval_ms = (int) value;
-	return playback_interval_valid(value) ? 0 : -1;
-}
-
-const char *playback_reason(enum playback_outcome outcome)
+const char *playback_discard_reason(enum playback_outcome outcome)
 {
 	switch (outcome) {
 	case PLAYBACK_FLUSHED:
@@ -210,25 +145,25 @@ const char *playback_reason(enum playback_outcome outcome)
 		return "direction";
 	case PLAYBACK_WAITING:
 	case PLAYBACK_PLAYED:
-	case PLAYBACK_TURN:
+	case PLAYBACK_ORDERED_EVENT:
 		break;
 	}
 	return NULL;
 }
 
 size_t playback_event_mark(char *buffer, size_t size,
-	const struct playback_format *format, const struct playback_id *id,
+	const struct playback_event_style *style, const struct playback_id *id,
 	const struct playback_mark *mark, int64_t at_us)
 {
-	const char *reason = playback_reason(mark->outcome);
+	const char *reason = playback_discard_reason(mark->outcome);
 	struct text text;
 
-	begin(&text, buffer, size, format, reason ? "MARK_DISCARDED" : "MARK_PLAYED");
+	begin(&text, buffer, size, style, reason ? "MARK_DISCARDED" : "MARK_PLAYED");
 	put_id(&text, "id", id);
 	if (reason) {
 		put_word(&text, "reason", reason);
 	}
-	if (format->json) {
+	if (style->json) {
 		put_id(&text, "correlation_id", id);
 		put_number(&text, "offset", mark->offset);
 		if (!reason) {
@@ -241,30 +176,23 @@ size_t playback_event_mark(char *buffer, size_t size,
 }
 
 size_t playback_event_error(char *buffer, size_t size,
-	const struct playback_format *format, const char *command,
-	const struct playback_id *id, const char *error)
+	const struct playback_event_style *style, const char *command, const char *error)
 {
 	struct text text;
 
-	begin(&text, buffer, size, format, "ERROR");
-	if (format->json) {
+	begin(&text, buffer, size, style, "ERROR");
+	if (style->json) {
 		put_name(&text, "error_text");
 		put_string(&text, error);
 		if (command) {
 			put_name(&text, "command");
 			put_string(&text, command);
 		}
-		if (id) {
-			put_id(&text, "id", id);
-		}
 	} else {
 		/* Written as the driver writes it: colons, and the free text at the end */
-		put(&text, " channel_id:%s", format->channel_id);
+		put(&text, " channel_id:%s", style->channel_id);
 		if (command) {
 			put(&text, " command:%s", command);
-		}
-		if (id) {
-			put(&text, " id:%s", id->text);
 		}
 		put(&text, " error_text:%s", error);
 	}
@@ -272,14 +200,14 @@ size_t playback_event_error(char *buffer, size_t size,
 }
 
 size_t playback_event_flushed(char *buffer, size_t size,
-	const struct playback_format *format, const struct playback_id *id,
-	const struct playback_flush *flush)
+	const struct playback_event_style *style, const struct playback_id *id,
+	const struct playback_flush_result *flush)
 {
 	struct text text;
 
-	begin(&text, buffer, size, format, "MEDIA_FLUSHED");
+	begin(&text, buffer, size, style, "MEDIA_FLUSHED");
 	put_id(&text, "id", id);
-	if (format->json) {
+	if (style->json) {
 		put_id(&text, "correlation_id", id);
 	}
 	put_number(&text, "played", flush->played.bytes);
@@ -294,12 +222,12 @@ size_t playback_event_flushed(char *buffer, size_t size,
 }
 
 size_t playback_event_playback(char *buffer, size_t size,
-	const struct playback_format *format, const struct playback_snapshot *snapshot,
+	const struct playback_event_style *style, const struct playback_snapshot *snapshot,
 	int paused, int final, int64_t at_us)
 {
 	struct text text;
 
-	begin(&text, buffer, size, format, "PLAYBACK");
+	begin(&text, buffer, size, style, "PLAYBACK");
 	put_number(&text, "received", snapshot->received);
 	put_number(&text, "played", snapshot->played.bytes);
 	put_number(&text, "queued", snapshot->queued.bytes);
@@ -318,19 +246,19 @@ size_t playback_event_playback(char *buffer, size_t size,
 }
 
 size_t playback_event_dropped(char *buffer, size_t size,
-	const struct playback_format *format, const struct playback_loss *loss)
+	const struct playback_event_style *style, const struct playback_drop *drop)
 {
-	static const char *const reasons[PLAYBACK_LOSS_REASONS] = {
-		[PLAYBACK_OVERFLOW] = "overflow",
-		[PLAYBACK_PARTIAL] = "partial",
-		[PLAYBACK_DIRECTION_IN] = "direction",
-		[PLAYBACK_BRIDGE] = "bridge",
+	static const char *const reasons[PLAYBACK_DROP_REASONS] = {
+		[PLAYBACK_DROP_OVERFLOW] = "overflow",
+		[PLAYBACK_DROP_PARTIAL] = "partial",
+		[PLAYBACK_DROP_DIRECTION] = "direction",
+		[PLAYBACK_DROP_BRIDGE] = "bridge",
 	};
 	struct text text;
 
-	begin(&text, buffer, size, format, "MEDIA_DROPPED");
-	put_number(&text, "bytes", loss->bytes);
-	put_word(&text, "reason", reasons[loss->reason]);
-	put_number(&text, "offset", loss->offset);
+	begin(&text, buffer, size, style, "MEDIA_DROPPED");
+	put_number(&text, "bytes", drop->bytes);
+	put_word(&text, "reason", reasons[drop->reason]);
+	put_number(&text, "offset", drop->offset);
 	return end(&text);
 }

@@ -19,8 +19,109 @@
 
 #include "playback_ledger.h"
 
-/*! \brief What part of its rounds' lateness the mixer's clock follows, as a divisor */
+/*!
+ * \brief Divisor of how late a mixed frame is: what of it the mixer's clock follows
+ */
 #define MIXER_FOLLOWS 16
+
+/*!
+ * \brief Pending marks, oldest first
+ *
+ * Their positions never go back, and settled ones wait for those before them.
+ */
+struct playback_queue {
+	/*! Oldest mark, NULL if there is none */
+	struct playback_mark *head;
+	/*! Newest mark, NULL if there is none */
+	struct playback_mark *tail;
+	/*! Oldest mark that waits for media to be sent, NULL if none does */
+	struct playback_mark *unplayed;
+	/*! Number of marks */
+	unsigned int count;
+};
+
+struct playback_ledger {
+	/*
+	 * Bytes by state: received = dropped + flushed + dropped_by_mixer + held + sent +
+	 * what is in the frame queue
+	 */
+	/*! Media the application has sent us */
+	struct playback_media received;
+	/*! Media dropped instead of being queued */
+	struct playback_media dropped;
+	/*! Media flushed by FLUSH_MEDIA or at hang-up */
+	struct playback_media flushed;
+	/*!
+	 * Media a mixer dropped; apart from \c dropped since it was queued, so that positions
+	 * count it
+	 */
+	struct playback_media dropped_by_mixer;
+	/*! Media a mixer holds */
+	struct playback_media held;
+	/*! Media sent towards the listener */
+	struct playback_media sent;
+
+	/* What the marks were told, and what they wait for */
+	/*! Bytes of what was dropped that are in some mark's \c dropped */
+	uint64_t dropped_at_mark;
+	/*! Furthest position a mark or an event waits, or has waited, for */
+	uint64_t wanted;
+	/*! Half a sample at the end of what was received, as the caller last said */
+	struct playback_media half_sample;
+	/*! Number of underruns */
+	uint64_t underruns;
+
+	/* The media clock */
+	/*! How often the core asks for a frame, in ns */
+	int64_t tick_ns;
+	/*! Media of the latest frame sent */
+	struct playback_media playing;
+	/*! When that frame starts on the media clock, in ns */
+	int64_t playing_start_ns;
+	/*! When that frame ends, with the silence that pads it, in ns */
+	int64_t playing_end_ns;
+	/*! Delays of the latest frames sent, against the time of their media, in ns */
+	int64_t clock_delays_ns[PLAYBACK_CLOCK_FRAMES];
+	/*! Number of delays there have been since the clock began anew */
+	unsigned int clock_count;
+	/*! How long all frames sent last together, in ns */
+	int64_t clock_media_ns;
+
+	/* The mixer of the bridge the channel is in */
+	/*! Whether that bridge mixes */
+	int mixing;
+	/*! Mixing interval: what the mixer takes of each party at once, in ns */
+	int64_t mixer_interval_ns;
+	/*! When the mixer took what it mixed latest, at the earliest, in ns */
+	int64_t mixer_took_ns;
+	/*! When the result of that arrived here, in ns */
+	int64_t mixer_result_ns;
+	/*! Frames the mixer holds, oldest first */
+	struct playback_frame held_frames[PLAYBACK_HELD_MAX];
+	/*! Number of these frames */
+	unsigned int held_count;
+	/*! How long these frames last together, in ns */
+	int64_t held_frames_ns;
+
+	/* Reports of what was dropped */
+	/*! Media dropped and not reported yet, by reason */
+	struct playback_drop drops[PLAYBACK_DROP_REASONS];
+	/*! Earliest time of the next report, in ns */
+	int64_t next_drop_ns;
+
+	/* What is pending */
+	/*! The application's marks, in the order of their positions */
+	struct playback_queue marks;
+	/*! Number of those that are not marks, see \c PLAYBACK_ORDERED_EVENT */
+	unsigned int ordered_events;
+	/*! Events that left the frame queue, in that order */
+	struct playback_queue events;
+};
+
+size_t playback_ledger_size(void)
+{
+	return sizeof(struct playback_ledger);
+}
 
 void playback_ledger_init(struct playback_ledger *ledger, int64_t tick_ns)
 {
@@ -44,7 +145,7 @@ static void subtract(struct playback_media *sum, struct playback_media media)
 /*! \brief Position at which the frame queue begins: bytes that have left it */
 static uint64_t queue_begin(const struct playback_ledger *ledger)
 {
-	return ledger->handed.bytes + ledger->held.bytes + ledger->lost.bytes
+	return ledger->sent.bytes + ledger->held.bytes + ledger->dropped_by_mixer.bytes
 		+ ledger->flushed.bytes;
 }
 
@@ -59,10 +160,10 @@ struct playback_media playback_ledger_queued(const struct playback_ledger *ledge
 	struct playback_media queued = ledger->received;
 
 	subtract(&queued, ledger->dropped);
-	subtract(&queued, ledger->lost);
+	subtract(&queued, ledger->dropped_by_mixer);
 	subtract(&queued, ledger->flushed);
 	subtract(&queued, ledger->held);
-	subtract(&queued, ledger->handed);
+	subtract(&queued, ledger->sent);
 	return queued;
 }
 
@@ -82,46 +183,46 @@ void playback_ledger_received(struct playback_ledger *ledger, struct playback_me
 	add(&ledger->received, media);
 }
 
-/*! \brief Add to what is to be reported as lost for a reason */
-static void enter_loss(struct playback_ledger *ledger, enum playback_loss_reason reason,
+/*! \brief Add to what is to be reported as dropped for a reason */
+static void enter_drop(struct playback_ledger *ledger, enum playback_drop_reason reason,
 	uint64_t bytes, uint64_t offset)
 {
-	struct playback_loss *loss = &ledger->losses[reason];
+	struct playback_drop *drop = &ledger->drops[reason];
 
-	if (!loss->bytes) {
-		loss->offset = offset;
-		loss->reason = reason;
+	if (!drop->bytes) {
+		drop->offset = offset;
+		drop->reason = reason;
 	}
-	loss->bytes += bytes;
+	drop->bytes += bytes;
 }
 
 void playback_ledger_dropped(struct playback_ledger *ledger, struct playback_media media,
-	enum playback_loss_reason reason)
+	enum playback_drop_reason reason)
 {
 	add(&ledger->dropped, media);
-	enter_loss(ledger, reason, media.bytes, ledger->received.bytes - media.bytes);
+	enter_drop(ledger, reason, media.bytes, ledger->received.bytes - media.bytes);
 }
 
 /*!
- * \brief When media that leaves now starts on the media clock
+ * \brief When a frame that is sent now starts on the media clock
  *
- * The media clock is the lower envelope of the latest few handovers: a tick that came
+ * The media clock follows the smallest delay of the latest few frames: a tick that came
  * late does not move the end of the audio it carries, every receiver plays by the RTP
  * timestamp; ticks that stay late do.
  */
-static int64_t playing_start(struct playback_ledger *ledger, int64_t now_ns)
+static int64_t sending_start(struct playback_ledger *ledger, int64_t now_ns)
 {
 	int64_t arrival_ns = now_ns
-		+ (ledger->mixing ? PLAYBACK_MIXED_HANDOVER_NS : PLAYBACK_HANDOVER_NS);
+		+ (ledger->mixing ? PLAYBACK_MIXED_SEND_DELAY_NS : PLAYBACK_SEND_DELAY_NS);
 	int64_t delay_ns;
 	unsigned int i;
 
 	if (arrival_ns < ledger->playing_end_ns
 		&& ledger->playing_end_ns - ledger->playing_start_ns > ledger->tick_ns) {
-		/* Frames longer than a tick, handed over each tick, pile up at the receiver */
+		/* Frames longer than a tick, sent each tick, pile up at the receiver */
 		return ledger->playing_end_ns;
 	}
-	if (!ledger->handed.bytes
+	if (!ledger->sent.bytes
 		|| arrival_ns - ledger->playing_end_ns >= ledger->tick_ns / 2) {
 		/* A tick was missed; ticks being off a little, it need not be a whole one */
 		ledger->clock_count = 0;
@@ -137,8 +238,8 @@ static int64_t playing_start(struct playback_ledger *ledger, int64_t now_ns)
 }
 
 /*! \brief Set the time of all marks before \a limit, which lies in or behind \a frame */
-static void play_marks(struct playback_queue *queue, const struct playback_frame *frame,
-	uint64_t limit, int64_t start_ns)
+static void schedule_marks(struct playback_queue *queue,
+	const struct playback_frame *frame, uint64_t limit, int64_t start_ns)
 {
 	struct playback_mark *mark;
 
@@ -154,20 +255,20 @@ static void play_marks(struct playback_queue *queue, const struct playback_frame
 	queue->unplayed = mark;
 }
 
-/*! \brief A frame leaves towards the listener */
-static void play(struct playback_ledger *ledger, const struct playback_frame *frame,
+/*! \brief A frame is sent towards the listener */
+static void send_frame(struct playback_ledger *ledger, const struct playback_frame *frame,
 	int64_t now_ns)
 {
-	int64_t start_ns = playing_start(ledger, now_ns);
+	int64_t start_ns = sending_start(ledger, now_ns);
 	uint64_t limit = frame->position + frame->media.bytes;
 
-	add(&ledger->handed, frame->media);
+	add(&ledger->sent, frame->media);
 	if (!ledger->held.bytes) {
 		/* What was flushed behind the last frame is not waited for */
 		limit = queue_begin(ledger);
 	}
-	play_marks(&ledger->marks, frame, limit, start_ns);
-	play_marks(&ledger->notes, frame, limit, start_ns);
+	schedule_marks(&ledger->marks, frame, limit, start_ns);
+	schedule_marks(&ledger->events, frame, limit, start_ns);
 	ledger->playing = frame->media;
 	ledger->playing_start_ns = start_ns;
 	ledger->playing_end_ns = start_ns + frame->frame_ns;
@@ -198,43 +299,45 @@ static struct playback_frame take_held(struct playback_ledger *ledger, int64_t m
 	return part;
 }
 
-/*! \brief Play \a most_ns of what the mixer holds */
-static void play_held(struct playback_ledger *ledger, int64_t most_ns, int64_t now_ns)
+/*! \brief Send \a most_ns of what the mixer holds */
+static void send_held(struct playback_ledger *ledger, int64_t most_ns, int64_t now_ns)
 {
 	struct playback_frame part;
 
 	while (ledger->held_count && most_ns > 0) {
 		part = take_held(ledger, most_ns);
-		play(ledger, &part, now_ns);
+		send_frame(ledger, &part, now_ns);
 		most_ns -= part.frame_ns;
 		now_ns += part.frame_ns;
 	}
 }
 
 /*!
- * \brief Enter what was lost of a frame into the marks it was to be played before
+ * \brief Enter what was dropped of a frame into the marks it was to be played before
  *
  * What no pending mark comes after is left for the next one that is made.
  */
-static void tell_marks(struct playback_ledger *ledger, const struct playback_frame *lost)
+static void count_in_marks(struct playback_ledger *ledger,
+	const struct playback_frame *dropped)
 {
-	uint64_t told = 0;
+	uint64_t counted = 0;
 	uint64_t before;
 	struct playback_mark *mark;
 
 	for (mark = ledger->marks.head; mark; mark = mark->next) {
-		if (mark->position <= lost->position || mark->outcome == PLAYBACK_TURN) {
+		if (mark->position <= dropped->position
+			|| mark->outcome == PLAYBACK_ORDERED_EVENT) {
 			continue;
 		}
-		before = mark->position - lost->position;
-		mark->media_ns -= part_ns(lost->media, before);
-		if (before > lost->media.bytes) {
-			before = lost->media.bytes;
+		before = mark->position - dropped->position;
+		mark->media_ns -= part_ns(dropped->media, before);
+		if (before > dropped->media.bytes) {
+			before = dropped->media.bytes;
 		}
-		mark->dropped += before - told;
-		told = before;
+		mark->dropped += before - counted;
+		counted = before;
 	}
-	ledger->dropped_at_mark += told;
+	ledger->dropped_at_mark += counted;
 }
 
 /*! \brief When a mark is reached that has nothing left to play before it */
@@ -242,58 +345,58 @@ static int64_t reached_ns(const struct playback_ledger *ledger, int64_t now_ns)
 {
 	int64_t played_ns = ledger->playing_start_ns + ledger->playing.ns;
 
-	return ledger->handed.bytes && played_ns > now_ns ? played_ns : now_ns;
+	return ledger->sent.bytes && played_ns > now_ns ? played_ns : now_ns;
 }
 
-/*! \brief The mixer has thrown away the oldest \a most_ns of what it held */
-static void lose_held(struct playback_ledger *ledger, int64_t most_ns, int64_t now_ns)
+/*! \brief The mixer has dropped the oldest \a most_ns of what it held */
+static void drop_held(struct playback_ledger *ledger, int64_t most_ns, int64_t now_ns)
 {
 	const struct playback_frame nothing = { .position = 0, };
 	int64_t due_ns = reached_ns(ledger, now_ns);
-	struct playback_frame lost;
+	struct playback_frame dropped;
 	uint64_t limit = 0;
 
 	if (!ledger->held_count) {
 		return;
 	}
 	while (ledger->held_count && most_ns > 0) {
-		lost = take_held(ledger, most_ns);
-		most_ns -= lost.frame_ns;
-		limit = lost.position + lost.media.bytes;
-		if (!lost.media.bytes) {
+		dropped = take_held(ledger, most_ns);
+		most_ns -= dropped.frame_ns;
+		limit = dropped.position + dropped.media.bytes;
+		if (!dropped.media.bytes) {
 			/* Other audio */
 			continue;
 		}
-		add(&ledger->lost, lost.media);
-		enter_loss(ledger, PLAYBACK_BRIDGE, lost.media.bytes,
-			lost.position + ledger->dropped.bytes);
-		tell_marks(ledger, &lost);
+		add(&ledger->dropped_by_mixer, dropped.media);
+		enter_drop(ledger, PLAYBACK_DROP_BRIDGE, dropped.media.bytes,
+			dropped.position + ledger->dropped.bytes);
+		count_in_marks(ledger, &dropped);
 	}
 	if (!ledger->held.bytes) {
 		/* What was flushed behind it is not waited for */
 		limit = queue_begin(ledger);
 	}
-	play_marks(&ledger->marks, &nothing, limit, due_ns);
-	play_marks(&ledger->notes, &nothing, limit, due_ns);
+	schedule_marks(&ledger->marks, &nothing, limit, due_ns);
+	schedule_marks(&ledger->events, &nothing, limit, due_ns);
 }
 
-void playback_ledger_taken(struct playback_ledger *ledger, struct playback_media media,
-	int64_t frame_ns, int64_t now_ns)
+void playback_ledger_delivered(struct playback_ledger *ledger,
+	struct playback_media media, int64_t frame_ns, int64_t now_ns)
 {
 	const struct playback_frame frame = {
 		.position = queue_begin(ledger),
 		.media = media,
 		.frame_ns = frame_ns,
-		.taken_ns = now_ns,
+		.delivered_ns = now_ns,
 	};
 
 	if (!ledger->mixing) {
-		play(ledger, &frame, now_ns);
+		send_frame(ledger, &frame, now_ns);
 		return;
 	}
 	if (ledger->held_count == PLAYBACK_HELD_MAX) {
 		/* Cannot be seen, and holds more than any mixer does */
-		lose_held(ledger, PLAYBACK_NEVER, now_ns);
+		drop_held(ledger, PLAYBACK_NEVER, now_ns);
 	}
 	ledger->held_frames[ledger->held_count++] = frame;
 	ledger->held_frames_ns += frame_ns;
@@ -302,8 +405,8 @@ void playback_ledger_taken(struct playback_ledger *ledger, struct playback_media
 
 void playback_ledger_starved(struct playback_ledger *ledger)
 {
-	if (ledger->handed.bytes + ledger->held.bytes + ledger->lost.bytes
-		&& ledger->wanted < queue_end(ledger) - ledger->cut.bytes) {
+	if (ledger->sent.bytes + ledger->held.bytes + ledger->dropped_by_mixer.bytes
+		&& ledger->wanted < queue_end(ledger) - ledger->half_sample.bytes) {
 		ledger->underruns++;
 	}
 }
@@ -311,22 +414,22 @@ void playback_ledger_starved(struct playback_ledger *ledger)
 void playback_ledger_mixing(struct playback_ledger *ledger, int mixing, int64_t now_ns)
 {
 	if (!mixing) {
-		lose_held(ledger, PLAYBACK_NEVER, now_ns);
+		drop_held(ledger, PLAYBACK_NEVER, now_ns);
 	}
 	if (mixing != ledger->mixing) {
 		/*
-		 * The mixer's rounds come between our ticks, and it fills up with silence of its
-		 * own: what was before says nothing of when the next frame starts.
+		 * The mixer mixes between our ticks, and pads with silence of its own: what was
+		 * before says nothing of when the next frame starts.
 		 */
 		ledger->clock_count = 0;
 	}
 	ledger->mixing = mixing;
 }
 
-/*! \brief When the mixer took what it mixed in the round whose result arrives now */
-static int64_t mixer_round(const struct playback_ledger *ledger, int64_t now_ns)
+/*! \brief When the mixer took what it mixed, the result of which arrives now */
+static int64_t mixing_time(const struct playback_ledger *ledger, int64_t now_ns)
 {
-	int64_t expected_ns = ledger->mixer_round_ns + ledger->mixer_interval_ns;
+	int64_t expected_ns = ledger->mixer_took_ns + ledger->mixer_interval_ns;
 	int64_t late_ns = now_ns - expected_ns;
 
 	if (late_ns < 0 || late_ns >= ledger->mixer_interval_ns) {
@@ -336,16 +439,16 @@ static int64_t mixer_round(const struct playback_ledger *ledger, int64_t now_ns)
 }
 
 /*!
- * \brief How long the frames last together that the mixer had \a guard_ns before its
- * latest round
+ * \brief How long the frames last together that the mixer had \a guard_ns before it mixed
+ * latest
  */
-static int64_t held_before_round(const struct playback_ledger *ledger, int64_t guard_ns)
+static int64_t held_before_mixing(const struct playback_ledger *ledger, int64_t guard_ns)
 {
 	int64_t before_ns = 0;
 	unsigned int i;
 
 	for (i = 0; i < ledger->held_count; i++) {
-		if (ledger->held_frames[i].taken_ns + guard_ns > ledger->mixer_round_ns) {
+		if (ledger->held_frames[i].delivered_ns + guard_ns > ledger->mixer_took_ns) {
 			break;
 		}
 		before_ns += ledger->held_frames[i].frame_ns;
@@ -359,20 +462,21 @@ void playback_ledger_mixed(struct playback_ledger *ledger, int64_t interval_ns,
 	if (!ledger->mixing) {
 		return;
 	}
-	if (now_ns - ledger->mixer_round_ns < interval_ns / 2) {
+	if (now_ns - ledger->mixer_took_ns < interval_ns / 2) {
 		/*
-		 * Too soon for another round: something else was written to the channel, or the
-		 * round before was late and then its time says nothing of those to come.
+		 * Too soon for another mixing interval: something else was written to the
+		 * channel, or the one before was late and then its time says nothing of those to
+		 * come.
 		 */
 		ledger->clock_count = 0;
 		return;
 	}
 	ledger->mixer_interval_ns = interval_ns;
-	ledger->mixer_round_ns = mixer_round(ledger, now_ns);
-	ledger->mixer_heard_ns = now_ns;
+	ledger->mixer_took_ns = mixing_time(ledger, now_ns);
+	ledger->mixer_result_ns = now_ns;
 	/* A mixer takes a whole interval or nothing */
-	if (held_before_round(ledger, PLAYBACK_MIXER_GUARD_NS) >= interval_ns) {
-		play_held(ledger, interval_ns, now_ns);
+	if (held_before_mixing(ledger, PLAYBACK_MIXER_GUARD_NS) >= interval_ns) {
+		send_held(ledger, interval_ns, now_ns);
 	} else {
 		/* The listener got silence, which is not on our clock */
 		ledger->clock_count = 0;
@@ -392,13 +496,13 @@ void playback_ledger_mixer_holds(struct playback_ledger *ledger, int64_t held_ns
 		return;
 	}
 	if (surplus_ns > most_ns + PLAYBACK_MIXER_TOLERANCE_NS) {
-		/* The mixer had more than it keeps, and threw all away when it got a new frame */
-		lose_held(ledger, surplus_ns, now_ns);
+		/* The mixer had more than it keeps, and dropped all when it got a new frame */
+		drop_held(ledger, surplus_ns, now_ns);
 	} else if (surplus_ns > PLAYBACK_MIXER_TOLERANCE_NS) {
-		/* The latest round took it after all; what came later, one not yet heard of */
-		before_ns = held_before_round(ledger, 0);
-		play_held(ledger, surplus_ns < before_ns ? surplus_ns : before_ns,
-			ledger->mixer_heard_ns);
+		/* It was mixed after all; what came later, in an interval yet to be seen */
+		before_ns = held_before_mixing(ledger, 0);
+		send_held(ledger, surplus_ns < before_ns ? surplus_ns : before_ns,
+			ledger->mixer_result_ns);
 	} else if (surplus_ns < -PLAYBACK_MIXER_TOLERANCE_NS
 		&& ledger->held_count < PLAYBACK_HELD_MAX) {
 		/* Other audio is ahead of ours */
@@ -409,29 +513,33 @@ void playback_ledger_mixer_holds(struct playback_ledger *ledger, int64_t held_ns
 		ledger->held_count++;
 		ledger->held_frames_ns = held_ns;
 	}
-	/* What is still there the latest round did not have: if it goes, a later one takes it */
+	/* What is still there was not mixed: if it goes, a later mixing interval takes it */
 	for (i = 0; i < ledger->held_count; i++) {
-		if (ledger->held_frames[i].taken_ns <= ledger->mixer_round_ns) {
-			ledger->held_frames[i].taken_ns = ledger->mixer_round_ns + 1;
+		if (ledger->held_frames[i].delivered_ns <= ledger->mixer_took_ns) {
+			ledger->held_frames[i].delivered_ns = ledger->mixer_took_ns + 1;
 		}
 	}
 }
 
+static void settle(struct playback_mark *mark, enum playback_outcome outcome,
+	int64_t now_ns)
+{
+	mark->outcome = outcome;
+	mark->due_ns = now_ns;
+}
+
 /*! \brief Settle the marks of a queue that wait for more than \a position */
-static void settle(struct playback_queue *queue, uint64_t position,
-	enum playback_outcome outcome, int64_t now_ns)
+static void flush_marks(struct playback_queue *queue, uint64_t position, int64_t now_ns)
 {
 	struct playback_mark *unplayed = NULL;
 	struct playback_mark *mark;
 
-	mark = outcome == PLAYBACK_HUNGUP ? queue->head : queue->unplayed;
-	for (; mark; mark = mark->next) {
+	for (mark = queue->unplayed; mark; mark = mark->next) {
 		if (mark->outcome != PLAYBACK_WAITING) {
 			continue;
 		}
-		if (outcome == PLAYBACK_HUNGUP || mark->position > position) {
-			mark->outcome = outcome;
-			mark->due_ns = now_ns;
+		if (mark->position > position) {
+			settle(mark, PLAYBACK_FLUSHED, now_ns);
 		} else if (!unplayed) {
 			unplayed = mark;
 		}
@@ -439,25 +547,53 @@ static void settle(struct playback_queue *queue, uint64_t position,
 	queue->unplayed = unplayed;
 }
 
+/*! \brief Settle all marks of a queue that are not settled yet */
+static void hangup_marks(struct playback_queue *queue, int64_t now_ns)
+{
+	struct playback_mark *mark;
+
+	for (mark = queue->head; mark; mark = mark->next) {
+		if (mark->outcome == PLAYBACK_WAITING) {
+			settle(mark, PLAYBACK_HUNGUP, now_ns);
+		}
+	}
+	queue->unplayed = NULL;
+}
+
+/*! \brief Count \a flushed, which was all that could still be played */
+static void enter_flushed(struct playback_ledger *ledger, struct playback_media flushed)
+{
+	add(&ledger->flushed, flushed);
+	memset(&ledger->half_sample, 0, sizeof(ledger->half_sample));
+	ledger->wanted = queue_end(ledger);
+}
+
 struct playback_media playback_ledger_flush(struct playback_ledger *ledger,
-	enum playback_outcome outcome, int64_t now_ns)
+	int64_t now_ns)
 {
 	struct playback_media flushed = playback_ledger_queued(ledger);
 	uint64_t position = queue_begin(ledger);
 
-	settle(&ledger->marks, position, outcome, now_ns);
-	settle(&ledger->notes, position, outcome, now_ns);
-	if (outcome == PLAYBACK_HUNGUP) {
-		add(&flushed, ledger->held);
-		subtract(&ledger->held, ledger->held);
-		ledger->held_count = 0;
-		ledger->held_frames_ns = 0;
-		/* What is in play leaves Asterisk all the same: it counts as played */
-		subtract(&ledger->playing, ledger->playing);
-	}
-	add(&ledger->flushed, flushed);
-	memset(&ledger->cut, 0, sizeof(ledger->cut));
-	ledger->wanted = queue_end(ledger);
+	flush_marks(&ledger->marks, position, now_ns);
+	flush_marks(&ledger->events, position, now_ns);
+	enter_flushed(ledger, flushed);
+	return flushed;
+}
+
+struct playback_media playback_ledger_hangup(struct playback_ledger *ledger,
+	int64_t now_ns)
+{
+	struct playback_media flushed = playback_ledger_queued(ledger);
+
+	hangup_marks(&ledger->marks, now_ns);
+	hangup_marks(&ledger->events, now_ns);
+	add(&flushed, ledger->held);
+	memset(&ledger->held, 0, sizeof(ledger->held));
+	ledger->held_count = 0;
+	ledger->held_frames_ns = 0;
+	/* What was sent leaves Asterisk all the same: it counts as played */
+	memset(&ledger->playing, 0, sizeof(ledger->playing));
+	enter_flushed(ledger, flushed);
 	return flushed;
 }
 
@@ -490,68 +626,69 @@ static void append(struct playback_ledger *ledger, struct playback_queue *queue,
 	queue->count++;
 }
 
-void playback_ledger_cut(struct playback_ledger *ledger, struct playback_media media)
+void playback_ledger_half_sample(struct playback_ledger *ledger,
+	struct playback_media media)
 {
-	ledger->cut = media;
+	ledger->half_sample = media;
 }
 
 void playback_ledger_mark(struct playback_ledger *ledger, struct playback_mark *mark,
 	enum playback_outcome outcome, int64_t now_ns)
 {
-	uint64_t dropped = ledger->dropped.bytes + ledger->lost.bytes;
+	uint64_t dropped = ledger->dropped.bytes + ledger->dropped_by_mixer.bytes;
 
-	if (outcome == PLAYBACK_TURN) {
-		/* The next mark is to be told what was dropped */
+	if (outcome == PLAYBACK_ORDERED_EVENT) {
+		/* The next mark is to say what was dropped */
 		dropped = ledger->dropped_at_mark;
-		ledger->turns++;
+		ledger->ordered_events++;
 	}
 	mark->offset = ledger->received.bytes;
-	mark->position = queue_end(ledger) - ledger->cut.bytes;
+	mark->position = queue_end(ledger) - ledger->half_sample.bytes;
 	mark->dropped = dropped - ledger->dropped_at_mark;
-	mark->media_ns = ledger->received.ns - ledger->dropped.ns - ledger->lost.ns
-		- ledger->flushed.ns - ledger->cut.ns;
+	mark->media_ns = ledger->received.ns - ledger->dropped.ns
+		- ledger->dropped_by_mixer.ns - ledger->flushed.ns - ledger->half_sample.ns;
 	mark->outcome = outcome;
 	ledger->dropped_at_mark = dropped;
 	append(ledger, &ledger->marks, mark, now_ns);
 }
 
-void playback_ledger_note_queued(struct playback_ledger *ledger)
+void playback_ledger_event_queued(struct playback_ledger *ledger)
 {
-	ledger->wanted = queue_end(ledger) - ledger->cut.bytes;
+	ledger->wanted = queue_end(ledger) - ledger->half_sample.bytes;
 }
 
-void playback_ledger_note(struct playback_ledger *ledger, struct playback_mark *note,
-	uint64_t bytes_ahead, int64_t now_ns)
+void playback_ledger_event_dequeued(struct playback_ledger *ledger,
+	struct playback_mark *event, uint64_t bytes_ahead, int64_t now_ns)
 {
-	note->position = queue_begin(ledger) + bytes_ahead;
-	note->offset = note->position + ledger->dropped.bytes;
-	note->dropped = 0;
-	note->media_ns = ledger->handed.ns + ledger->held.ns;
-	note->outcome = PLAYBACK_WAITING;
-	append(ledger, &ledger->notes, note, now_ns);
+	event->position = queue_begin(ledger) + bytes_ahead;
+	event->offset = event->position + ledger->dropped.bytes;
+	event->dropped = 0;
+	event->media_ns = ledger->sent.ns + ledger->held.ns;
+	event->outcome = PLAYBACK_WAITING;
+	append(ledger, &ledger->events, event, now_ns);
 }
 
 /*! \brief The queue whose oldest mark is due first, NULL if both are empty */
 static struct playback_queue *next_queue(struct playback_ledger *ledger)
 {
 	const struct playback_mark *mark = ledger->marks.head;
-	const struct playback_mark *note = ledger->notes.head;
+	const struct playback_mark *event = ledger->events.head;
 
-	if (!mark && !note) {
+	if (!mark && !event) {
 		return NULL;
 	}
-	return !note || (mark && mark->due_ns <= note->due_ns)
-		? &ledger->marks : &ledger->notes;
+	return !event || (mark && mark->due_ns <= event->due_ns)
+		? &ledger->marks : &ledger->events;
 }
 
 int64_t playback_ledger_next_due(const struct playback_ledger *ledger)
 {
 	const struct playback_mark *mark = ledger->marks.head;
-	const struct playback_mark *note = ledger->notes.head;
+	const struct playback_mark *event = ledger->events.head;
 	int64_t mark_ns = mark ? mark->due_ns : PLAYBACK_NEVER;
-	int64_t note_ns = note ? note->due_ns : PLAYBACK_NEVER;
+	int64_t event_ns = event ? event->due_ns : PLAYBACK_NEVER;
 
-	return mark_ns < note_ns ? mark_ns : note_ns;
+	return mark_ns < event_ns ? mark_ns : event_ns;
 }
 
 struct playback_mark *playback_ledger_pop(struct playback_ledger *ledger, int64_t now_ns)
@@ -571,8 +708,8 @@ struct playback_mark *playback_ledger_pop(struct playback_ledger *ledger, int64_
 	mark->next = NULL;
 	if (mark->outcome == PLAYBACK_WAITING) {
 		mark->outcome = PLAYBACK_PLAYED;
-	} else if (mark->outcome == PLAYBACK_TURN) {
-		ledger->turns--;
+	} else if (mark->outcome == PLAYBACK_ORDERED_EVENT) {
+		ledger->ordered_events--;
 	}
 	return mark;
 }
@@ -581,7 +718,7 @@ struct playback_mark *playback_ledger_pop(struct playback_ledger *ledger, int64_
 static struct playback_media played(const struct playback_ledger *ledger, int64_t now_ns)
 {
 	int64_t into_ns = now_ns - ledger->playing_start_ns;
-	struct playback_media played = ledger->handed;
+	struct playback_media played = ledger->sent;
 	struct playback_media rest = ledger->playing;
 
 	if (into_ns < rest.ns) {
@@ -594,9 +731,28 @@ static struct playback_media played(const struct playback_ledger *ledger, int64_
 	return played;
 }
 
+struct playback_media playback_ledger_delivered_media(
+	const struct playback_ledger *ledger)
+{
+	struct playback_media delivered = ledger->sent;
+
+	add(&delivered, ledger->held);
+	return delivered;
+}
+
 unsigned int playback_ledger_marks(const struct playback_ledger *ledger)
 {
-	return ledger->marks.count - ledger->turns;
+	return ledger->marks.count - ledger->ordered_events;
+}
+
+unsigned int playback_ledger_ordered_events(const struct playback_ledger *ledger)
+{
+	return ledger->ordered_events;
+}
+
+unsigned int playback_ledger_dequeued_events(const struct playback_ledger *ledger)
+{
+	return ledger->events.count;
 }
 
 struct playback_snapshot playback_ledger_snapshot(const struct playback_ledger *ledger,
@@ -607,7 +763,7 @@ struct playback_snapshot playback_ledger_snapshot(const struct playback_ledger *
 		.played = played(ledger, now_ns),
 		.queued = ledger->received,
 		.flushed = ledger->flushed.bytes,
-		.dropped = ledger->dropped.bytes + ledger->lost.bytes,
+		.dropped = ledger->dropped.bytes + ledger->dropped_by_mixer.bytes,
 		.marks = playback_ledger_marks(ledger),
 		.underruns = ledger->underruns,
 	};
@@ -615,11 +771,11 @@ struct playback_snapshot playback_ledger_snapshot(const struct playback_ledger *
 	subtract(&snapshot.queued, snapshot.played);
 	subtract(&snapshot.queued, ledger->flushed);
 	subtract(&snapshot.queued, ledger->dropped);
-	subtract(&snapshot.queued, ledger->lost);
+	subtract(&snapshot.queued, ledger->dropped_by_mixer);
 	return snapshot;
 }
 
-const struct playback_mark *playback_ledger_last_taken(
+const struct playback_mark *playback_ledger_last_delivered(
 	const struct playback_ledger *ledger)
 {
 	const struct playback_mark *last = NULL;
@@ -636,31 +792,31 @@ const struct playback_mark *playback_ledger_last_taken(
 	return last;
 }
 
-int64_t playback_ledger_loss_due(const struct playback_ledger *ledger)
+int64_t playback_ledger_drop_due(const struct playback_ledger *ledger)
 {
 	int i;
 
-	for (i = 0; i < PLAYBACK_LOSS_REASONS; i++) {
-		if (ledger->losses[i].bytes) {
-			return ledger->next_loss_ns;
+	for (i = 0; i < PLAYBACK_DROP_REASONS; i++) {
+		if (ledger->drops[i].bytes) {
+			return ledger->next_drop_ns;
 		}
 	}
 	return PLAYBACK_NEVER;
 }
 
-int playback_ledger_pop_loss(struct playback_ledger *ledger, int64_t now_ns,
-	struct playback_loss *loss)
+int playback_ledger_pop_drop(struct playback_ledger *ledger, int64_t now_ns,
+	struct playback_drop *drop)
 {
 	int i;
 
-	if (now_ns < ledger->next_loss_ns) {
+	if (now_ns < ledger->next_drop_ns) {
 		return 0;
 	}
-	for (i = 0; i < PLAYBACK_LOSS_REASONS; i++) {
-		if (ledger->losses[i].bytes) {
-			*loss = ledger->losses[i];
-			ledger->losses[i].bytes = 0;
-			ledger->next_loss_ns = now_ns + PLAYBACK_LOSS_INTERVAL_NS;
+	for (i = 0; i < PLAYBACK_DROP_REASONS; i++) {
+		if (ledger->drops[i].bytes) {
+			*drop = ledger->drops[i];
+			ledger->drops[i].bytes = 0;
+			ledger->next_drop_ns = now_ns + PLAYBACK_DROP_INTERVAL_NS;
 			return 1;
 		}
 	}

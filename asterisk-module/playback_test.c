@@ -24,6 +24,9 @@
 #include "asterisk/test.h"
 
 #include "playback_channel.h"
+#include "playback_commands.h"
+#include "playback_flush.h"
+#include "playback_test.h"
 
 #ifdef TEST_FRAMEWORK
 
@@ -33,7 +36,6 @@
 /*! \brief A channel with its playback and an empty frame queue */
 struct fixture {
 	struct ast_channel *channel;
-	ast_mutex_t lock;
 	struct ast_frame *frames;
 	char partial[FRAME_BYTES];
 	size_t partial_bytes;
@@ -63,21 +65,23 @@ static struct fixture *fixture_new(struct ast_format *format, size_t frame_size,
 		ast_free(fixture);
 		return NULL;
 	}
-	ast_mutex_init(&fixture->lock);
 	driver.channel = fixture->channel;
-	driver.lock = &fixture->lock;
 	driver.frames = &fixture->frames;
 	driver.partial = fixture->partial;
 	driver.partial_bytes = &fixture->partial_bytes;
 	driver.paused = &fixture->paused;
-	playback_init(&fixture->playback, &driver);
+	if (playback_init(&fixture->playback, &driver)) {
+		ast_channel_unlock(fixture->channel);
+		ast_channel_release(fixture->channel);
+		ast_free(fixture);
+		return NULL;
+	}
 	return fixture;
 }
 
 static void fixture_free(struct fixture *fixture)
 {
 	playback_destroy(&fixture->playback);
-	ast_mutex_destroy(&fixture->lock);
 	ast_channel_unlock(fixture->channel);
 	ast_channel_release(fixture->channel);
 	ast_free(fixture);
@@ -92,6 +96,12 @@ static int command(struct fixture *fixture, const char *text)
 
 	ast_json_unref(json);
 	return ours;
+}
+
+/*! \brief Number of pending marks */
+static unsigned int pending(const struct fixture *fixture)
+{
+	return playback_ledger_marks(fixture->playback.ledger);
 }
 
 /*! \brief The driver's timer fires, and the driver has a frame of \a bytes */
@@ -138,15 +148,13 @@ AST_TEST_DEFINE(ids)
 		command(fixture, "{\"command\":\"MARK\",\"id\":\"a\"}"), result, done);
 	ast_test_validate_cleanup(test, command(fixture, "{\"command\":\"MARK\",\"id\":-7}"),
 		result, done);
-	ast_test_validate_cleanup(test, fixture->playback.ledger.marks.count == 2, result,
-		done);
+	ast_test_validate_cleanup(test, pending(fixture) == 2, result, done);
 	for (i = 0; i < ARRAY_LEN(malformed); i++) {
 		ast_test_validate_cleanup(test, command(fixture, malformed[i]), result, done);
 	}
-	ast_test_validate_cleanup(test, fixture->playback.ledger.marks.count == 2, result,
-		done);
+	ast_test_validate_cleanup(test, pending(fixture) == 2, result, done);
 	ast_test_validate_cleanup(test,
-		fixture->playback.outbox_length == ARRAY_LEN(malformed), result, done);
+		fixture->playback.outbox.length == ARRAY_LEN(malformed), result, done);
 	ast_test_validate_cleanup(test, !command(fixture, "{\"command\":\"MARK_MEDIA\"}"),
 		result, done);
 done:
@@ -157,7 +165,7 @@ done:
 AST_TEST_DEFINE(limit)
 {
 	struct fixture *fixture;
-	struct ast_frame note = {
+	struct ast_frame event = {
 		.frametype = AST_FRAME_CONTROL,
 		.data.ptr = "MEDIA_MARK_PROCESSED a",
 	};
@@ -169,7 +177,7 @@ AST_TEST_DEFINE(limit)
 		info->name = "limit";
 		info->category = CATEGORY;
 		info->summary = "Pending marks are bounded";
-		info->description = "So are the notes of the older commands";
+		info->description = "So are the events of the older commands";
 		return AST_TEST_NOT_RUN;
 	case TEST_EXECUTE:
 		break;
@@ -180,15 +188,14 @@ AST_TEST_DEFINE(limit)
 	for (i = 0; i < 5; i++) {
 		command(fixture, "{\"command\":\"MARK\",\"id\":\"a\"}");
 		ast_test_validate_cleanup(test,
-			playback_note_queued(&fixture->playback, &note) == (i < 3 ? 0 : -1),
+			playback_queued_event(&fixture->playback, &event) == (i < 3 ? 0 : -1),
 			result, done);
 	}
-	ast_test_validate_cleanup(test, fixture->playback.ledger.marks.count == 3, result,
-		done);
+	ast_test_validate_cleanup(test, pending(fixture) == 3, result, done);
 	/* It is owed whatever the number of marks */
-	note.data.ptr = "MEDIA_BUFFERING_COMPLETED";
+	event.data.ptr = "MEDIA_BUFFERING_COMPLETED";
 	ast_test_validate_cleanup(test,
-		playback_note_queued(&fixture->playback, &note) == 0, result, done);
+		playback_queued_event(&fixture->playback, &event) == 0, result, done);
 done:
 	fixture_free(fixture);
 	return result;
@@ -199,13 +206,14 @@ AST_TEST_DEFINE(padding)
 	static char data[FRAME_BYTES] = { 1, 2, 3, };
 	struct fixture *fixture;
 	struct ast_frame *frame = NULL;
+	struct playback_media delivered;
 	enum ast_test_result_state result = AST_TEST_PASS;
 
 	switch (cmd) {
 	case TEST_INIT:
 		info->name = "padding";
 		info->category = CATEGORY;
-		info->summary = "Short frames are filled up with silence";
+		info->summary = "Short frames are padded with silence";
 		info->description = "On a channel that has used marks, and only there";
 		return AST_TEST_NOT_RUN;
 	case TEST_EXECUTE:
@@ -227,10 +235,9 @@ AST_TEST_DEFINE(padding)
 	ast_test_validate_cleanup(test, !memcmp(frame->data.ptr, data, 3), result, done);
 	ast_test_validate_cleanup(test, ((unsigned char *) frame->data.ptr)[3] == 0xff
 		&& ((unsigned char *) frame->data.ptr)[FRAME_BYTES - 1] == 0xff, result, done);
-	ast_test_validate_cleanup(test, fixture->playback.ledger.handed.bytes == 6, result,
-		done);
-	ast_test_validate_cleanup(test, fixture->playback.ledger.handed.ns == 750000, result,
-		done);
+	delivered = playback_ledger_delivered_media(fixture->playback.ledger);
+	ast_test_validate_cleanup(test, delivered.bytes == 6, result, done);
+	ast_test_validate_cleanup(test, delivered.ns == 750000, result, done);
 done:
 	ast_frfree(frame);
 	fixture_free(fixture);
@@ -240,6 +247,8 @@ done:
 AST_TEST_DEFINE(half_sample)
 {
 	struct fixture *fixture;
+	struct playback_ledger *ledger;
+	struct playback_mark *mark = NULL;
 	enum ast_test_result_state result = AST_TEST_PASS;
 
 	switch (cmd) {
@@ -254,31 +263,30 @@ AST_TEST_DEFINE(half_sample)
 	}
 	fixture = fixture_new(ast_format_slin, 2 * FRAME_BYTES, PLAYBACK_MARKS_MAX);
 	ast_test_validate(test, fixture != NULL);
+	ledger = fixture->playback.ledger;
 	playback_received(&fixture->playback, NULL, 5);
 	memcpy(fixture->partial, "abcde", 5);
 	fixture->partial_bytes = 5;
 	command(fixture, "{\"command\":\"MARK\",\"id\":\"a\"}");
-	ast_test_validate_cleanup(test, fixture->playback.ledger.marks.head->offset == 5,
-		result, done);
 	/* The driver reads nothing, then what there is, then there is nothing */
-	playback_read_begin(&fixture->playback, 1);
-	ast_test_validate_cleanup(test, fixture->partial_bytes == 4
-		&& playback_wants_partial(&fixture->playback), result, done);
+	ast_test_validate_cleanup(test, playback_read_begin(&fixture->playback, 1)
+		&& fixture->partial_bytes == 4, result, done);
 	playback_read_end(&fixture->playback, NULL, NULL, 1);
 	ast_test_validate_cleanup(test, fixture->partial_bytes == 5
 		&& !memcmp(fixture->partial, "abcde", 5), result, done);
 	playback_read_begin(&fixture->playback, 1);
 	fixture->partial_bytes = 0;
-	playback_ledger_taken(&fixture->playback.ledger,
+	playback_ledger_delivered(ledger,
 		(struct playback_media) { .bytes = 4, .ns = 250000, }, 20000000, 0);
 	playback_read_end(&fixture->playback, NULL, NULL, 1);
 	ast_test_validate_cleanup(test, fixture->partial_bytes == 1
 		&& fixture->partial[0] == 'e', result, done);
-	ast_test_validate_cleanup(test,
-		fixture->playback.ledger.marks.head->due_ns < PLAYBACK_NEVER, result, done);
-	playback_read_begin(&fixture->playback, 1);
-	ast_test_validate_cleanup(test, !fixture->partial_bytes
-		&& !playback_wants_partial(&fixture->playback), result, done);
+	ast_test_validate_cleanup(test, playback_ledger_next_due(ledger) < PLAYBACK_NEVER,
+		result, done);
+	mark = playback_ledger_pop(ledger, PLAYBACK_NEVER);
+	ast_test_validate_cleanup(test, mark && mark->offset == 5, result, done);
+	ast_test_validate_cleanup(test, !playback_read_begin(&fixture->playback, 1)
+		&& !fixture->partial_bytes, result, done);
 	playback_read_end(&fixture->playback, NULL, NULL, 1);
 	fixture->partial_bytes = 4;
 	playback_received(&fixture->playback, NULL, 3);
@@ -288,6 +296,7 @@ AST_TEST_DEFINE(half_sample)
 	playback_read_end(&fixture->playback, NULL, NULL, 1);
 	ast_test_validate_cleanup(test, fixture->partial_bytes == 4, result, done);
 done:
+	ast_free(mark);
 	fixture_free(fixture);
 	return result;
 }
@@ -311,13 +320,15 @@ AST_TEST_DEFINE(message_times)
 	}
 	fixture = fixture_new(ast_format_slin24, 6 * FRAME_BYTES, PLAYBACK_MARKS_MAX);
 	ast_test_validate(test, fixture != NULL);
-	ledger = &fixture->playback.ledger;
+	ledger = fixture->playback.ledger;
 	for (i = 0; i < 3 * FRAME_BYTES; i++) {
 		playback_received(&fixture->playback, NULL, 2);
 	}
-	ast_test_validate_cleanup(test, ledger->received.ns == 20000000, result, done);
+	ast_test_validate_cleanup(test, playback_ledger_queued(ledger).ns == 20000000,
+		result, done);
 	playback_received(&fixture->playback, NULL, 1);
-	ast_test_validate_cleanup(test, ledger->received.ns == 20020833, result, done);
+	ast_test_validate_cleanup(test, playback_ledger_queued(ledger).ns == 20020833,
+		result, done);
 done:
 	fixture_free(fixture);
 	return result;
@@ -334,7 +345,7 @@ AST_TEST_DEFINE(flush)
 		info->name = "flush";
 		info->category = CATEGORY;
 		info->summary = "FLUSH_MEDIA with and without id";
-		info->description = "With an id it is answered, in its turn";
+		info->description = "With an id it is acknowledged, behind the marks before it";
 		return AST_TEST_NOT_RUN;
 	case TEST_EXECUTE:
 		break;
@@ -343,25 +354,74 @@ AST_TEST_DEFINE(flush)
 	ast_test_validate(test, fixture != NULL);
 	json = ast_json_load_string("{\"command\":\"FLUSH_MEDIA\",\"id\":5}", NULL);
 	ast_test_validate_cleanup(test,
-		playback_flush(&fixture->playback, NULL, NULL) == 0, result, done);
+		playback_flush(&fixture->playback, NULL, NULL) == PLAYBACK_FLUSH_PLAIN,
+		result, done);
 	ast_test_validate_cleanup(test,
-		playback_flush(&fixture->playback, "now", NULL) == 0, result, done);
-	ast_test_validate_cleanup(test, !fixture->playback.asked, result, done);
+		playback_flush(&fixture->playback, "now", NULL) == PLAYBACK_FLUSH_PLAIN,
+		result, done);
+	ast_test_validate_cleanup(test, !fixture->playback.opted_in, result, done);
 	ast_test_validate_cleanup(test,
-		playback_flush(&fixture->playback, "id=", NULL) == -1, result, done);
+		playback_flush(&fixture->playback, "id=", NULL) == PLAYBACK_FLUSH_REFUSED,
+		result, done);
 	ast_test_validate_cleanup(test,
-		playback_flush(&fixture->playback, NULL, json) == 1, result, done);
+		playback_flush(&fixture->playback, NULL, json) == PLAYBACK_FLUSH_ACKNOWLEDGED,
+		result, done);
 	playback_received(&fixture->playback, NULL, FRAME_BYTES);
-	playback_flushed(&fixture->playback);
-	ast_test_validate_cleanup(test, fixture->playback.ledger.marks.count == 1, result,
-		done);
+	playback_flush_ack(&fixture->playback, playback_flushed(&fixture->playback));
 	ast_test_validate_cleanup(test,
-		fixture->playback.ledger.flushed.bytes == FRAME_BYTES, result, done);
+		playback_ledger_ordered_events(fixture->playback.ledger) == 1, result, done);
+	ast_test_validate_cleanup(test,
+		playback_get_counts(&fixture->playback).flushed == FRAME_BYTES, result, done);
 done:
 	ast_json_unref(json);
 	fixture_free(fixture);
 	return result;
 }
+
+AST_TEST_DEFINE(memory)
+{
+	switch (cmd) {
+	case TEST_INIT:
+		info->name = "memory";
+		info->category = CATEGORY;
+		info->summary = "What a pending mark and a channel cost";
+		info->description = "Printed, and held to what playback_ack.h says";
+		return AST_TEST_NOT_RUN;
+	case TEST_EXECUTE:
+		break;
+	}
+	ast_test_status_update(test, "A pending mark takes %zu bytes, its id and a NUL; a "
+		"channel takes %zu and %zu for its ledger\n", sizeof(struct playback_ack),
+		sizeof(struct playback_channel), playback_ledger_size());
+	return sizeof(struct playback_ack) <= PLAYBACK_ACK_BYTES
+		? AST_TEST_PASS : AST_TEST_FAIL;
+}
+
+AST_TEST_DEFINE(softmix)
+{
+	switch (cmd) {
+	case TEST_INIT:
+		info->name = "softmix";
+		info->category = CATEGORY;
+		info->summary = "Releases whose bridge_softmix is looked into";
+		info->description = "Those in the table, and no other";
+		return AST_TEST_NOT_RUN;
+	case TEST_EXECUTE:
+		break;
+	}
+	ast_test_validate(test, playback_bridge_knows_softmix("22.10.1"));
+	ast_test_validate(test, playback_bridge_knows_softmix("22.10.1~dfsg+~cs6.17"));
+	ast_test_validate(test, playback_bridge_knows_softmix("22.11.0-rc1"));
+	ast_test_validate(test, playback_bridge_knows_softmix("20.19"));
+	ast_test_validate(test, !playback_bridge_knows_softmix("22.101.0"));
+	ast_test_validate(test, !playback_bridge_knows_softmix("22.1.0"));
+	ast_test_validate(test, !playback_bridge_knows_softmix("2.22.10"));
+	ast_test_validate(test, !playback_bridge_knows_softmix("GIT-22-4f5b8d9"));
+	ast_test_validate(test, !playback_bridge_knows_softmix(""));
+	return AST_TEST_PASS;
+}
+
+#endif /* TEST_FRAMEWORK */
 
 void playback_test_register(void)
 {
@@ -371,6 +431,8 @@ void playback_test_register(void)
 	AST_TEST_REGISTER(flush);
 	AST_TEST_REGISTER(half_sample);
 	AST_TEST_REGISTER(message_times);
+	AST_TEST_REGISTER(memory);
+	AST_TEST_REGISTER(softmix);
 }
 
 void playback_test_unregister(void)
@@ -381,16 +443,6 @@ void playback_test_unregister(void)
 	AST_TEST_UNREGISTER(flush);
 	AST_TEST_UNREGISTER(half_sample);
 	AST_TEST_UNREGISTER(message_times);
+	AST_TEST_UNREGISTER(memory);
+	AST_TEST_UNREGISTER(softmix);
 }
-
-#else
-
-void playback_test_register(void)
-{
-}
-
-void playback_test_unregister(void)
-{
-}
-
-#endif /* TEST_FRAMEWORK */

@@ -17,7 +17,8 @@ static void parse(const char *text, size_t length)
 {
 	struct playback_id id;
 	size_t digits, printable = 0;
-	int interval_ms, valid;
+	int interval_ms = -1, valid;
+	enum playback_interval interval;
 	long value;
 
 	valid = !strncmp(text, "id=", 3) && length > 3 && length <= 3 + PLAYBACK_ID_MAX;
@@ -27,26 +28,28 @@ static void parse(const char *text, size_t length)
 	CHECK(playback_id_from_plain(&id, text) == (valid ? 0 : -1));
 	CHECK(!valid || (!id.is_integer && !strcmp(id.text, text + 3)));
 
-	valid = playback_interval_from_plain(&interval_ms, text) == 0;
+	interval = playback_interval_from_plain(&interval_ms, text);
 	if (!length) {
-		CHECK(valid && interval_ms == -1);
+		CHECK(interval == PLAYBACK_INTERVAL_NONE);
 		return;
 	}
 	if (strncmp(text, "interval_ms=", 12)) {
-		CHECK(!valid);
+		CHECK(interval == PLAYBACK_INTERVAL_INVALID);
 		return;
 	}
 	digits = strspn(text + 12, "0123456789");
 	/* Saturates at LONG_MAX */
 	value = strtol(text + 12, NULL, 10);
-	CHECK(valid == (digits && 12 + digits == length
-		&& (!value || (value >= 20 && value <= 3600000))));
-	CHECK(!valid || interval_ms == value);
+	valid = digits && 12 + digits == length
+		&& (!value || (value >= 20 && value <= 3600000));
+	CHECK(interval == (valid ? PLAYBACK_INTERVAL_VALID : PLAYBACK_INTERVAL_INVALID));
+	CHECK(interval_ms == (valid ? value : -1));
 }
 
 /* One of the events, everything in it made of \a number and \a id */
 static size_t format_event(char *buffer, size_t size, int event,
-	const struct playback_format *format, const struct playback_id *id, uint64_t number)
+	const struct playback_event_style *style, const struct playback_id *id,
+	uint64_t number)
 {
 	const int64_t us = (int64_t) number;
 	const struct playback_media media = { .bytes = number, .ns = us, };
@@ -56,7 +59,7 @@ static size_t format_event(char *buffer, size_t size, int event,
 		.media_ns = us,
 		.outcome = 1 + number % 5,
 	};
-	const struct playback_flush flush = {
+	const struct playback_flush_result flush = {
 		.played = media,
 		.flushed = media,
 		.last_mark = number & 1 ? id : NULL,
@@ -71,25 +74,25 @@ static size_t format_event(char *buffer, size_t size, int event,
 		.marks = (unsigned int) number,
 		.underruns = number,
 	};
-	const struct playback_loss loss = {
+	const struct playback_drop drop = {
 		.bytes = number,
 		.offset = number,
-		.reason = number % PLAYBACK_LOSS_REASONS,
+		.reason = number % PLAYBACK_DROP_REASONS,
 	};
 
 	switch (event) {
 	case 0:
-		return playback_event_mark(buffer, size, format, id, &mark, us);
+		return playback_event_mark(buffer, size, style, id, &mark, us);
 	case 1:
-		return playback_event_error(buffer, size, format, number & 1 ? "MARK" : NULL,
-			number & 2 ? id : NULL, id->text);
+		return playback_event_error(buffer, size, style, number & 1 ? "MARK" : NULL,
+			id->text);
 	case 2:
-		return playback_event_flushed(buffer, size, format, id, &flush);
+		return playback_event_flushed(buffer, size, style, id, &flush);
 	case 3:
-		return playback_event_playback(buffer, size, format, &snapshot,
+		return playback_event_playback(buffer, size, style, &snapshot,
 			number & 1, number & 2, us);
 	default:
-		return playback_event_dropped(buffer, size, format, &loss);
+		return playback_event_dropped(buffer, size, style, &drop);
 	}
 }
 
@@ -117,13 +120,14 @@ static void check_json(const char *text, const struct playback_id *id, int has_i
 
 /* Into a buffer of exactly \a size bytes: whole, or 0 is returned */
 static void check_size(const char *whole, size_t length, size_t size, int event,
-	const struct playback_format *format, const struct playback_id *id, uint64_t number)
+	const struct playback_event_style *style, const struct playback_id *id,
+	uint64_t number)
 {
 	char *buffer = malloc(size ? size : 1);
 	size_t written;
 
 	CHECK(buffer);
-	written = format_event(buffer, size, event, format, id, number);
+	written = format_event(buffer, size, event, style, id, number);
 	CHECK(written == (length < size ? length : 0));
 	CHECK(!written || !memcmp(buffer, whole, length + 1));
 	free(buffer);
@@ -131,7 +135,7 @@ static void check_size(const char *whole, size_t length, size_t size, int event,
 
 static void format(uint8_t choice, const char *text, uint64_t number)
 {
-	const struct playback_format format = {
+	const struct playback_event_style style = {
 		.json = choice & 8,
 		.channel_id = CHANNEL_ID,
 	};
@@ -142,20 +146,21 @@ static void format(uint8_t choice, const char *text, uint64_t number)
 	size_t length;
 
 	if (choice & 16) {
-		playback_id_from_integer(&id, choice & 32 ? -(intmax_t) number - 1 : (intmax_t) number);
+		playback_id_from_integer(&id,
+			choice & 32 ? -(intmax_t) number - 1 : (intmax_t) number);
 	} else if (playback_id_from_string(&id, text)) {
 		id = (struct playback_id) { .text = "id", };
 	}
-	length = format_event(whole, sizeof(whole), event, &format, &id, number);
+	length = format_event(whole, sizeof(whole), event, &style, &id, number);
 	/* PLAYBACK_EVENT_MAX is enough for every event */
 	CHECK(length && length == strlen(whole));
-	if (format.json && string) {
+	if (style.json && string) {
 		/* The application's own JSON has been read by then: it is UTF-8 */
 		check_json(whole, &id, event == 0 || event == 2);
 	}
-	check_size(whole, length, number % (length + 2), event, &format, &id, number);
-	check_size(whole, length, length, event, &format, &id, number);
-	check_size(whole, length, length + 1, event, &format, &id, number);
+	check_size(whole, length, number % (length + 2), event, &style, &id, number);
+	check_size(whole, length, length, event, &style, &id, number);
+	check_size(whole, length, length + 1, event, &style, &id, number);
 	json_decref(string);
 }
 

@@ -4,7 +4,7 @@
  * The first byte of an input chooses the kind of media and how far the counters are. Each
  * further two bytes are an operation, its letter, and an amount; both can be typed, see
  * seeds/ledger. After each operation the books must balance; every mark must come back
- * once, in order, and not before its media has been handed over.
+ * once, in order, and not before its media has been sent.
  */
 
 #include <stdint.h>
@@ -12,7 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../playback_ledger.h"
+/* Its struct is opaque elsewhere */
+#include "../playback_ledger.c"
 #include "fuzz.h"
 
 #define MS 1000000LL
@@ -20,32 +21,32 @@
 #define BYTE_NS 125000
 #define MESSAGES_MAX 64
 
-/* A mark or a note, each in memory of its own: ASan sees what is used after it came back */
-struct answer {
+/* A mark or an event, each in memory of its own: ASan sees what is used after it */
+struct pending {
 	struct playback_mark mark;
 	uint64_t number;
 	/* Whether it was made with an outcome */
 	int settled;
-	int is_note;
+	int is_event;
 };
 
 struct run {
 	struct playback_ledger ledger;
 	int64_t now;
 	/* What the ledger was told, counted once more */
-	struct playback_media received, dropped, flushed, taken;
+	struct playback_media received, dropped, flushed, delivered;
 	uint64_t reported, played;
-	/* Bytes that the marks that came back, with what is pending, were told are lost */
+	/* Bytes that the marks which came back say were dropped */
 	uint64_t told;
-	/* What was received behind the latest mark or note: a loss is known before these */
+	/* What was received behind the latest mark or event: a drop is known before these */
 	uint64_t fresh;
-	/* Where the latest note is; the next one is not before it */
-	uint64_t note_position;
-	/* Each message is a frame with a duration of its own; else each byte lasts the same */
+	/* Where the latest event is; the next one is not before it */
+	uint64_t event_position;
+	/* Each message is a frame with its own duration; else each byte lasts the same */
 	int passthrough;
 	struct playback_media messages[MESSAGES_MAX];
 	unsigned int message_count;
-	uint64_t made[2], answered[2];
+	uint64_t made[2], returned[2];
 };
 
 static struct playback_media media(uint64_t bytes)
@@ -62,7 +63,7 @@ static void count(struct playback_media *sum, struct playback_media part)
 static uint64_t queued(const struct run *run)
 {
 	return run->received.bytes - run->dropped.bytes - run->flushed.bytes
-		- run->taken.bytes;
+		- run->delivered.bytes;
 }
 
 static uint64_t least(uint64_t a, uint64_t b)
@@ -95,24 +96,24 @@ static void receive(struct run *run, unsigned int size)
 
 static void drop(struct run *run, unsigned int size)
 {
-	struct playback_media lost = media(least(size, least(run->fresh, queued(run))));
+	struct playback_media dropped = media(least(size, least(run->fresh, queued(run))));
 
 	if (run->passthrough) {
 		if (!run->message_count || !run->fresh) {
 			return;
 		}
-		lost = run->messages[--run->message_count];
+		dropped = run->messages[--run->message_count];
 	}
-	playback_ledger_dropped(&run->ledger, lost, size % PLAYBACK_BRIDGE);
-	count(&run->dropped, lost);
+	playback_ledger_dropped(&run->ledger, dropped, size % PLAYBACK_DROP_BRIDGE);
+	count(&run->dropped, dropped);
 	/* Once a message */
 	run->fresh = 0;
 }
 
-static void take(struct run *run, unsigned int size, int padded)
+static void deliver(struct run *run, unsigned int size, int padded)
 {
 	struct playback_media frame = media(least(size, queued(run)));
-	uint64_t lost, held;
+	uint64_t dropped, now_dropped, held;
 
 	if (run->passthrough) {
 		if (!run->message_count) {
@@ -122,110 +123,125 @@ static void take(struct run *run, unsigned int size, int padded)
 		memmove(run->messages, run->messages + 1,
 			--run->message_count * sizeof(frame));
 	}
-	lost = run->ledger.lost.bytes;
+	dropped = run->ledger.dropped_by_mixer.bytes;
 	held = run->ledger.held.bytes;
-	playback_ledger_taken(&run->ledger, frame,
+	playback_ledger_delivered(&run->ledger, frame,
 		padded && frame.ns < TICK ? TICK : frame.ns, run->now);
-	count(&run->taken, frame);
-	/* A mixer throws away all it held, or nothing */
-	CHECK(run->ledger.lost.bytes == lost || (run->ledger.lost.bytes == lost + held
+	count(&run->delivered, frame);
+	/* A mixer drops all it held, or nothing */
+	now_dropped = run->ledger.dropped_by_mixer.bytes;
+	CHECK(now_dropped == dropped || (now_dropped == dropped + held
 		&& run->ledger.held.bytes == frame.bytes));
 }
 
 static void set_mixing(struct run *run, int mixing)
 {
-	uint64_t lost = run->ledger.lost.bytes + (mixing ? 0 : run->ledger.held.bytes);
+	uint64_t dropped = run->ledger.dropped_by_mixer.bytes
+		+ (mixing ? 0 : run->ledger.held.bytes);
 
 	playback_ledger_mixing(&run->ledger, mixing, run->now);
-	CHECK(run->ledger.lost.bytes == lost);
+	CHECK(run->ledger.dropped_by_mixer.bytes == dropped);
 }
 
-static struct playback_mark *new_answer(struct run *run, int is_note, int settled)
+static struct playback_mark *new_pending(struct run *run, int is_event, int settled)
 {
-	struct answer *answer = calloc(1, sizeof(*answer));
+	struct pending *pending = calloc(1, sizeof(*pending));
 
-	CHECK(answer);
-	answer->is_note = is_note;
-	answer->settled = settled;
-	answer->number = run->made[is_note]++;
-	return &answer->mark;
+	CHECK(pending);
+	pending->is_event = is_event;
+	pending->settled = settled;
+	pending->number = run->made[is_event]++;
+	return &pending->mark;
 }
 
 static void mark(struct run *run, enum playback_outcome outcome)
 {
-	playback_ledger_mark(&run->ledger, new_answer(run, 0, outcome != PLAYBACK_WAITING),
+	playback_ledger_mark(&run->ledger, new_pending(run, 0, outcome != PLAYBACK_WAITING),
 		outcome, run->now);
 	run->fresh = 0;
 }
 
-static void note(struct run *run, unsigned int size)
+static void dequeue_event(struct run *run, unsigned int size)
 {
-	uint64_t begin = run->taken.bytes + run->flushed.bytes;
+	uint64_t begin = run->delivered.bytes + run->flushed.bytes;
 	uint64_t ahead = least(size, queued(run));
 
-	if (begin + ahead < run->note_position) {
-		ahead = run->note_position - begin;
+	if (begin + ahead < run->event_position) {
+		ahead = run->event_position - begin;
 	}
-	run->note_position = begin + ahead;
-	playback_ledger_note(&run->ledger, new_answer(run, 1, 0), ahead, run->now);
+	run->event_position = begin + ahead;
+	playback_ledger_event_dequeued(&run->ledger, new_pending(run, 1, 0), ahead, run->now);
 	run->fresh = least(run->fresh, queued(run) - ahead);
 }
 
-/* At most so many answers */
+/* At most so many */
 static void pop(struct run *run, unsigned int most, int64_t now)
 {
 	const struct playback_ledger *ledger = &run->ledger;
-	struct answer *answer;
+	struct pending *pending;
 
 	while (most--) {
 		int64_t due = playback_ledger_next_due(ledger);
 
-		answer = (struct answer *) playback_ledger_pop(&run->ledger, now);
-		CHECK(!!answer == (due <= now && ledger->marks.count
-			+ ledger->notes.count + !!answer > 0));
-		if (!answer) {
+		pending = (struct pending *) playback_ledger_pop(&run->ledger, now);
+		CHECK(!!pending == (due <= now && ledger->marks.count
+			+ ledger->events.count + !!pending > 0));
+		if (!pending) {
 			return;
 		}
-		CHECK(answer->mark.due_ns == due);
-		CHECK(answer->number == run->answered[answer->is_note]++);
-		CHECK(answer->mark.outcome != PLAYBACK_WAITING);
-		if (answer->mark.outcome == PLAYBACK_PLAYED && !answer->settled) {
-			CHECK(answer->mark.position
-				<= ledger->handed.bytes + ledger->lost.bytes + ledger->flushed.bytes);
-			CHECK(answer->mark.media_ns >= 0);
+		CHECK(pending->mark.due_ns == due);
+		CHECK(pending->number == run->returned[pending->is_event]++);
+		CHECK(pending->mark.outcome != PLAYBACK_WAITING);
+		if (pending->mark.outcome == PLAYBACK_PLAYED && !pending->settled) {
+			CHECK(pending->mark.position <= ledger->sent.bytes
+				+ ledger->dropped_by_mixer.bytes + ledger->flushed.bytes);
+			CHECK(pending->mark.media_ns >= 0);
 		}
-		run->told += answer->mark.dropped;
-		free(answer);
+		run->told += pending->mark.dropped;
+		free(pending);
 	}
 }
 
-static void flush(struct run *run, enum playback_outcome outcome)
+/* Nothing that was queued is there any more */
+static void emptied(struct run *run, struct playback_media flushed)
 {
-	uint64_t before = queued(run) + (outcome == PLAYBACK_HUNGUP ? run->ledger.held.bytes : 0);
-	struct playback_media held = run->ledger.held;
-	struct playback_media flushed = playback_ledger_flush(&run->ledger, outcome, run->now);
-
-	CHECK(flushed.bytes == before);
-	if (outcome == PLAYBACK_HUNGUP) {
-		run->taken.bytes -= held.bytes;
-		run->taken.ns -= held.ns;
-	}
 	count(&run->flushed, flushed);
 	run->message_count = 0;
 	run->fresh = 0;
 }
 
-static void pop_loss(struct run *run)
+static void flush(struct run *run)
 {
-	struct playback_loss loss;
-	int64_t due = playback_ledger_loss_due(&run->ledger);
-	int lost = playback_ledger_pop_loss(&run->ledger, run->now, &loss);
+	uint64_t before = queued(run);
+	struct playback_media flushed = playback_ledger_flush(&run->ledger, run->now);
 
-	CHECK(lost == (due <= run->now));
-	if (lost) {
-		CHECK(loss.bytes && loss.reason < PLAYBACK_LOSS_REASONS);
-		CHECK(loss.offset + loss.bytes <= run->received.bytes);
-		run->reported += loss.bytes;
+	CHECK(flushed.bytes == before);
+	emptied(run, flushed);
+}
+
+static void hangup(struct run *run)
+{
+	struct playback_media held = run->ledger.held;
+	uint64_t before = queued(run) + held.bytes;
+	struct playback_media flushed = playback_ledger_hangup(&run->ledger, run->now);
+
+	CHECK(flushed.bytes == before);
+	run->delivered.bytes -= held.bytes;
+	run->delivered.ns -= held.ns;
+	emptied(run, flushed);
+}
+
+static void pop_drop(struct run *run)
+{
+	struct playback_drop drop;
+	int64_t due = playback_ledger_drop_due(&run->ledger);
+	int dropped = playback_ledger_pop_drop(&run->ledger, run->now, &drop);
+
+	CHECK(dropped == (due <= run->now));
+	if (dropped) {
+		CHECK(drop.bytes && drop.reason < PLAYBACK_DROP_REASONS);
+		CHECK(drop.offset + drop.bytes <= run->received.bytes);
+		run->reported += drop.bytes;
 	}
 }
 
@@ -260,9 +276,10 @@ static void check(struct run *run)
 	CHECK(ledger->dropped.bytes == run->dropped.bytes);
 	CHECK(ledger->flushed.bytes == run->flushed.bytes);
 	CHECK(ledger->flushed.ns == run->flushed.ns);
-	CHECK(ledger->handed.bytes + ledger->held.bytes + ledger->lost.bytes
-		== run->taken.bytes);
-	CHECK(ledger->handed.ns + ledger->held.ns + ledger->lost.ns == run->taken.ns);
+	CHECK(ledger->sent.bytes + ledger->held.bytes + ledger->dropped_by_mixer.bytes
+		== run->delivered.bytes);
+	CHECK(ledger->sent.ns + ledger->held.ns + ledger->dropped_by_mixer.ns
+		== run->delivered.ns);
 	CHECK(playback_ledger_queued(ledger).bytes == queued(run));
 
 	CHECK(ledger->held_count <= PLAYBACK_HELD_MAX);
@@ -275,16 +292,16 @@ static void check(struct run *run)
 	CHECK(snapshot.received == snapshot.played.bytes + snapshot.queued.bytes
 		+ snapshot.flushed + snapshot.dropped);
 	CHECK(snapshot.played.bytes >= run->played);
-	CHECK(snapshot.played.bytes <= ledger->handed.bytes);
+	CHECK(snapshot.played.bytes <= ledger->sent.bytes);
 	run->played = snapshot.played.bytes;
 
-	for (i = 0; i < PLAYBACK_LOSS_REASONS; i++) {
-		pending += ledger->losses[i].bytes;
+	for (i = 0; i < PLAYBACK_DROP_REASONS; i++) {
+		pending += ledger->drops[i].bytes;
 	}
-	CHECK(run->reported + pending == run->dropped.bytes + ledger->lost.bytes);
-	CHECK(snapshot.dropped == run->dropped.bytes + ledger->lost.bytes);
+	CHECK(run->reported + pending == run->dropped.bytes + ledger->dropped_by_mixer.bytes);
+	CHECK(snapshot.dropped == run->dropped.bytes + ledger->dropped_by_mixer.bytes);
 
-	/* Each byte lost is told to one mark, or will be to the next one */
+	/* Each byte dropped is told by one mark, or will be by the next one */
 	told = run->told;
 	for (mark = ledger->marks.head; mark; mark = mark->next) {
 		told += mark->dropped;
@@ -292,11 +309,11 @@ static void check(struct run *run)
 	CHECK(told == ledger->dropped_at_mark && told <= snapshot.dropped);
 
 	check_queue(&ledger->marks);
-	check_queue(&ledger->notes);
-	CHECK(snapshot.marks == run->made[0] - run->answered[0]);
-	CHECK(ledger->notes.count == run->made[1] - run->answered[1]);
-	last = playback_ledger_last_taken(ledger);
-	CHECK(!last || last->position <= run->taken.bytes + run->flushed.bytes);
+	check_queue(&ledger->events);
+	CHECK(snapshot.marks == run->made[0] - run->returned[0]);
+	CHECK(ledger->events.count == run->made[1] - run->returned[1]);
+	last = playback_ledger_last_delivered(ledger);
+	CHECK(!last || last->position <= run->delivered.bytes + run->flushed.bytes);
 }
 
 static void operate(struct run *run, uint8_t operation, uint8_t amount)
@@ -314,10 +331,10 @@ static void operate(struct run *run, uint8_t operation, uint8_t amount)
 		drop(run, size);
 		break;
 	case 'c':
-		take(run, size, 0);
+		deliver(run, size, 0);
 		break;
 	case 'd':
-		take(run, size, 1);
+		deliver(run, size, 1);
 		break;
 	case 'e':
 		mark(run, outcomes[amount % 3]);
@@ -326,10 +343,10 @@ static void operate(struct run *run, uint8_t operation, uint8_t amount)
 		mark(run, PLAYBACK_WAITING);
 		break;
 	case 'g':
-		playback_ledger_note_queued(&run->ledger);
+		playback_ledger_event_queued(&run->ledger);
 		break;
 	case 'h':
-		note(run, size);
+		dequeue_event(run, size);
 		break;
 	case 'i':
 		run->now += size * BYTE_NS / 2;
@@ -351,10 +368,10 @@ static void operate(struct run *run, uint8_t operation, uint8_t amount)
 		pop(run, amount, run->now);
 		break;
 	case 'n':
-		flush(run, PLAYBACK_FLUSHED);
+		flush(run);
 		break;
 	case 'o':
-		pop_loss(run);
+		pop_drop(run);
 		break;
 	default:
 		playback_ledger_starved(&run->ledger);
@@ -377,16 +394,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	run.passthrough = data[0] & 4;
 	run.received.bytes = before[data[0] & 3];
 	playback_ledger_received(&run.ledger, run.received);
-	flush(&run, PLAYBACK_FLUSHED);
+	flush(&run);
 	for (i = 1; i + 1 < size; i += 2) {
 		operate(&run, data[i], data[i + 1]);
 		check(&run);
 	}
-	flush(&run, PLAYBACK_HUNGUP);
+	hangup(&run);
 	check(&run);
 	CHECK(!queued(&run) && !run.ledger.held.bytes);
 	pop(&run, UINT32_MAX, PLAYBACK_NEVER - 1);
 	check(&run);
-	CHECK(run.made[0] == run.answered[0] && run.made[1] == run.answered[1]);
+	CHECK(run.made[0] == run.returned[0] && run.made[1] == run.returned[1]);
 	return 0;
 }

@@ -7,9 +7,10 @@
 
 #include <stdlib.h>
 
-#include "../playback_ledger.h"
+/* Its struct is opaque elsewhere */
+#include "../playback_ledger.c"
 
-/* A mark or a note and the number it was given */
+/* A mark or a queued event and the number it was given */
 struct numbered {
 	struct playback_mark mark;
 	uint64_t number;
@@ -21,19 +22,20 @@ struct playback_ledger *shim_new(int64_t tick_ns);
 void shim_free(struct playback_ledger *ledger);
 void shim_received(struct playback_ledger *ledger, uint64_t bytes, int64_t ns);
 void shim_dropped(struct playback_ledger *ledger, uint64_t bytes, int64_t ns, int reason);
-void shim_taken(struct playback_ledger *ledger, uint64_t bytes, int64_t ns,
+void shim_delivered(struct playback_ledger *ledger, uint64_t bytes, int64_t ns,
 	int64_t frame_ns, int64_t now_ns);
-uint64_t shim_flush(struct playback_ledger *ledger, int outcome, int64_t now_ns);
-void shim_cut(struct playback_ledger *ledger, uint64_t bytes, int64_t ns);
+uint64_t shim_flush(struct playback_ledger *ledger, int64_t now_ns);
+uint64_t shim_hangup(struct playback_ledger *ledger, int64_t now_ns);
+void shim_half_sample(struct playback_ledger *ledger, uint64_t bytes, int64_t ns);
 void shim_mark(struct playback_ledger *ledger, uint64_t number, int outcome,
 	int64_t now_ns);
-void shim_note(struct playback_ledger *ledger, uint64_t number, uint64_t bytes_ahead,
-	int64_t now_ns);
+void shim_event_dequeued(struct playback_ledger *ledger, uint64_t number,
+	uint64_t bytes_ahead, int64_t now_ns);
 int shim_pop(struct playback_ledger *ledger, int64_t now_ns, uint64_t *fields);
-int shim_pending(const struct playback_ledger *ledger, int notes, unsigned int index,
+int shim_pending(const struct playback_ledger *ledger, int events, unsigned int index,
 	uint64_t *fields);
-int64_t shim_last_taken(const struct playback_ledger *ledger);
-int shim_pop_loss(struct playback_ledger *ledger, int64_t now_ns, uint64_t *fields);
+int64_t shim_last_delivered(const struct playback_ledger *ledger);
+int shim_pop_drop(struct playback_ledger *ledger, int64_t now_ns, uint64_t *fields);
 void shim_state(const struct playback_ledger *ledger, int64_t now_ns, uint64_t *fields);
 
 const char shim_mark_fields[] = "number outcome offset dropped media_ns due_ns";
@@ -48,9 +50,10 @@ static void write_mark(const struct playback_mark *mark, uint64_t *fields)
 	*fields++ = (uint64_t) mark->due_ns;
 }
 
-const char shim_state_fields[] = "received dropped flushed lost held handed queued"
-	" played played_ns snapshot_queued snapshot_queued_ns marks notes underruns"
-	" next_due_ns loss_due_ns mixer_round_ns mixer_heard_ns";
+const char shim_state_fields[] = "received dropped flushed dropped_by_mixer held"
+	" sent queued played played_ns snapshot_queued snapshot_queued_ns marks events"
+	" underruns"
+	" next_due_ns drop_due_ns mixer_took_ns mixer_result_ns";
 
 void shim_state(const struct playback_ledger *ledger, int64_t now_ns, uint64_t *fields)
 {
@@ -59,26 +62,26 @@ void shim_state(const struct playback_ledger *ledger, int64_t now_ns, uint64_t *
 	*fields++ = snapshot.received;
 	*fields++ = snapshot.dropped;
 	*fields++ = snapshot.flushed;
-	*fields++ = ledger->lost.bytes;
+	*fields++ = ledger->dropped_by_mixer.bytes;
 	*fields++ = ledger->held.bytes;
-	*fields++ = ledger->handed.bytes;
+	*fields++ = ledger->sent.bytes;
 	*fields++ = playback_ledger_queued(ledger).bytes;
 	*fields++ = snapshot.played.bytes;
 	*fields++ = (uint64_t) snapshot.played.ns;
 	*fields++ = snapshot.queued.bytes;
 	*fields++ = (uint64_t) snapshot.queued.ns;
 	*fields++ = snapshot.marks;
-	*fields++ = ledger->notes.count;
+	*fields++ = ledger->events.count;
 	*fields++ = snapshot.underruns;
 	*fields++ = (uint64_t) playback_ledger_next_due(ledger);
-	*fields++ = (uint64_t) playback_ledger_loss_due(ledger);
-	*fields++ = (uint64_t) ledger->mixer_round_ns;
-	*fields++ = (uint64_t) ledger->mixer_heard_ns;
+	*fields++ = (uint64_t) playback_ledger_drop_due(ledger);
+	*fields++ = (uint64_t) ledger->mixer_took_ns;
+	*fields++ = (uint64_t) ledger->mixer_result_ns;
 }
 
 struct playback_ledger *shim_new(int64_t tick_ns)
 {
-	struct playback_ledger *ledger = malloc(sizeof(*ledger));
+	struct playback_ledger *ledger = malloc(playback_ledger_size());
 
 	if (ledger) {
 		playback_ledger_init(ledger, tick_ns);
@@ -90,7 +93,7 @@ void shim_free(struct playback_ledger *ledger)
 {
 	struct playback_mark *mark;
 
-	playback_ledger_flush(ledger, PLAYBACK_HUNGUP, 0);
+	playback_ledger_hangup(ledger, 0);
 	while ((mark = playback_ledger_pop(ledger, PLAYBACK_NEVER))) {
 		free(mark);
 	}
@@ -105,23 +108,29 @@ void shim_received(struct playback_ledger *ledger, uint64_t bytes, int64_t ns)
 void shim_dropped(struct playback_ledger *ledger, uint64_t bytes, int64_t ns, int reason)
 {
 	playback_ledger_dropped(ledger, (struct playback_media) { bytes, ns },
-		(enum playback_loss_reason) reason);
+		(enum playback_drop_reason) reason);
 }
 
-void shim_taken(struct playback_ledger *ledger, uint64_t bytes, int64_t ns,
+void shim_delivered(struct playback_ledger *ledger, uint64_t bytes, int64_t ns,
 	int64_t frame_ns, int64_t now_ns)
 {
-	playback_ledger_taken(ledger, (struct playback_media) { bytes, ns }, frame_ns, now_ns);
+	playback_ledger_delivered(ledger, (struct playback_media) { bytes, ns }, frame_ns,
+		now_ns);
 }
 
-uint64_t shim_flush(struct playback_ledger *ledger, int outcome, int64_t now_ns)
+uint64_t shim_flush(struct playback_ledger *ledger, int64_t now_ns)
 {
-	return playback_ledger_flush(ledger, (enum playback_outcome) outcome, now_ns).bytes;
+	return playback_ledger_flush(ledger, now_ns).bytes;
 }
 
-void shim_cut(struct playback_ledger *ledger, uint64_t bytes, int64_t ns)
+uint64_t shim_hangup(struct playback_ledger *ledger, int64_t now_ns)
 {
-	playback_ledger_cut(ledger, (struct playback_media) { bytes, ns });
+	return playback_ledger_hangup(ledger, now_ns).bytes;
+}
+
+void shim_half_sample(struct playback_ledger *ledger, uint64_t bytes, int64_t ns)
+{
+	playback_ledger_half_sample(ledger, (struct playback_media) { bytes, ns });
 }
 
 static struct playback_mark *new_mark(uint64_t number)
@@ -142,10 +151,10 @@ void shim_mark(struct playback_ledger *ledger, uint64_t number, int outcome,
 		now_ns);
 }
 
-void shim_note(struct playback_ledger *ledger, uint64_t number, uint64_t bytes_ahead,
-	int64_t now_ns)
+void shim_event_dequeued(struct playback_ledger *ledger, uint64_t number,
+	uint64_t bytes_ahead, int64_t now_ns)
 {
-	playback_ledger_note(ledger, new_mark(number), bytes_ahead, now_ns);
+	playback_ledger_event_dequeued(ledger, new_mark(number), bytes_ahead, now_ns);
 }
 
 int shim_pop(struct playback_ledger *ledger, int64_t now_ns, uint64_t *fields)
@@ -160,11 +169,11 @@ int shim_pop(struct playback_ledger *ledger, int64_t now_ns, uint64_t *fields)
 	return 1;
 }
 
-/* The pending mark or note number index, oldest first; 0 if there are not so many */
-int shim_pending(const struct playback_ledger *ledger, int notes, unsigned int index,
+/* The pending mark or event number index, oldest first; 0 if there are not so many */
+int shim_pending(const struct playback_ledger *ledger, int events, unsigned int index,
 	uint64_t *fields)
 {
-	const struct playback_mark *mark = (notes ? &ledger->notes : &ledger->marks)->head;
+	const struct playback_mark *mark = (events ? &ledger->events : &ledger->marks)->head;
 
 	while (mark && index--) {
 		mark = mark->next;
@@ -176,23 +185,23 @@ int shim_pending(const struct playback_ledger *ledger, int notes, unsigned int i
 }
 
 /* Its number, -1 if there is none */
-int64_t shim_last_taken(const struct playback_ledger *ledger)
+int64_t shim_last_delivered(const struct playback_ledger *ledger)
 {
-	const struct playback_mark *mark = playback_ledger_last_taken(ledger);
+	const struct playback_mark *mark = playback_ledger_last_delivered(ledger);
 
 	return mark ? (int64_t) ((const struct numbered *) mark)->number : -1;
 }
 
 /* Reason, bytes, offset */
-int shim_pop_loss(struct playback_ledger *ledger, int64_t now_ns, uint64_t *fields)
+int shim_pop_drop(struct playback_ledger *ledger, int64_t now_ns, uint64_t *fields)
 {
-	struct playback_loss loss;
+	struct playback_drop drop;
 
-	if (!playback_ledger_pop_loss(ledger, now_ns, &loss)) {
+	if (!playback_ledger_pop_drop(ledger, now_ns, &drop)) {
 		return 0;
 	}
-	fields[0] = loss.reason;
-	fields[1] = loss.bytes;
-	fields[2] = loss.offset;
+	fields[0] = drop.reason;
+	fields[1] = drop.bytes;
+	fields[2] = drop.offset;
 	return 1;
 }

@@ -1,4 +1,4 @@
-/* Ids parsed, events formatted: the exact text of each, and the edges of both. */
+/* Events formatted: the exact text of each in both formats, and the edges. */
 
 #include <stdlib.h>
 
@@ -6,44 +6,8 @@
 #include "test.h"
 
 static char event[PLAYBACK_EVENT_MAX];
-static const struct playback_format plain = { .json = 0, .channel_id = "1.2" };
-static const struct playback_format json = { .json = 1, .channel_id = "1.2" };
-
-static void plain_ids(void)
-{
-	struct playback_id id;
-	char text[PLAYBACK_ID_MAX + 5] = "id=";
-
-	EXPECT(playback_id_from_plain(&id, "id=m1"), 0);
-	EXPECT_TEXT(id.text, "m1");
-	EXPECT(id.is_integer, 0);
-	EXPECT(playback_id_from_plain(&id, "id=a=b"), 0);
-	EXPECT_TEXT(id.text, "a=b");
-	EXPECT(playback_id_from_plain(&id, NULL), -1);
-	EXPECT(playback_id_from_plain(&id, ""), -1);
-	EXPECT(playback_id_from_plain(&id, "m1"), -1);
-	EXPECT(playback_id_from_plain(&id, "id="), -1);
-	EXPECT(playback_id_from_plain(&id, "id=a b"), -1);
-	EXPECT(playback_id_from_plain(&id, "id=a\tb"), -1);
-	EXPECT(playback_id_from_plain(&id, "id=\xc3\xa4"), -1);
-	EXPECT(playback_id_from_plain(&id, " id=a"), -1);
-	memset(text + 3, 'x', PLAYBACK_ID_MAX);
-	EXPECT(playback_id_from_plain(&id, text), 0);
-	text[3 + PLAYBACK_ID_MAX] = 'x';
-	EXPECT(playback_id_from_plain(&id, text), -1);
-}
-
-static void json_ids(void)
-{
-	struct playback_id id;
-
-	EXPECT(playback_id_from_string(&id, ""), -1);
-	EXPECT(playback_id_from_string(&id, "a b"), 0);
-	EXPECT_TEXT(id.text, "a b");
-	playback_id_from_integer(&id, INTMAX_MIN);
-	EXPECT(id.is_integer, 1);
-	EXPECT_TEXT(id.text, "-9223372036854775808");
-}
+static const struct playback_event_style plain = { .json = 0, .channel_id = "1.2" };
+static const struct playback_event_style json = { .json = 1, .channel_id = "1.2" };
 
 static void played_mark(void)
 {
@@ -67,30 +31,130 @@ static void played_mark(void)
 
 static void discarded_mark(void)
 {
-	struct playback_mark mark = { .outcome = PLAYBACK_FLUSHED, .offset = 5, };
+	static const struct {
+		enum playback_outcome outcome;
+		const char *reason;
+	} cases[] = {
+		{ PLAYBACK_FLUSHED, "flush" },
+		{ PLAYBACK_HUNGUP, "hangup" },
+		{ PLAYBACK_LIMIT, "limit" },
+		{ PLAYBACK_DIRECTION, "direction" },
+	};
+	struct playback_mark mark = { .offset = 5, };
 	struct playback_id id = { .text = "m1", };
+	char expected[PLAYBACK_EVENT_MAX];
+	size_t i;
 
-	playback_event_mark(event, sizeof(event), &plain, &id, &mark, 0);
-	EXPECT_TEXT(event, "MARK_DISCARDED id=m1 reason=flush");
-	mark.outcome = PLAYBACK_HUNGUP;
-	playback_event_mark(event, sizeof(event), &json, &id, &mark, 2500);
-	EXPECT_TEXT(event, "{\"event\":\"MARK_DISCARDED\",\"channel_id\":\"1.2\","
-		"\"id\":\"m1\","
-		"\"reason\":\"hangup\",\"correlation_id\":\"m1\",\"offset\":5,\"at\":2.500}");
-	EXPECT_TEXT(playback_reason(PLAYBACK_LIMIT), "limit");
-	EXPECT_TEXT(playback_reason(PLAYBACK_DIRECTION), "direction");
-	EXPECT(playback_reason(PLAYBACK_WAITING) == NULL, 1);
+	for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		mark.outcome = cases[i].outcome;
+		playback_event_mark(event, sizeof(event), &plain, &id, &mark, 2500);
+		snprintf(expected, sizeof(expected), "MARK_DISCARDED id=m1 reason=%s",
+			cases[i].reason);
+		EXPECT_TEXT(event, expected);
+		playback_event_mark(event, sizeof(event), &json, &id, &mark, 2500);
+		snprintf(expected, sizeof(expected), "{\"event\":\"MARK_DISCARDED\","
+			"\"channel_id\":\"1.2\",\"id\":\"m1\",\"reason\":\"%s\","
+			"\"correlation_id\":\"m1\",\"offset\":5,\"at\":2.500}", cases[i].reason);
+		EXPECT_TEXT(event, expected);
+	}
+	EXPECT(playback_discard_reason(PLAYBACK_WAITING) == NULL, 1);
+	EXPECT(playback_discard_reason(PLAYBACK_PLAYED) == NULL, 1);
+	EXPECT(playback_discard_reason(PLAYBACK_ORDERED_EVENT) == NULL, 1);
 }
 
 static void error(void)
 {
-	struct playback_id id = { .text = "m1", };
-
-	playback_event_error(event, sizeof(event), &plain, "MARK", &id, "no: good");
-	EXPECT_TEXT(event, "ERROR channel_id:1.2 command:MARK id:m1 error_text:no: good");
-	playback_event_error(event, sizeof(event), &json, "MARK", NULL, "no \"id\"");
+	playback_event_error(event, sizeof(event), &plain, "MARK", "no: good");
+	EXPECT_TEXT(event, "ERROR channel_id:1.2 command:MARK error_text:no: good");
+	playback_event_error(event, sizeof(event), &plain, NULL, "no: good");
+	EXPECT_TEXT(event, "ERROR channel_id:1.2 error_text:no: good");
+	playback_event_error(event, sizeof(event), &json, "MARK", "no \"id\"");
 	EXPECT_TEXT(event, "{\"event\":\"ERROR\",\"channel_id\":\"1.2\","
 		"\"error_text\":\"no \\\"id\\\"\",\"command\":\"MARK\"}");
+	playback_event_error(event, sizeof(event), &json, NULL, "no \"id\"");
+	EXPECT_TEXT(event, "{\"event\":\"ERROR\",\"channel_id\":\"1.2\","
+		"\"error_text\":\"no \\\"id\\\"\"}");
+}
+
+static void flushed(void)
+{
+	struct playback_id id = { .text = "f1", };
+	struct playback_id last_mark = { .is_integer = 1, .text = "-7", };
+	struct playback_flush_result flush = {
+		.played = { .bytes = 17600, .ns = 2200000000LL, },
+		.flushed = { .bytes = 10400, .ns = 1300000999LL, },
+		.since_mark_ns = 700000000LL,
+	};
+
+	playback_event_flushed(event, sizeof(event), &plain, &id, &flush);
+	EXPECT_TEXT(event, "MEDIA_FLUSHED id=f1 played=17600 flushed=10400 played_ms=2200.000"
+		" flushed_ms=1300.000");
+	playback_event_flushed(event, sizeof(event), &json, &id, &flush);
+	EXPECT_TEXT(event, "{\"event\":\"MEDIA_FLUSHED\",\"channel_id\":\"1.2\","
+		"\"id\":\"f1\",\"correlation_id\":\"f1\",\"played\":17600,\"flushed\":10400,"
+		"\"played_ms\":2200.000,\"flushed_ms\":1300.000}");
+	flush.last_mark = &last_mark;
+	playback_event_flushed(event, sizeof(event), &plain, &id, &flush);
+	EXPECT_TEXT(event, "MEDIA_FLUSHED id=f1 played=17600 flushed=10400 played_ms=2200.000"
+		" flushed_ms=1300.000 last_mark=-7 since_mark_ms=700.000");
+	playback_event_flushed(event, sizeof(event), &json, &id, &flush);
+	EXPECT_TEXT(event, "{\"event\":\"MEDIA_FLUSHED\",\"channel_id\":\"1.2\","
+		"\"id\":\"f1\",\"correlation_id\":\"f1\",\"played\":17600,\"flushed\":10400,"
+		"\"played_ms\":2200.000,\"flushed_ms\":1300.000,\"last_mark\":-7,"
+		"\"since_mark_ms\":700.000}");
+}
+
+static void playback(void)
+{
+	struct playback_snapshot snapshot = {
+		.received = 100,
+		.played = { .bytes = 60, .ns = 7500000, },
+		.queued = { .bytes = 25, .ns = 3125000, },
+		.flushed = 10,
+		.dropped = 5,
+		.marks = 3,
+		.underruns = 2,
+	};
+
+	playback_event_playback(event, sizeof(event), &plain, &snapshot, 0, 0, 1500);
+	EXPECT_TEXT(event, "PLAYBACK received=100 played=60 queued=25 flushed=10 dropped=5"
+		" played_ms=7.500 queued_ms=3.125 marks=3 underruns=2 paused=0 at=1.500");
+	playback_event_playback(event, sizeof(event), &plain, &snapshot, 1, 1, 1500);
+	EXPECT_TEXT(event, "PLAYBACK received=100 played=60 queued=25 flushed=10 dropped=5"
+		" played_ms=7.500 queued_ms=3.125 marks=3 underruns=2 paused=1 at=1.500 final=1");
+	playback_event_playback(event, sizeof(event), &json, &snapshot, 0, 0, 1500);
+	EXPECT_TEXT(event, "{\"event\":\"PLAYBACK\",\"channel_id\":\"1.2\","
+		"\"received\":100,\"played\":60,\"queued\":25,\"flushed\":10,\"dropped\":5,"
+		"\"played_ms\":7.500,\"queued_ms\":3.125,\"marks\":3,\"underruns\":2,"
+		"\"paused\":false,\"at\":1.500}");
+	playback_event_playback(event, sizeof(event), &json, &snapshot, 1, 1, 1500);
+	EXPECT_TEXT(event, "{\"event\":\"PLAYBACK\",\"channel_id\":\"1.2\","
+		"\"received\":100,\"played\":60,\"queued\":25,\"flushed\":10,\"dropped\":5,"
+		"\"played_ms\":7.500,\"queued_ms\":3.125,\"marks\":3,\"underruns\":2,"
+		"\"paused\":true,\"at\":1.500,\"final\":true}");
+}
+
+static void dropped(void)
+{
+	static const char *const reasons[PLAYBACK_DROP_REASONS] = {
+		"overflow", "partial", "direction", "bridge",
+	};
+	struct playback_drop drop = { .bytes = 40, .offset = 1ULL << 40, };
+	char expected[PLAYBACK_EVENT_MAX];
+	int i;
+
+	for (i = 0; i < PLAYBACK_DROP_REASONS; i++) {
+		drop.reason = i;
+		playback_event_dropped(event, sizeof(event), &plain, &drop);
+		snprintf(expected, sizeof(expected),
+			"MEDIA_DROPPED bytes=40 reason=%s offset=1099511627776", reasons[i]);
+		EXPECT_TEXT(event, expected);
+		playback_event_dropped(event, sizeof(event), &json, &drop);
+		snprintf(expected, sizeof(expected), "{\"event\":\"MEDIA_DROPPED\","
+			"\"channel_id\":\"1.2\",\"bytes\":40,\"reason\":\"%s\","
+			"\"offset\":1099511627776}", reasons[i]);
+		EXPECT_TEXT(event, expected);
+	}
 }
 
 static void too_small_a_buffer_gives_nothing_and_is_not_overrun(void)
@@ -114,24 +178,25 @@ static void the_largest_event_fits(void)
 		.dropped = UINT64_MAX, .media_ns = INT64_MAX, };
 	struct playback_id id;
 	char channel_id[151];
-	const struct playback_format format = { .json = 1, .channel_id = channel_id };
+	const struct playback_event_style style = { .json = 1, .channel_id = channel_id };
 
 	memset(channel_id, 1, sizeof(channel_id) - 1);
 	channel_id[sizeof(channel_id) - 1] = '\0';
 	memset(id.text, 1, PLAYBACK_ID_MAX);
 	id.text[PLAYBACK_ID_MAX] = '\0';
 	id.is_integer = 0;
-	EXPECT(playback_event_mark(event, sizeof(event), &format, &id, &mark, INT64_MAX) > 0,
+	EXPECT(playback_event_mark(event, sizeof(event), &style, &id, &mark, INT64_MAX) > 0,
 		1);
 }
 
 int main(void)
 {
-	RUN(plain_ids);
-	RUN(json_ids);
 	RUN(played_mark);
 	RUN(discarded_mark);
 	RUN(error);
+	RUN(flushed);
+	RUN(playback);
+	RUN(dropped);
 	RUN(too_small_a_buffer_gives_nothing_and_is_not_overrun);
 	RUN(the_largest_event_fits);
 	return failures ? EXIT_FAILURE : EXIT_SUCCESS;

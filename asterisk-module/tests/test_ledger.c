@@ -2,18 +2,19 @@
 
 #include <stdlib.h>
 
-#include "../playback_ledger.h"
+/* Its struct is opaque elsewhere */
+#include "../playback_ledger.c"
 #include "test.h"
 
 #define MS 1000000LL
 #define TICK (20 * MS)
 /* An arbitrary start, far from 0 and past 32 bits */
 #define T0 (5000000000LL * 1000)
-/* When the audio of a frame handed over at T0 starts */
-#define START (T0 + PLAYBACK_HANDOVER_NS)
+/* When the audio of a frame delivered at T0 starts */
+#define START (T0 + PLAYBACK_SEND_DELAY_NS)
 
 /* And of one that a mixer wrote */
-#define MIXED_START (T0 + PLAYBACK_MIXED_HANDOVER_NS)
+#define MIXED_START (T0 + PLAYBACK_MIXED_SEND_DELAY_NS)
 
 static struct playback_ledger ledger;
 static struct playback_mark marks[8];
@@ -37,24 +38,29 @@ static void receive(uint64_t bytes)
 	playback_ledger_received(&ledger, ulaw(bytes));
 }
 
-/* The newest bytes are lost */
-static void drop(uint64_t bytes)
+/* The newest bytes are dropped */
+static void drop_newest(uint64_t bytes)
 {
-	playback_ledger_dropped(&ledger, ulaw(bytes), PLAYBACK_PARTIAL);
+	playback_ledger_dropped(&ledger, ulaw(bytes), PLAYBACK_DROP_PARTIAL);
 }
 
 /* A full frame: 160 bytes, 20 ms */
-static void hand_over(int64_t now)
+static void deliver(int64_t now)
 {
-	playback_ledger_taken(&ledger, ulaw(160), TICK, now);
+	playback_ledger_delivered(&ledger, ulaw(160), TICK, now);
 }
 
-static uint64_t flush(enum playback_outcome outcome, int64_t now)
+static uint64_t flush(int64_t now)
 {
-	return playback_ledger_flush(&ledger, outcome, now).bytes;
+	return playback_ledger_flush(&ledger, now).bytes;
 }
 
-static uint64_t played(int64_t now)
+static uint64_t hangup(int64_t now)
+{
+	return playback_ledger_hangup(&ledger, now).bytes;
+}
+
+static uint64_t played_bytes(int64_t now)
 {
 	return playback_ledger_snapshot(&ledger, now).played.bytes;
 }
@@ -93,7 +99,7 @@ static void mark_on_a_frame_boundary_is_due_when_the_frame_has_played(void)
 	receive(160);
 	mark(0, T0);
 	EXPECT(playback_ledger_next_due(&ledger), PLAYBACK_NEVER);
-	hand_over(T0);
+	deliver(T0);
 	EXPECT(playback_ledger_next_due(&ledger), START + TICK);
 	expect_none(START + TICK - 1);
 	expect_pop(0, PLAYBACK_PLAYED, START + TICK);
@@ -109,7 +115,7 @@ static void marks_inside_a_frame_are_due_that_far_into_it(void)
 	receive(1);
 	mark(1, T0);
 	receive(119);
-	hand_over(T0);
+	deliver(T0);
 	expect_none(START + 5 * MS - 1);
 	expect_pop(0, PLAYBACK_PLAYED, START + 5 * MS);
 	EXPECT(playback_ledger_next_due(&ledger), START + 5125000);
@@ -122,11 +128,11 @@ static void time_inside_a_frame_is_rounded_up(void)
 	receive(1);
 	mark(0, T0);
 	receive(2);
-	playback_ledger_taken(&ledger, (struct playback_media) { 3, 10 }, 10, T0);
+	playback_ledger_delivered(&ledger, (struct playback_media) { 3, 10 }, 10, T0);
 	EXPECT(marks[0].due_ns, START + 4);
 }
 
-static void marks_at_one_offset_are_answered_in_order(void)
+static void marks_at_one_offset_are_due_in_order(void)
 {
 	int i;
 
@@ -136,7 +142,7 @@ static void marks_at_one_offset_are_answered_in_order(void)
 		mark(i, T0);
 	}
 	EXPECT(ledger.marks.count, 5);
-	hand_over(T0);
+	deliver(T0);
 	for (i = 0; i < 5; i++) {
 		expect_pop(i, PLAYBACK_PLAYED, START + TICK);
 	}
@@ -147,7 +153,7 @@ static void mark_after_the_last_frame_waits_for_the_frame_in_play(void)
 {
 	begin();
 	receive(160);
-	hand_over(T0);
+	deliver(T0);
 	mark(0, T0 + 3 * MS);
 	EXPECT(playback_ledger_next_due(&ledger), START + TICK);
 	mark(1, T0 + 50 * MS);
@@ -165,11 +171,11 @@ static void partial_frame_is_wanted_only_by_a_mark_inside_it(void)
 	mark(0, T0);
 	EXPECT(playback_ledger_wants_partial(&ledger, 50), 1);
 	EXPECT(playback_ledger_wants_partial(&ledger, 0), 0);
-	hand_over(T0);
+	deliver(T0);
 	expect_none(PLAYBACK_NEVER - 1);
 	EXPECT(playback_ledger_wants_partial(&ledger, 50), 1);
 	/* 50 bytes, padded to a full frame */
-	playback_ledger_taken(&ledger, ulaw(50), TICK, T0 + TICK);
+	playback_ledger_delivered(&ledger, ulaw(50), TICK, T0 + TICK);
 	EXPECT(playback_ledger_wants_partial(&ledger, 0), 0);
 	expect_pop(0, PLAYBACK_PLAYED, START + TICK + 6250000);
 	/* The pad takes its time on the clock */
@@ -189,28 +195,28 @@ static void dropped_bytes_are_not_waited_for(void)
 {
 	begin();
 	receive(200);
-	drop(40);
+	drop_newest(40);
 	mark(0, T0);
 	mark(1, T0);
 	EXPECT(marks[0].offset, 200);
 	EXPECT(marks[0].dropped, 40);
 	EXPECT(marks[1].dropped, 0);
 	EXPECT(playback_ledger_queued(&ledger).bytes, 160);
-	hand_over(T0);
+	deliver(T0);
 	EXPECT(playback_ledger_queued(&ledger).bytes, 0);
 	expect_pop(0, PLAYBACK_PLAYED, START + TICK);
 	expect_pop(1, PLAYBACK_PLAYED, START + TICK);
 }
 
-static void flush_settles_what_was_not_handed_over(void)
+static void flush_settles_what_was_not_delivered(void)
 {
 	begin();
 	receive(160);
 	mark(0, T0);
-	hand_over(T0);
+	deliver(T0);
 	receive(400);
 	mark(1, T0);
-	EXPECT(flush(PLAYBACK_FLUSHED, T0 + MS), 400);
+	EXPECT(flush(T0 + MS), 400);
 	/* A fence after the flush waits for what is in play */
 	mark(2, T0 + MS);
 	EXPECT(ledger.flushed.bytes, 400);
@@ -227,14 +233,14 @@ static void media_after_a_flush_is_counted_on(void)
 {
 	begin();
 	receive(1000);
-	flush(PLAYBACK_FLUSHED, T0);
+	flush(T0);
 	receive(160);
 	mark(0, T0);
-	hand_over(T0);
+	deliver(T0);
 	expect_pop(0, PLAYBACK_PLAYED, START + TICK);
 	EXPECT(marks[0].offset, 1160);
 	EXPECT(marks[0].media_ns, TICK);
-	EXPECT(played(PLAYBACK_NEVER), 160);
+	EXPECT(played_bytes(PLAYBACK_NEVER), 160);
 }
 
 static void hangup_settles_the_frame_in_play_too(void)
@@ -242,13 +248,13 @@ static void hangup_settles_the_frame_in_play_too(void)
 	begin();
 	receive(160);
 	mark(0, T0);
-	hand_over(T0);
-	flush(PLAYBACK_HUNGUP, T0 + MS);
+	deliver(T0);
+	hangup(T0 + MS);
 	expect_pop(0, PLAYBACK_HUNGUP, T0 + MS);
 	expect_none(PLAYBACK_NEVER);
 }
 
-static void settled_mark_waits_for_its_turn(void)
+static void settled_mark_waits_for_those_before_it(void)
 {
 	begin();
 	receive(160);
@@ -256,27 +262,27 @@ static void settled_mark_waits_for_its_turn(void)
 	playback_ledger_mark(&ledger, &marks[1], PLAYBACK_DIRECTION, T0);
 	mark(2, T0);
 	expect_none(T0);
-	hand_over(T0);
+	deliver(T0);
 	expect_pop(0, PLAYBACK_PLAYED, START + TICK);
 	expect_pop(1, PLAYBACK_DIRECTION, START + TICK);
 	expect_pop(2, PLAYBACK_PLAYED, START + TICK);
 }
 
-static void what_is_no_mark_waits_for_its_turn_and_is_told_nothing(void)
+static void ordered_event_waits_for_the_marks_before_it_and_counts_no_drops(void)
 {
 	begin();
 	receive(170);
-	drop(10);
-	playback_ledger_mark(&ledger, &marks[0], PLAYBACK_TURN, T0);
+	drop_newest(10);
+	playback_ledger_mark(&ledger, &marks[0], PLAYBACK_ORDERED_EVENT, T0);
 	mark(1, T0);
 	EXPECT(marks[0].dropped, 0);
 	EXPECT(marks[1].dropped, 10);
 	EXPECT(ledger.marks.count, 2);
 	EXPECT(playback_ledger_marks(&ledger), 1);
 	EXPECT(playback_ledger_snapshot(&ledger, T0).marks, 1);
-	expect_pop(0, PLAYBACK_TURN, T0);
+	expect_pop(0, PLAYBACK_ORDERED_EVENT, T0);
 	EXPECT(playback_ledger_marks(&ledger), 1);
-	hand_over(T0);
+	deliver(T0);
 	expect_pop(1, PLAYBACK_PLAYED, START + TICK);
 	EXPECT(playback_ledger_marks(&ledger), 0);
 }
@@ -285,11 +291,11 @@ static void half_a_sample_is_not_waited_for(void)
 {
 	begin();
 	receive(161);
-	playback_ledger_cut(&ledger, ulaw(1));
+	playback_ledger_half_sample(&ledger, ulaw(1));
 	mark(0, T0);
 	EXPECT(marks[0].offset, 161);
 	EXPECT(marks[0].media_ns, TICK);
-	hand_over(T0);
+	deliver(T0);
 	/* The byte that is left is neither wanted nor missed */
 	EXPECT(playback_ledger_wants_partial(&ledger, 0), 0);
 	playback_ledger_starved(&ledger);
@@ -297,38 +303,38 @@ static void half_a_sample_is_not_waited_for(void)
 	expect_pop(0, PLAYBACK_PLAYED, START + TICK);
 	/* Its other half comes, and more */
 	receive(159);
-	playback_ledger_cut(&ledger, ulaw(0));
+	playback_ledger_half_sample(&ledger, ulaw(0));
 	mark(1, T0 + TICK);
-	hand_over(T0 + TICK);
+	deliver(T0 + TICK);
 	expect_pop(1, PLAYBACK_PLAYED, START + 2 * TICK);
 	EXPECT(marks[1].offset, 320);
 }
 
-static void note_comes_before_the_rest_of_its_frame(void)
+static void queued_event_comes_before_the_rest_of_its_frame(void)
 {
 	begin();
 	receive(40);
-	playback_ledger_note_queued(&ledger);
+	playback_ledger_event_queued(&ledger);
 	EXPECT(playback_ledger_wants_partial(&ledger, 40), 1);
 	receive(120);
-	playback_ledger_note(&ledger, &marks[0], 40, T0);
-	hand_over(T0);
-	playback_ledger_note(&ledger, &marks[1], 0, T0 + TICK);
+	playback_ledger_event_dequeued(&ledger, &marks[0], 40, T0);
+	deliver(T0);
+	playback_ledger_event_dequeued(&ledger, &marks[1], 0, T0 + TICK);
 	EXPECT(marks[0].due_ns, START + 5 * MS);
 	EXPECT(marks[1].due_ns, START + TICK);
 	expect_pop(0, PLAYBACK_PLAYED, START + 5 * MS);
 	expect_pop(1, PLAYBACK_PLAYED, START + TICK);
 }
 
-static void note_does_not_wait_for_a_mark_behind_it(void)
+static void queued_event_does_not_wait_for_a_mark_behind_it(void)
 {
 	begin();
 	receive(160);
 	receive(160);
 	mark(0, T0);
-	hand_over(T0);
-	playback_ledger_note(&ledger, &marks[1], 0, T0 + TICK);
-	hand_over(T0 + TICK);
+	deliver(T0);
+	playback_ledger_event_dequeued(&ledger, &marks[1], 0, T0 + TICK);
+	deliver(T0 + TICK);
 	expect_pop(1, PLAYBACK_PLAYED, START + TICK);
 	expect_none(START + TICK);
 	expect_pop(0, PLAYBACK_PLAYED, START + 2 * TICK);
@@ -338,11 +344,11 @@ static void one_late_tick_does_not_move_the_clock(void)
 {
 	begin();
 	receive(160 * 3);
-	hand_over(T0);
-	hand_over(T0 + TICK + 4 * MS);
+	deliver(T0);
+	deliver(T0 + TICK + 4 * MS);
 	EXPECT(ledger.playing_start_ns, START + TICK);
 	/* One that comes sooner pulls it forward */
-	hand_over(T0 + 2 * TICK - MS);
+	deliver(T0 + 2 * TICK - MS);
 	EXPECT(ledger.playing_start_ns, START + 2 * TICK - MS);
 }
 
@@ -352,12 +358,12 @@ static void ticks_that_stay_late_move_the_clock(void)
 
 	begin();
 	receive(160 * 6);
-	hand_over(T0);
+	deliver(T0);
 	for (i = 1; i < PLAYBACK_CLOCK_FRAMES; i++) {
-		hand_over(T0 + i * TICK + 4 * MS);
+		deliver(T0 + i * TICK + 4 * MS);
 		EXPECT(ledger.playing_start_ns, START + i * TICK);
 	}
-	hand_over(T0 + i * TICK + 4 * MS);
+	deliver(T0 + i * TICK + 4 * MS);
 	EXPECT(ledger.playing_start_ns, START + i * TICK + 4 * MS);
 }
 
@@ -365,8 +371,8 @@ static void missed_tick_starts_the_clock_anew(void)
 {
 	begin();
 	receive(160 * 2);
-	hand_over(T0);
-	hand_over(T0 + 2 * TICK - MS);
+	deliver(T0);
+	deliver(T0 + 2 * TICK - MS);
 	EXPECT(ledger.playing_start_ns, START + 2 * TICK - MS);
 }
 
@@ -377,9 +383,9 @@ static void long_frames_each_tick_pile_up(void)
 	begin();
 	receive(90);
 	mark(0, T0);
-	playback_ledger_taken(&ledger, long_frame, 3 * TICK, T0);
-	playback_ledger_taken(&ledger, long_frame, 3 * TICK, T0 + TICK);
-	playback_ledger_taken(&ledger, long_frame, 3 * TICK, T0 + 2 * TICK);
+	playback_ledger_delivered(&ledger, long_frame, 3 * TICK, T0);
+	playback_ledger_delivered(&ledger, long_frame, 3 * TICK, T0 + TICK);
+	playback_ledger_delivered(&ledger, long_frame, 3 * TICK, T0 + 2 * TICK);
 	EXPECT(marks[0].due_ns, START + 9 * TICK);
 }
 
@@ -390,15 +396,15 @@ static void played_follows_the_clock_and_never_goes_back(void)
 	uint64_t now;
 
 	begin();
-	EXPECT(played(T0), 0);
+	EXPECT(played_bytes(T0), 0);
 	receive(320);
-	hand_over(T0);
-	EXPECT(played(T0), 0);
-	EXPECT(played(START + 5 * MS), 40);
-	EXPECT(played(START + 25 * MS), 160);
-	hand_over(T0 + TICK + 2 * MS);
+	deliver(T0);
+	EXPECT(played_bytes(T0), 0);
+	EXPECT(played_bytes(START + 5 * MS), 40);
+	EXPECT(played_bytes(START + 25 * MS), 160);
+	deliver(T0 + TICK + 2 * MS);
 	for (at = T0 + TICK; at < T0 + 3 * TICK; at += 100000) {
-		now = played(at);
+		now = played_bytes(at);
 		EXPECT(now >= last && now >= 160, 1);
 		last = now;
 	}
@@ -411,16 +417,16 @@ static void counters_pass_32_bits(void)
 
 	begin();
 	receive(big);
-	flush(PLAYBACK_FLUSHED, T0);
+	flush(T0);
 	receive(160);
 	mark(0, T0);
 	EXPECT(marks[0].offset == big + 160, 1);
-	hand_over(T0);
+	deliver(T0);
 	expect_pop(0, PLAYBACK_PLAYED, START + TICK);
-	EXPECT(ledger.received.bytes == ledger.handed.bytes + ledger.flushed.bytes, 1);
+	EXPECT(ledger.received.bytes == ledger.sent.bytes + ledger.flushed.bytes, 1);
 }
 
-/* A round of a mixer with an interval of 20 ms, written to the channel */
+/* A mixer with an interval of 20 ms writes to the channel */
 static void mix(int64_t now)
 {
 	playback_ledger_mixed(&ledger, TICK, now);
@@ -432,13 +438,13 @@ static void holds(int64_t held_ns)
 	playback_ledger_mixer_holds(&ledger, held_ns, T0 + 10 * TICK);
 }
 
-static void mixer_holds_a_frame_until_its_next_round(void)
+static void mixer_holds_a_frame_until_its_next_mixing_interval(void)
 {
 	begin();
 	playback_ledger_mixing(&ledger, 1, T0);
 	receive(160);
 	mark(0, T0);
-	hand_over(T0);
+	deliver(T0);
 	EXPECT(ledger.held.bytes, 160);
 	EXPECT(playback_ledger_next_due(&ledger), PLAYBACK_NEVER);
 	EXPECT(playback_ledger_snapshot(&ledger, T0 + MS).queued.bytes, 160);
@@ -448,20 +454,20 @@ static void mixer_holds_a_frame_until_its_next_round(void)
 	EXPECT(marks[0].due_ns, MIXED_START + 7 * MS + TICK);
 }
 
-static void frame_just_before_a_round_is_taken_to_miss_it(void)
+static void frame_just_before_mixing_is_taken_to_miss_it(void)
 {
 	begin();
 	playback_ledger_mixing(&ledger, 1, T0);
 	receive(160);
 	mark(0, T0);
-	hand_over(T0);
+	deliver(T0);
 	mix(T0 + PLAYBACK_MIXER_GUARD_NS - 1);
 	EXPECT(playback_ledger_next_due(&ledger), PLAYBACK_NEVER);
 	mix(T0 + PLAYBACK_MIXER_GUARD_NS - 1 + TICK);
 	EXPECT(marks[0].due_ns, MIXED_START + PLAYBACK_MIXER_GUARD_NS - 1 + 2 * TICK);
 }
 
-static void late_round_does_not_take_a_frame_that_came_after_its_time(void)
+static void late_mixing_does_not_take_a_frame_that_came_after_its_time(void)
 {
 	begin();
 	playback_ledger_mixing(&ledger, 1, T0);
@@ -469,21 +475,21 @@ static void late_round_does_not_take_a_frame_that_came_after_its_time(void)
 	mix(T0 + TICK);
 	receive(160);
 	mark(0, T0);
-	hand_over(T0 + 2 * TICK + MS);
-	/* This round was due before that frame came, but arrives late */
+	deliver(T0 + 2 * TICK + MS);
+	/* It mixed before that frame came, but the result arrives late */
 	mix(T0 + 2 * TICK + 5 * MS);
 	EXPECT(playback_ledger_next_due(&ledger), PLAYBACK_NEVER);
 	mix(T0 + 3 * TICK);
 	EXPECT(playback_ledger_next_due(&ledger) < PLAYBACK_NEVER, 1);
 }
 
-static void what_is_no_round_of_the_mixer_is_ignored(void)
+static void what_the_mixer_did_not_write_is_ignored(void)
 {
 	begin();
 	playback_ledger_mixing(&ledger, 1, T0);
 	mix(T0);
 	receive(160);
-	hand_over(T0 + 4 * MS);
+	deliver(T0 + 4 * MS);
 	mix(T0 + 5 * MS);
 	EXPECT(ledger.held.bytes, 160);
 }
@@ -494,12 +500,12 @@ static void what_the_mixer_really_holds_counts(void)
 	playback_ledger_mixing(&ledger, 1, T0);
 	receive(320);
 	mark(0, T0);
-	hand_over(T0);
+	deliver(T0);
 	/* Too close to tell, but the mixer no longer has it */
 	mix(T0 + PLAYBACK_MIXER_GUARD_NS - 1);
 	holds(0);
 	EXPECT(ledger.held.bytes, 0);
-	hand_over(T0 + TICK);
+	deliver(T0 + TICK);
 	EXPECT(ledger.held.bytes, 160);
 	/* Or has more than we know of, which goes first */
 	holds(2 * TICK);
@@ -514,33 +520,33 @@ static void what_the_mixer_really_holds_counts(void)
 	EXPECT(ledger.held_count, 0);
 }
 
-static void what_was_seen_in_the_mixer_was_not_taken_by_the_round_before(void)
+static void what_was_seen_in_the_mixer_had_not_been_mixed_before(void)
 {
 	begin();
 	playback_ledger_mixing(&ledger, 1, T0);
 	mix(T0);
 	receive(160);
 	mark(0, T0);
-	hand_over(T0 + TICK - MS / 10);
+	deliver(T0 + TICK - MS / 10);
 	/* Too close to tell, and the mixer still has it */
 	mix(T0 + TICK);
 	holds(TICK);
-	/* It has not any longer: there was a round that has not been heard of yet */
+	/* It has not any longer: it has mixed, and the result is to come */
 	holds(0);
 	EXPECT(ledger.held.bytes, 160);
 	mix(T0 + 2 * TICK);
 	EXPECT(marks[0].due_ns, MIXED_START + 3 * TICK);
 }
 
-static void what_the_latest_round_took_plays_when_its_result_arrives(void)
+static void what_was_mixed_plays_when_the_result_arrives(void)
 {
 	begin();
 	playback_ledger_mixing(&ledger, 1, T0);
 	mix(T0);
 	receive(160);
 	mark(0, T0);
-	hand_over(T0 + TICK - MS / 10);
-	/* The round is taken to have been sooner, so that frame to have missed it */
+	deliver(T0 + TICK - MS / 10);
+	/* It is taken to have mixed sooner, so that frame to have missed it */
 	mix(T0 + TICK + 4 * MS);
 	EXPECT(ledger.held.bytes, 160);
 	holds(0);
@@ -554,10 +560,10 @@ static void silence_left_in_the_mixer_is_not_waited_for(void)
 	playback_ledger_mixing(&ledger, 1, T0);
 	receive(80 + 1);
 	/* 10 ms, then 1 byte padded to 20 ms: 10 ms of the silence stay */
-	playback_ledger_taken(&ledger, ulaw(80), TICK / 2, T0);
-	playback_ledger_taken(&ledger, ulaw(1), TICK, T0);
+	playback_ledger_delivered(&ledger, ulaw(80), TICK / 2, T0);
+	playback_ledger_delivered(&ledger, ulaw(1), TICK, T0);
 	receive(500);
-	flush(PLAYBACK_FLUSHED, T0);
+	flush(T0);
 	mark(0, T0);
 	mix(T0 + MS);
 	EXPECT(ledger.held_count, 1);
@@ -573,7 +579,7 @@ static void short_mixing_interval_takes_a_frame_in_parts(void)
 	playback_ledger_mixing(&ledger, 1, T0);
 	receive(160);
 	mark(0, T0);
-	hand_over(T0);
+	deliver(T0);
 	playback_ledger_mixed(&ledger, TICK / 2, T0 + MS);
 	EXPECT(ledger.held.bytes, 80);
 	EXPECT(playback_ledger_next_due(&ledger), PLAYBACK_NEVER);
@@ -588,10 +594,10 @@ static void long_mixing_interval_waits_for_enough_frames(void)
 	playback_ledger_mixing(&ledger, 1, T0);
 	receive(320);
 	mark(0, T0);
-	hand_over(T0);
+	deliver(T0);
 	playback_ledger_mixed(&ledger, 2 * TICK, T0 + MS);
 	EXPECT(ledger.held.bytes, 160);
-	hand_over(T0 + TICK);
+	deliver(T0 + TICK);
 	playback_ledger_mixed(&ledger, 2 * TICK, T0 + MS + 2 * TICK);
 	EXPECT(ledger.held.bytes, 0);
 	EXPECT(marks[0].due_ns, MIXED_START + MS + 4 * TICK);
@@ -599,24 +605,24 @@ static void long_mixing_interval_waits_for_enough_frames(void)
 
 static void clock_begins_anew_with_and_without_a_mixer(void)
 {
-	int64_t round = T0 + TICK + 5 * MS;
+	int64_t mixed = T0 + TICK + 5 * MS;
 
 	begin();
 	receive(160 * 4);
-	hand_over(T0);
+	deliver(T0);
 	playback_ledger_mixing(&ledger, 1, T0 + TICK);
-	hand_over(T0 + TICK);
-	mix(round);
+	deliver(T0 + TICK);
+	mix(mixed);
 	/* Later than if the bridge had gone on, less than a missed tick */
-	EXPECT(ledger.playing_start_ns, round + PLAYBACK_MIXED_HANDOVER_NS);
-	playback_ledger_mixing(&ledger, 0, round + TICK + 4 * MS);
-	hand_over(round + TICK + 4 * MS);
-	EXPECT(ledger.playing_start_ns, round + TICK + 4 * MS + PLAYBACK_HANDOVER_NS);
-	hand_over(round + 2 * TICK + 8 * MS);
-	EXPECT(ledger.playing_start_ns, round + 2 * TICK + 4 * MS + PLAYBACK_HANDOVER_NS);
+	EXPECT(ledger.playing_start_ns, mixed + PLAYBACK_MIXED_SEND_DELAY_NS);
+	playback_ledger_mixing(&ledger, 0, mixed + TICK + 4 * MS);
+	deliver(mixed + TICK + 4 * MS);
+	EXPECT(ledger.playing_start_ns, mixed + TICK + 4 * MS + PLAYBACK_SEND_DELAY_NS);
+	deliver(mixed + 2 * TICK + 8 * MS);
+	EXPECT(ledger.playing_start_ns, mixed + 2 * TICK + 4 * MS + PLAYBACK_SEND_DELAY_NS);
 }
 
-static void clock_begins_anew_after_rounds_out_of_step(void)
+static void clock_begins_anew_after_mixing_out_of_step(void)
 {
 	int i;
 
@@ -624,20 +630,20 @@ static void clock_begins_anew_after_rounds_out_of_step(void)
 	playback_ledger_mixing(&ledger, 1, T0);
 	receive(160 * 6);
 	for (i = 0; i < 3; i++) {
-		hand_over(T0 + i);
+		deliver(T0 + i);
 	}
 	/* Late by more than an interval, and so the next one seems too soon */
 	mix(T0 + TICK);
 	mix(T0 + 4 * TICK - 4 * MS);
 	mix(T0 + 4 * TICK);
-	EXPECT(ledger.handed.bytes, 320);
+	EXPECT(ledger.sent.bytes, 320);
 	mix(T0 + 5 * TICK);
 	EXPECT(ledger.playing_start_ns, MIXED_START + 5 * TICK);
 	/* One that is late, one that has nothing of ours, then one in time */
-	hand_over(T0 + 5 * TICK + MS);
+	deliver(T0 + 5 * TICK + MS);
 	mix(T0 + 6 * TICK + 12 * MS);
 	mix(T0 + 7 * TICK + 3 * MS);
-	hand_over(T0 + 7 * TICK + 5 * MS);
+	deliver(T0 + 7 * TICK + 5 * MS);
 	mix(T0 + 8 * TICK);
 	EXPECT(ledger.playing_start_ns, MIXED_START + 8 * TICK);
 }
@@ -648,10 +654,10 @@ static void flush_leaves_what_the_mixer_holds(void)
 	playback_ledger_mixing(&ledger, 1, T0);
 	receive(160);
 	mark(0, T0);
-	hand_over(T0);
+	deliver(T0);
 	receive(160);
 	mark(1, T0);
-	EXPECT(flush(PLAYBACK_FLUSHED, T0 + MS), 160);
+	EXPECT(flush(T0 + MS), 160);
 	mark(2, T0 + MS);
 	EXPECT(ledger.held.bytes, 160);
 	expect_none(T0 + MS);
@@ -662,23 +668,23 @@ static void flush_leaves_what_the_mixer_holds(void)
 	EXPECT(marks[2].media_ns, TICK);
 }
 
-static void leaving_the_mixer_loses_what_it_held(void)
+static void leaving_the_mixer_drops_what_it_held(void)
 {
 	struct playback_snapshot now;
-	struct playback_loss loss;
+	struct playback_drop drop;
 
 	begin();
 	playback_ledger_mixing(&ledger, 1, T0);
 	receive(100);
-	drop(100);
+	drop_newest(100);
 	receive(320);
 	mark(0, T0);
-	hand_over(T0);
-	hand_over(T0 + TICK);
-	EXPECT(playback_ledger_pop_loss(&ledger, T0, &loss), 1);
+	deliver(T0);
+	deliver(T0 + TICK);
+	EXPECT(playback_ledger_pop_drop(&ledger, T0, &drop), 1);
 	playback_ledger_mixing(&ledger, 0, T0 + TICK + MS);
 	EXPECT(ledger.held.bytes, 0);
-	EXPECT(ledger.handed.bytes, 0);
+	EXPECT(ledger.sent.bytes, 0);
 	/* Nothing is left to play before the mark */
 	expect_none(T0 + TICK + MS - 1);
 	expect_pop(0, PLAYBACK_PLAYED, T0 + TICK + MS);
@@ -689,37 +695,37 @@ static void leaving_the_mixer_loses_what_it_held(void)
 	EXPECT(now.played.bytes, 0);
 	EXPECT(now.queued.bytes, 0);
 	EXPECT(now.queued.ns, 0);
-	EXPECT(playback_ledger_pop_loss(&ledger, PLAYBACK_NEVER / 2, &loss), 1);
-	EXPECT(loss.reason, PLAYBACK_BRIDGE);
-	EXPECT(loss.bytes, 320);
-	EXPECT(loss.offset, 100);
-	EXPECT(playback_ledger_loss_due(&ledger), PLAYBACK_NEVER);
+	EXPECT(playback_ledger_pop_drop(&ledger, PLAYBACK_NEVER / 2, &drop), 1);
+	EXPECT(drop.reason, PLAYBACK_DROP_BRIDGE);
+	EXPECT(drop.bytes, 320);
+	EXPECT(drop.offset, 100);
+	EXPECT(playback_ledger_drop_due(&ledger), PLAYBACK_NEVER);
 	/* Once: it is out of the mixer now */
 	playback_ledger_mixing(&ledger, 0, T0 + 2 * TICK);
-	EXPECT(playback_ledger_loss_due(&ledger), PLAYBACK_NEVER);
+	EXPECT(playback_ledger_drop_due(&ledger), PLAYBACK_NEVER);
 }
 
-static void marks_are_told_what_was_lost_before_them(void)
+static void marks_say_what_was_dropped_before_them(void)
 {
 	begin();
 	playback_ledger_mixing(&ledger, 1, T0);
 	receive(160);
 	mark(0, T0);
-	hand_over(T0);
+	deliver(T0);
 	mix(T0 + 5 * MS);
-	/* What is lost: 40 bytes, a mark, 120 bytes; then 80 bytes that stay, and a mark */
+	/* Dropped: 40 bytes, a mark, 120 bytes; then 80 bytes that stay, and a mark */
 	receive(40);
 	mark(1, T0);
 	receive(200);
 	mark(2, T0);
 	mark(3, T0);
-	hand_over(T0 + TICK);
+	deliver(T0 + TICK);
 	playback_ledger_mixing(&ledger, 0, T0 + TICK + MS);
-	/* Not before what left before it has been played */
+	/* Not before what was sent before it has been played */
 	EXPECT(marks[0].due_ns, MIXED_START + 5 * MS + TICK);
 	EXPECT(marks[1].due_ns, MIXED_START + 5 * MS + TICK);
 	EXPECT(marks[2].due_ns, PLAYBACK_NEVER);
-	playback_ledger_taken(&ledger, ulaw(80), TICK, T0 + 2 * TICK);
+	playback_ledger_delivered(&ledger, ulaw(80), TICK, T0 + 2 * TICK);
 	expect_pop(0, PLAYBACK_PLAYED, MIXED_START + 5 * MS + TICK);
 	expect_pop(1, PLAYBACK_PLAYED, MIXED_START + 5 * MS + TICK);
 	expect_pop(2, PLAYBACK_PLAYED, START + 2 * TICK + 10 * MS);
@@ -734,17 +740,17 @@ static void marks_are_told_what_was_lost_before_them(void)
 	EXPECT(marks[2].offset, 400);
 }
 
-static void next_mark_is_told_what_was_lost_behind_the_last_one(void)
+static void next_mark_says_what_was_dropped_behind_the_last_one(void)
 {
 	begin();
 	playback_ledger_mixing(&ledger, 1, T0);
 	receive(60);
 	mark(0, T0);
 	receive(100);
-	hand_over(T0);
+	deliver(T0);
 	playback_ledger_mixing(&ledger, 0, T0 + MS);
 	receive(167);
-	drop(7);
+	drop_newest(7);
 	mark(1, T0 + MS);
 	mark(2, T0 + MS);
 	EXPECT(marks[0].dropped, 60);
@@ -753,31 +759,31 @@ static void next_mark_is_told_what_was_lost_behind_the_last_one(void)
 	EXPECT(marks[1].offset, 327);
 	EXPECT(marks[1].media_ns, TICK);
 	expect_pop(0, PLAYBACK_PLAYED, T0 + MS);
-	hand_over(T0 + TICK);
+	deliver(T0 + TICK);
 	expect_pop(1, PLAYBACK_PLAYED, START + 2 * TICK);
 	expect_pop(2, PLAYBACK_PLAYED, START + 2 * TICK);
 }
 
-static void notes_do_not_wait_for_what_was_lost(void)
+static void queued_events_do_not_wait_for_what_was_dropped(void)
 {
 	begin();
 	playback_ledger_mixing(&ledger, 1, T0);
 	receive(160);
-	hand_over(T0);
-	playback_ledger_note(&ledger, &marks[0], 0, T0);
+	deliver(T0);
+	playback_ledger_event_dequeued(&ledger, &marks[0], 0, T0);
 	expect_none(T0);
 	playback_ledger_mixing(&ledger, 0, T0 + MS);
 	expect_pop(0, PLAYBACK_PLAYED, T0 + MS);
 }
 
-static void mark_behind_a_flush_does_not_wait_for_what_was_lost_before_it(void)
+static void mark_behind_a_flush_does_not_wait_for_what_was_dropped_before_it(void)
 {
 	begin();
 	playback_ledger_mixing(&ledger, 1, T0);
 	receive(160);
-	hand_over(T0);
+	deliver(T0);
 	receive(500);
-	flush(PLAYBACK_FLUSHED, T0);
+	flush(T0);
 	mark(0, T0);
 	expect_none(T0);
 	playback_ledger_mixing(&ledger, 0, T0 + MS);
@@ -786,24 +792,24 @@ static void mark_behind_a_flush_does_not_wait_for_what_was_lost_before_it(void)
 	EXPECT(marks[0].media_ns, 0);
 }
 
-static void other_audio_in_the_mixer_is_not_ours_to_lose(void)
+static void other_audio_in_the_mixer_is_not_ours_to_drop(void)
 {
 	begin();
 	playback_ledger_mixing(&ledger, 1, T0);
 	holds(2 * TICK);
 	receive(160);
 	mark(0, T0);
-	hand_over(T0);
+	deliver(T0);
 	EXPECT(ledger.held_count, 2);
 	playback_ledger_mixing(&ledger, 0, T0 + MS);
 	EXPECT(ledger.held_count, 0);
 	EXPECT(ledger.held_frames_ns, 0);
-	EXPECT(ledger.lost.bytes, 160);
+	EXPECT(ledger.dropped_by_mixer.bytes, 160);
 	expect_pop(0, PLAYBACK_PLAYED, T0 + MS);
 	EXPECT(marks[0].dropped, 160);
 }
 
-static void mixer_that_does_not_mix_throws_all_away(void)
+static void mixer_that_does_not_mix_drops_all(void)
 {
 	int i;
 
@@ -811,20 +817,20 @@ static void mixer_that_does_not_mix_throws_all_away(void)
 	playback_ledger_mixing(&ledger, 1, T0);
 	receive(160 * 6);
 	mark(0, T0);
-	hand_over(T0);
+	deliver(T0);
 	mix(T0 + MS);
 	expect_none(MIXED_START);
 	receive(160);
 	mark(1, T0);
 	for (i = 1; i < 6; i++) {
-		hand_over(T0 + i * TICK);
+		deliver(T0 + i * TICK);
 		holds(i * TICK);
 	}
-	EXPECT(ledger.lost.bytes, 0);
-	hand_over(T0 + 6 * TICK);
+	EXPECT(ledger.dropped_by_mixer.bytes, 0);
+	deliver(T0 + 6 * TICK);
 	/* Five frames are more than it keeps: only the newest is left */
 	holds(TICK);
-	EXPECT(ledger.lost.bytes, 5 * 160);
+	EXPECT(ledger.dropped_by_mixer.bytes, 5 * 160);
 	EXPECT(ledger.held.bytes, 160);
 	EXPECT(marks[0].due_ns, T0 + 10 * TICK);
 	EXPECT(marks[0].dropped, 5 * 160);
@@ -844,11 +850,11 @@ static void mixer_that_cannot_be_seen_holds_a_bounded_amount(void)
 	playback_ledger_mixing(&ledger, 1, T0);
 	for (i = 0; i < 100; i++) {
 		receive(160);
-		hand_over(T0 + i * TICK);
+		deliver(T0 + i * TICK);
 		EXPECT(ledger.held_count <= PLAYBACK_HELD_MAX, 1);
 	}
-	EXPECT(ledger.handed.bytes, 0);
-	EXPECT(ledger.received.bytes, ledger.lost.bytes + ledger.held.bytes);
+	EXPECT(ledger.sent.bytes, 0);
+	EXPECT(ledger.received.bytes, ledger.dropped_by_mixer.bytes + ledger.held.bytes);
 }
 
 static void hangup_counts_what_the_mixer_held_as_flushed(void)
@@ -858,11 +864,11 @@ static void hangup_counts_what_the_mixer_held_as_flushed(void)
 	begin();
 	playback_ledger_mixing(&ledger, 1, T0);
 	receive(160);
-	hand_over(T0);
+	deliver(T0);
 	mix(T0 + 5 * MS);
 	receive(200);
-	hand_over(T0 + TICK);
-	EXPECT(flush(PLAYBACK_HUNGUP, T0 + TICK), 200);
+	deliver(T0 + TICK);
+	EXPECT(hangup(T0 + TICK), 200);
 	last = playback_ledger_snapshot(&ledger, T0 + TICK);
 	EXPECT(last.played.bytes, 160);
 	EXPECT(last.queued.bytes, 0);
@@ -874,7 +880,7 @@ static void underrun_is_silence_where_more_was_to_come(void)
 	begin();
 	playback_ledger_starved(&ledger);
 	receive(160);
-	hand_over(T0);
+	deliver(T0);
 	EXPECT(ledger.underruns, 0);
 	playback_ledger_starved(&ledger);
 	EXPECT(ledger.underruns, 1);
@@ -883,59 +889,60 @@ static void underrun_is_silence_where_more_was_to_come(void)
 	playback_ledger_starved(&ledger);
 	EXPECT(ledger.underruns, 1);
 	receive(160);
-	hand_over(T0 + TICK);
+	deliver(T0 + TICK);
 	playback_ledger_starved(&ledger);
 	EXPECT(ledger.underruns, 2);
-	/* So does STOP_MEDIA_BUFFERING, whose answer is a note */
-	playback_ledger_note_queued(&ledger);
+	/* So does STOP_MEDIA_BUFFERING, whose event is queued */
+	playback_ledger_event_queued(&ledger);
 	playback_ledger_starved(&ledger);
 	EXPECT(ledger.underruns, 2);
 	/* And a flush */
 	receive(160);
-	flush(PLAYBACK_FLUSHED, T0);
+	flush(T0);
 	playback_ledger_starved(&ledger);
 	EXPECT(ledger.underruns, 2);
 }
 
-static void losses_are_reported_ten_times_a_second(void)
+static void drops_are_reported_ten_times_a_second(void)
 {
-	struct playback_loss loss;
+	struct playback_drop drop;
 
 	begin();
-	EXPECT(playback_ledger_loss_due(&ledger), PLAYBACK_NEVER);
+	EXPECT(playback_ledger_drop_due(&ledger), PLAYBACK_NEVER);
 	receive(100);
 	receive(40);
-	drop(40);
-	EXPECT(playback_ledger_pop_loss(&ledger, T0, &loss), 1);
-	EXPECT(loss.bytes, 40);
-	EXPECT(loss.offset, 100);
+	drop_newest(40);
+	EXPECT(playback_ledger_pop_drop(&ledger, T0, &drop), 1);
+	EXPECT(drop.bytes, 40);
+	EXPECT(drop.offset, 100);
 	receive(7);
-	drop(7);
+	drop_newest(7);
 	receive(100);
 	receive(8);
-	drop(8);
-	EXPECT(playback_ledger_loss_due(&ledger), T0 + PLAYBACK_LOSS_INTERVAL_NS);
-	EXPECT(playback_ledger_pop_loss(&ledger, T0 + PLAYBACK_LOSS_INTERVAL_NS - 1, &loss), 0);
-	EXPECT(playback_ledger_pop_loss(&ledger, T0 + PLAYBACK_LOSS_INTERVAL_NS, &loss), 1);
-	EXPECT(loss.bytes, 15);
-	EXPECT(loss.offset, 140);
-	EXPECT(playback_ledger_loss_due(&ledger), PLAYBACK_NEVER);
+	drop_newest(8);
+	EXPECT(playback_ledger_drop_due(&ledger), T0 + PLAYBACK_DROP_INTERVAL_NS);
+	EXPECT(playback_ledger_pop_drop(&ledger, T0 + PLAYBACK_DROP_INTERVAL_NS - 1, &drop),
+		0);
+	EXPECT(playback_ledger_pop_drop(&ledger, T0 + PLAYBACK_DROP_INTERVAL_NS, &drop), 1);
+	EXPECT(drop.bytes, 15);
+	EXPECT(drop.offset, 140);
+	EXPECT(playback_ledger_drop_due(&ledger), PLAYBACK_NEVER);
 }
 
-static void last_taken_mark_is_the_newest_whose_media_left(void)
+static void last_delivered_mark_is_the_newest_whose_media_was_delivered(void)
 {
 	begin();
-	EXPECT(playback_ledger_last_taken(&ledger) == NULL, 1);
+	EXPECT(playback_ledger_last_delivered(&ledger) == NULL, 1);
 	receive(40);
 	mark(0, T0);
 	receive(120);
 	mark(1, T0);
 	receive(1);
 	mark(2, T0);
-	hand_over(T0);
-	EXPECT(playback_ledger_last_taken(&ledger) == &marks[1], 1);
-	flush(PLAYBACK_FLUSHED, T0);
-	EXPECT(playback_ledger_last_taken(&ledger) == &marks[1], 1);
+	deliver(T0);
+	EXPECT(playback_ledger_last_delivered(&ledger) == &marks[1], 1);
+	flush(T0);
+	EXPECT(playback_ledger_last_delivered(&ledger) == &marks[1], 1);
 }
 
 int main(void)
@@ -944,49 +951,49 @@ int main(void)
 	RUN(mark_on_a_frame_boundary_is_due_when_the_frame_has_played);
 	RUN(marks_inside_a_frame_are_due_that_far_into_it);
 	RUN(time_inside_a_frame_is_rounded_up);
-	RUN(marks_at_one_offset_are_answered_in_order);
+	RUN(marks_at_one_offset_are_due_in_order);
 	RUN(mark_after_the_last_frame_waits_for_the_frame_in_play);
 	RUN(partial_frame_is_wanted_only_by_a_mark_inside_it);
 	RUN(mark_at_the_queue_end_does_not_want_the_partial_frame);
 	RUN(dropped_bytes_are_not_waited_for);
-	RUN(flush_settles_what_was_not_handed_over);
+	RUN(flush_settles_what_was_not_delivered);
 	RUN(media_after_a_flush_is_counted_on);
 	RUN(hangup_settles_the_frame_in_play_too);
-	RUN(settled_mark_waits_for_its_turn);
-	RUN(what_is_no_mark_waits_for_its_turn_and_is_told_nothing);
+	RUN(settled_mark_waits_for_those_before_it);
+	RUN(ordered_event_waits_for_the_marks_before_it_and_counts_no_drops);
 	RUN(half_a_sample_is_not_waited_for);
-	RUN(note_comes_before_the_rest_of_its_frame);
-	RUN(note_does_not_wait_for_a_mark_behind_it);
+	RUN(queued_event_comes_before_the_rest_of_its_frame);
+	RUN(queued_event_does_not_wait_for_a_mark_behind_it);
 	RUN(one_late_tick_does_not_move_the_clock);
 	RUN(ticks_that_stay_late_move_the_clock);
 	RUN(missed_tick_starts_the_clock_anew);
 	RUN(long_frames_each_tick_pile_up);
 	RUN(played_follows_the_clock_and_never_goes_back);
 	RUN(counters_pass_32_bits);
-	RUN(mixer_holds_a_frame_until_its_next_round);
-	RUN(frame_just_before_a_round_is_taken_to_miss_it);
-	RUN(late_round_does_not_take_a_frame_that_came_after_its_time);
-	RUN(what_is_no_round_of_the_mixer_is_ignored);
+	RUN(mixer_holds_a_frame_until_its_next_mixing_interval);
+	RUN(frame_just_before_mixing_is_taken_to_miss_it);
+	RUN(late_mixing_does_not_take_a_frame_that_came_after_its_time);
+	RUN(what_the_mixer_did_not_write_is_ignored);
 	RUN(what_the_mixer_really_holds_counts);
-	RUN(what_was_seen_in_the_mixer_was_not_taken_by_the_round_before);
-	RUN(what_the_latest_round_took_plays_when_its_result_arrives);
+	RUN(what_was_seen_in_the_mixer_had_not_been_mixed_before);
+	RUN(what_was_mixed_plays_when_the_result_arrives);
 	RUN(silence_left_in_the_mixer_is_not_waited_for);
 	RUN(short_mixing_interval_takes_a_frame_in_parts);
 	RUN(long_mixing_interval_waits_for_enough_frames);
 	RUN(clock_begins_anew_with_and_without_a_mixer);
-	RUN(clock_begins_anew_after_rounds_out_of_step);
+	RUN(clock_begins_anew_after_mixing_out_of_step);
 	RUN(flush_leaves_what_the_mixer_holds);
-	RUN(leaving_the_mixer_loses_what_it_held);
-	RUN(marks_are_told_what_was_lost_before_them);
-	RUN(next_mark_is_told_what_was_lost_behind_the_last_one);
-	RUN(notes_do_not_wait_for_what_was_lost);
-	RUN(mark_behind_a_flush_does_not_wait_for_what_was_lost_before_it);
-	RUN(other_audio_in_the_mixer_is_not_ours_to_lose);
-	RUN(mixer_that_does_not_mix_throws_all_away);
+	RUN(leaving_the_mixer_drops_what_it_held);
+	RUN(marks_say_what_was_dropped_before_them);
+	RUN(next_mark_says_what_was_dropped_behind_the_last_one);
+	RUN(queued_events_do_not_wait_for_what_was_dropped);
+	RUN(mark_behind_a_flush_does_not_wait_for_what_was_dropped_before_it);
+	RUN(other_audio_in_the_mixer_is_not_ours_to_drop);
+	RUN(mixer_that_does_not_mix_drops_all);
 	RUN(mixer_that_cannot_be_seen_holds_a_bounded_amount);
 	RUN(hangup_counts_what_the_mixer_held_as_flushed);
 	RUN(underrun_is_silence_where_more_was_to_come);
-	RUN(losses_are_reported_ten_times_a_second);
-	RUN(last_taken_mark_is_the_newest_whose_media_left);
+	RUN(drops_are_reported_ten_times_a_second);
+	RUN(last_delivered_mark_is_the_newest_whose_media_was_delivered);
 	return failures ? EXIT_FAILURE : EXIT_SUCCESS;
 }

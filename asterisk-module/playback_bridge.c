@@ -1,0 +1,228 @@
+/*
+ * Asterisk -- An open source telephony toolkit.
+ *
+ * Playback acknowledgements for chan_websocket.
+ *
+ * This program is free software, distributed under the terms of
+ * the GNU General Public License Version 2. See the LICENSE file
+ * at the top of the source tree.
+ */
+
+/*!
+ * \file
+ * \brief The bridge a channel is in, as far as it matters for what has been played
+ */
+
+#include "asterisk.h"
+
+#include "asterisk/ast_version.h"
+#include "asterisk/bridge.h"
+#include "asterisk/bridge_channel.h"
+#include "asterisk/format.h"
+#include "asterisk/logger.h"
+#include "asterisk/slinfactory.h"
+
+#include "playback_bridge.h"
+#include "playback_media.h"
+
+/*! \brief When a frame in transit is looked for, after its delivery, in ns */
+#define IN_TRANSIT_NS 200000
+
+/*!
+ * \brief How bridge_softmix's struct softmix_channel begins, a channel's tech_pvt there
+ *
+ * That struct is private to bridge_softmix.  In Asterisk's own tree the compiler checks
+ * this copy against it; elsewhere it is trusted for the releases below only.
+ */
+struct softmix_begin {
+	/*! Guards what follows */
+	ast_mutex_t lock;
+	/*! The channel's audio that has not been mixed yet */
+	struct ast_slinfactory factory;
+};
+
+#ifdef __has_include
+#if __has_include("../../bridges/bridge_softmix/include/bridge_softmix_internal.h")
+#include "../../bridges/bridge_softmix/include/bridge_softmix_internal.h"
+#define SOFTMIX_CHECKED 1
+
+#define SAME_MEMBER(member) \
+	(offsetof(struct softmix_channel, member) == offsetof(struct softmix_begin, member) \
+	&& __builtin_types_compatible_p( \
+		typeof(((struct softmix_channel *) 0)->member), \
+		typeof(((struct softmix_begin *) 0)->member)))
+_Static_assert(SAME_MEMBER(lock) && SAME_MEMBER(factory),
+	"struct softmix_channel has changed: struct softmix_begin has to follow it");
+#endif
+#endif
+
+#ifndef SOFTMIX_CHECKED
+#define SOFTMIX_CHECKED 0
+#endif
+
+/*! \brief Releases whose bridge_softmix was seen to have struct softmix_begin */
+static const char *const softmix_releases[] = {
+	"20.19", "20.20", "20.21",
+	"22.9", "22.10", "22.11",
+	"23.3", "23.4", "23.5",
+};
+
+int playback_bridge_knows_softmix(const char *version)
+{
+	size_t length;
+	int i;
+
+	for (i = 0; i < ARRAY_LEN(softmix_releases); i++) {
+		length = strlen(softmix_releases[i]);
+		/* "22.10.1" and "22.10.1~dfsg" are of 22.10, "22.101" is not */
+		if (!strncmp(version, softmix_releases[i], length)
+			&& !isdigit((unsigned char) version[length])) {
+			return 1;
+		}
+	}
+	return 0;
+}
+
+/*! \brief Whether the mixer is looked into, set by find_out_about_softmix() */
+static int look_into_softmix;
+
+static void find_out_about_softmix(void)
+{
+	look_into_softmix = SOFTMIX_CHECKED
+		|| playback_bridge_knows_softmix(ast_get_version());
+	if (!look_into_softmix) {
+		ast_log(LOG_NOTICE, "bridge_softmix of Asterisk %s is not known here: marks in "
+			"a conference may be acknowledged up to a mixing interval late\n",
+			ast_get_version());
+	}
+}
+
+/*!
+ * \brief How long the audio lasts that softmix holds of a channel in ns, -1 if that
+ * cannot be seen
+ */
+static int64_t softmix_holds_ns(struct ast_bridge_channel *bridge_channel)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	struct softmix_begin *softmix = bridge_channel->tech_pvt;
+	int64_t held_ns;
+
+	pthread_once(&once, find_out_about_softmix);
+	if (!softmix || !look_into_softmix || ast_mutex_trylock(&softmix->lock)) {
+		return -1;
+	}
+	held_ns = playback_samples_ns(softmix->factory.output_format,
+		ast_slinfactory_available(&softmix->factory));
+	ast_mutex_unlock(&softmix->lock);
+	return held_ns;
+}
+
+struct playback_bridge_view playback_bridge_look(struct ast_channel *channel)
+{
+	struct playback_bridge_view view = { .held_ns = -1, };
+	struct ast_bridge *bridge = ast_channel_get_bridge(channel);
+	struct ast_bridge_channel *bridge_channel = NULL;
+	const struct ast_bridge_technology *technology;
+
+	if (!bridge) {
+		return view;
+	}
+	/* While it is locked the channel stays in it and the bridge keeps its technology */
+	view.busy = ao2_trylock(bridge);
+	technology = bridge->technology;
+	if (technology && technology->capabilities & AST_BRIDGE_CAPABILITY_MULTIMIX) {
+		view.mixer = bridge;
+		if (!view.busy && !strcmp(technology->name, "softmix")) {
+			bridge_channel = ast_channel_get_bridge_channel(channel);
+		}
+		if (bridge_channel && bridge_channel->bridge == bridge) {
+			view.held_ns = softmix_holds_ns(bridge_channel);
+		}
+	}
+	if (!view.busy) {
+		ao2_unlock(bridge);
+	}
+	ao2_cleanup(bridge_channel);
+	ao2_ref(bridge, -1);
+	return view;
+}
+
+/*! \brief Tell the ledger whether the channel is in a mixer */
+static void follow_mixer(struct playback_bridge *bridge, struct playback_ledger *ledger,
+	const struct ast_bridge *mixer, int64_t now_ns)
+{
+	if (mixer != bridge->mixer) {
+		/* Out of one that mixes into another is out of the first one, too */
+		playback_ledger_mixing(ledger, 0, now_ns);
+		bridge->mixer = mixer;
+	}
+	playback_ledger_mixing(ledger, mixer != NULL, now_ns);
+}
+
+void playback_bridge_follow(struct playback_bridge *bridge,
+	struct playback_ledger *ledger, const struct playback_bridge_view *view,
+	int64_t now_ns)
+{
+	follow_mixer(bridge, ledger, view->mixer, now_ns);
+	if (view->held_ns >= 0) {
+		playback_ledger_mixer_holds(ledger, view->held_ns, now_ns);
+	}
+}
+
+void playback_bridge_deliver(struct playback_bridge *bridge,
+	struct playback_ledger *ledger, const struct playback_bridge_view *view,
+	const struct playback_frame *frame)
+{
+	if (view->busy) {
+		bridge->in_transit = *frame;
+		bridge->is_in_transit = 1;
+		return;
+	}
+	playback_bridge_follow(bridge, ledger, view, frame->delivered_ns);
+	playback_ledger_delivered(ledger, frame->media, frame->frame_ns,
+		frame->delivered_ns);
+}
+
+void playback_bridge_arrive(struct playback_bridge *bridge,
+	struct playback_ledger *ledger, const struct playback_bridge_view *view,
+	int64_t now_ns)
+{
+	const struct playback_frame *frame = &bridge->in_transit;
+
+	if (!bridge->is_in_transit) {
+		return;
+	}
+	bridge->is_in_transit = 0;
+	follow_mixer(bridge, ledger, view->mixer, now_ns);
+	/* A mixer may have mixed before it got this frame */
+	playback_ledger_delivered(ledger, frame->media, frame->frame_ns,
+		view->mixer ? now_ns : frame->delivered_ns);
+}
+
+void playback_bridge_leave(struct playback_bridge *bridge, struct playback_ledger *ledger)
+{
+	const struct playback_frame *frame = &bridge->in_transit;
+
+	if (bridge->is_in_transit) {
+		bridge->is_in_transit = 0;
+		playback_ledger_delivered(ledger, frame->media, frame->frame_ns,
+			frame->delivered_ns);
+	}
+}
+
+void playback_bridge_mixed(struct playback_bridge *bridge,
+	struct playback_ledger *ledger, const struct playback_bridge_view *view,
+	int64_t interval_ns, int64_t now_ns)
+{
+	if (view->mixer == bridge->mixer) {
+		/* In a bridge that ceased to mix the frame may be the caller's own */
+		playback_ledger_mixed(ledger, interval_ns, now_ns);
+	}
+	playback_bridge_follow(bridge, ledger, view, now_ns);
+}
+
+int64_t playback_bridge_next_due(const struct playback_bridge *bridge)
+{
+	return bridge->is_in_transit
+		? bridge->in_transit.delivered_ns + IN_TRANSIT_NS : PLAYBACK_NEVER;
+}

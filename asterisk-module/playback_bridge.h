@@ -1,0 +1,117 @@
+/*
+ * Asterisk -- An open source telephony toolkit.
+ *
+ * Playback acknowledgements for chan_websocket.
+ *
+ * This program is free software, distributed under the terms of
+ * the GNU General Public License Version 2. See the LICENSE file
+ * at the top of the source tree.
+ */
+
+/*!
+ * \file
+ * \brief The bridge a channel is in, as far as it matters for what has been played
+ *
+ * A bridge that mixes holds what it is delivered until its next mixing interval, and
+ * drops what it holds when the channel leaves it.  This looks at the bridge and tells the
+ * ledger.
+ *
+ * Called with the channel locked.  The lock of the bridge and that of its mixer are only
+ * tried: with a channel locked they must not be waited for.
+ */
+
+#ifndef PLAYBACK_BRIDGE_H
+#define PLAYBACK_BRIDGE_H
+
+#include "asterisk/bridge.h"
+#include "asterisk/channel.h"
+
+#include "playback_ledger.h"
+
+/*! \brief What one look at the bridge showed */
+struct playback_bridge_view {
+	/*! The bridge if it mixes, without a reference: only to be compared */
+	const struct ast_bridge *mixer;
+	/*! How long the audio lasts that the mixer holds in ns, -1 if that cannot be seen */
+	int64_t held_ns;
+	/*! The bridge was locked: it may be about to begin or to cease to mix */
+	int busy;
+};
+
+/*! \brief What is remembered of the bridge of a channel */
+struct playback_bridge {
+	/*! The bridge if it mixed at the latest look, without a reference, see above */
+	const struct ast_bridge *mixer;
+	/*! A frame that was delivered to a busy bridge and is not in the ledger yet */
+	struct playback_frame in_transit;
+	/*! Whether there is such a frame */
+	int is_in_transit;
+};
+
+/*!
+ * \brief Whether the layout of bridge_softmix's data is known, so that its mixer is
+ * looked into
+ *
+ * Where it is not, and with any other mixer, the ledger estimates what the mixer holds: a
+ * mark in a conference is then acknowledged up to a mixing interval late, never early.
+ * That is logged once.
+ *
+ * \param version of Asterisk, as ast_get_version() has it
+ */
+int playback_bridge_knows_softmix(const char *version);
+
+/*! \brief Look at the bridge a channel is in; the ledger not locked */
+struct playback_bridge_view playback_bridge_look(struct ast_channel *channel);
+
+/*!
+ * \brief Tell the ledger what was seen; the ledger locked
+ *
+ * \param bridge
+ * \param ledger
+ * \param view
+ * \param now_ns when it was seen
+ */
+void playback_bridge_follow(struct playback_bridge *bridge,
+	struct playback_ledger *ledger, const struct playback_bridge_view *view,
+	int64_t now_ns);
+
+/*!
+ * \brief Deliver a frame; the ledger locked
+ *
+ * If the bridge is busy the frame is in transit until playback_bridge_arrive(): it may
+ * find that the bridge has changed.
+ */
+void playback_bridge_deliver(struct playback_bridge *bridge,
+	struct playback_ledger *ledger, const struct playback_bridge_view *view,
+	const struct playback_frame *frame);
+
+/*!
+ * \brief Enter the frame in transit into the ledger, if there is one; the ledger locked
+ *
+ * The thread that took it is back, so the bridge has it.
+ */
+void playback_bridge_arrive(struct playback_bridge *bridge,
+	struct playback_ledger *ledger, const struct playback_bridge_view *view,
+	int64_t now_ns);
+
+/*!
+ * \brief The channel is being hung up: enter the frame in transit; the ledger locked
+ *
+ * It is out of its bridge by now, where there is nothing to be seen any more.
+ */
+void playback_bridge_leave(struct playback_bridge *bridge,
+	struct playback_ledger *ledger);
+
+/*!
+ * \brief The bridge wrote a frame of \a interval_ns to the channel; the ledger locked
+ *
+ * If the bridge mixes, that is how its mixing intervals are known.
+ */
+void playback_bridge_mixed(struct playback_bridge *bridge,
+	struct playback_ledger *ledger, const struct playback_bridge_view *view,
+	int64_t interval_ns, int64_t now_ns);
+
+/*! \brief When to look for the frame in transit, PLAYBACK_NEVER if there is none */
+int64_t playback_bridge_next_due(const struct playback_bridge *bridge);
+
+#endif /* PLAYBACK_BRIDGE_H */

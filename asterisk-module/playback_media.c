@@ -1,0 +1,135 @@
+/*
+ * Asterisk -- An open source telephony toolkit.
+ *
+ * Playback acknowledgements for chan_websocket.
+ *
+ * This program is free software, distributed under the terms of
+ * the GNU General Public License Version 2. See the LICENSE file
+ * at the top of the source tree.
+ */
+
+/*!
+ * \file
+ * \brief The application's media in its format: how long it lasts, what is silence in it
+ */
+
+#include "asterisk.h"
+
+#include "asterisk/codec.h"
+#include "asterisk/format_cache.h"
+#include "asterisk/utils.h"
+
+#include "playback_media.h"
+#include "playback_timer.h"
+
+int64_t playback_samples_ns(const struct ast_format *format, int samples)
+{
+	return samples * NS_PER_S / ast_format_get_sample_rate(format);
+}
+
+int64_t playback_media_frame_ns(const struct playback_media_format *format)
+{
+	return ast_format_get_default_ms(format->format) * NS_PER_MS;
+}
+
+struct playback_media playback_media_bytes(const struct playback_media_format *format,
+	size_t bytes)
+{
+	struct playback_media media = {
+		.bytes = bytes,
+		.ns = bytes * playback_media_frame_ns(format) / format->frame_size,
+	};
+
+	return media;
+}
+
+struct playback_media playback_media_message(struct playback_media_format *format,
+	char *payload, size_t bytes)
+{
+	struct ast_frame frame = { .frametype = AST_FRAME_VOICE, };
+	struct playback_media media = { .bytes = bytes, };
+
+	if (format->frame_size) {
+		/*
+		 * What all messages last together is not rounded for each of them: else frames
+		 * would last longer than the messages they were made of.
+		 */
+		format->remainder += bytes * playback_media_frame_ns(format);
+		media.ns = format->remainder / format->frame_size;
+		format->remainder %= format->frame_size;
+		return media;
+	}
+	/* In passthrough mode a message is a frame; only its codec knows how long it is */
+	AST_FRAME_SET_BUFFER(&frame, payload, 0, bytes);
+	frame.subclass.format = format->format;
+	media.ns = playback_samples_ns(format->format, ast_codec_samples_count(&frame));
+	return media;
+}
+
+struct playback_media playback_media_frame(const struct playback_media_format *format,
+	const struct ast_frame *frame)
+{
+	struct playback_media media = { .bytes = frame->datalen, };
+
+	if (format->frame_size) {
+		return playback_media_bytes(format, frame->datalen);
+	}
+	media.ns = playback_samples_ns(format->format, frame->samples);
+	return media;
+}
+
+size_t playback_media_half_sample(const struct playback_media_format *format,
+	size_t bytes)
+{
+	return format->frame_size && ast_format_cache_is_slinear(format->format)
+		? bytes % 2 : 0;
+}
+
+/*!
+ * \brief The byte that is silence in a format, -1 where no single byte is
+ *
+ * G.722 codes differences, so no byte is silence whatever came before; after the one
+ * given here a decoder's sound dies away within some milliseconds.
+ */
+static int silence_byte(struct ast_format *format)
+{
+	if (ast_format_cmp(format, ast_format_ulaw) == AST_FORMAT_CMP_EQUAL) {
+		return 0xff;
+	}
+	if (ast_format_cmp(format, ast_format_alaw) == AST_FORMAT_CMP_EQUAL) {
+		return 0xd5;
+	}
+	if (ast_format_cmp(format, ast_format_g722) == AST_FORMAT_CMP_EQUAL) {
+		return 0xfd;
+	}
+	return ast_format_cache_is_slinear(format) ? 0 : -1;
+}
+
+struct ast_frame *playback_media_pad(const struct playback_media_format *format,
+	struct ast_frame *frame)
+{
+	size_t size = format->frame_size;
+	int silence = silence_byte(format->format);
+	struct ast_frame full = *frame;
+	struct ast_frame *padded;
+	char *data;
+
+	if (silence < 0) {
+		return frame;
+	}
+	data = ast_alloca(AST_FRIENDLY_OFFSET + size);
+	memset(data, silence, AST_FRIENDLY_OFFSET + size);
+	memcpy(data + AST_FRIENDLY_OFFSET, frame->data.ptr, frame->datalen); /* Safe */
+	full.mallocd = 0;
+	full.src = NULL;
+	full.offset = AST_FRIENDLY_OFFSET;
+	full.data.ptr = data + AST_FRIENDLY_OFFSET;
+	full.datalen = size;
+	full.samples = ast_codec_samples_count(&full);
+	padded = ast_frdup(&full);
+	if (!padded) {
+		return frame;
+	}
+	ast_frfree(frame);
+	return padded;
+}

@@ -1,0 +1,77 @@
+/*
+ * Asterisk -- An open source telephony toolkit.
+ *
+ * Playback acknowledgements for chan_websocket.
+ *
+ * This program is free software, distributed under the terms of
+ * the GNU General Public License Version 2. See the LICENSE file
+ * at the top of the source tree.
+ */
+
+/*!
+ * \file
+ * \brief The application's media in its format: how long it lasts, what is silence in it
+ *
+ * Called with the channel locked.
+ */
+
+#ifndef PLAYBACK_MEDIA_H
+#define PLAYBACK_MEDIA_H
+
+#include "asterisk/format.h"
+#include "asterisk/frame.h"
+
+#include "playback_ledger.h"
+
+/*! \brief The format of a channel's media, and how it is framed */
+struct playback_media_format {
+	/*! Asterisk's media format */
+	struct ast_format *format;
+	/*! Size of a full frame in bytes, 0 in passthrough mode */
+	size_t frame_size;
+	/*! What the durations of all messages so far left over, in ns / frame_size */
+	int64_t remainder;
+};
+
+/*! \brief How long \a samples of a format last, in ns */
+int64_t playback_samples_ns(const struct ast_format *format, int samples);
+
+/*! \brief How long a full frame lasts, in ns */
+int64_t playback_media_frame_ns(const struct playback_media_format *format);
+
+/*! \brief Media of \a bytes; not in passthrough mode, where bytes have no duration */
+struct playback_media playback_media_bytes(const struct playback_media_format *format,
+	size_t bytes);
+
+/*! \brief Media of the next message from the application */
+struct playback_media playback_media_message(struct playback_media_format *format,
+	char *payload, size_t bytes);
+
+/*! \brief Media of a frame of the driver's */
+struct playback_media playback_media_frame(const struct playback_media_format *format,
+	const struct ast_frame *frame);
+
+/*!
+ * \brief Bytes at the end of \a bytes of media that are half a sample, never played alone
+ *
+ * Of signed linear audio a sample has two bytes.  Were one of them played, all that comes
+ * after it would be noise.
+ */
+size_t playback_media_half_sample(const struct playback_media_format *format,
+	size_t bytes);
+
+/*!
+ * \brief Pad a short frame with silence
+ *
+ * A short frame would stay in a peer's smoother until more media comes, and shift all
+ * that comes after it against the ticks: its marks would be acknowledged before it is on
+ * the wire.
+ *
+ * \param format
+ * \param frame freed if it is padded
+ * \return a full frame, or \a frame itself where it cannot be padded
+ */
+struct ast_frame *playback_media_pad(const struct playback_media_format *format,
+	struct ast_frame *frame);
+
+#endif /* PLAYBACK_MEDIA_H */
