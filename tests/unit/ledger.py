@@ -22,15 +22,15 @@ class Outcome(IntEnum):
     HUNGUP = 3
     LIMIT = 4
     DIRECTION = 5
-    TURN = 6
+    ORDERED_EVENT = 6
 
 
-class Loss(IntEnum):
-    """enum playback_loss_reason"""
+class Drop(IntEnum):
+    """enum playback_drop_reason"""
 
     OVERFLOW = 0
     PARTIAL = 1
-    DIRECTION_IN = 2
+    DIRECTION = 2
     BRIDGE = 3
 
 
@@ -41,7 +41,8 @@ def _library() -> ctypes.CDLL:
     library = ctypes.CDLL(str(ROOT / "build/asterisk-module/libledger.so"))
     library.shim_new.restype = ctypes.c_void_p
     library.shim_flush.restype = ctypes.c_uint64
-    library.shim_last_taken.restype = ctypes.c_int64
+    library.shim_hangup.restype = ctypes.c_uint64
+    library.shim_last_delivered.restype = ctypes.c_int64
     return library
 
 
@@ -64,8 +65,8 @@ def _named(names: tuple[str, ...], values: ctypes.Array[ctypes.c_uint64]) -> dic
 class Ledger:
     """One struct playback_ledger; the methods are the functions of playback_ledger.h.
 
-    Marks and notes are known by their numbers. Their memory is the shim's: the ledger allocates
-    nothing.
+    Marks and queued events are known by their numbers. Their memory is the shim's: the ledger
+    allocates nothing.
     """
 
     def __init__(self, tick_ns: int) -> None:
@@ -78,11 +79,13 @@ class Ledger:
     def received(self, count: int, ns: int) -> None:
         _library().shim_received(self._handle, _count(count), _time(ns))
 
-    def dropped(self, count: int, ns: int, reason: Loss) -> None:
+    def dropped(self, count: int, ns: int, reason: Drop) -> None:
         _library().shim_dropped(self._handle, _count(count), _time(ns), int(reason))
 
-    def taken(self, count: int, ns: int, frame_ns: int, now: int) -> None:
-        _library().shim_taken(self._handle, _count(count), _time(ns), _time(frame_ns), _time(now))
+    def delivered(self, count: int, ns: int, frame_ns: int, now: int) -> None:
+        _library().shim_delivered(
+            self._handle, _count(count), _time(ns), _time(frame_ns), _time(now)
+        )
 
     def starved(self) -> None:
         _library().playback_ledger_starved(self._handle)
@@ -96,48 +99,52 @@ class Ledger:
     def mixer_holds(self, held_ns: int, now: int) -> None:
         _library().playback_ledger_mixer_holds(self._handle, _time(held_ns), _time(now))
 
-    def flush(self, outcome: Outcome, now: int) -> int:
+    def flush(self, now: int) -> int:
         """The number of bytes flushed."""
-        return int(_library().shim_flush(self._handle, int(outcome), _time(now)))
+        return int(_library().shim_flush(self._handle, _time(now)))
 
-    def cut(self, count: int, ns: int) -> None:
-        _library().shim_cut(self._handle, _count(count), _time(ns))
+    def hangup(self, now: int) -> int:
+        """The number of bytes flushed."""
+        return int(_library().shim_hangup(self._handle, _time(now)))
+
+    def half_sample(self, count: int, ns: int) -> None:
+        _library().shim_half_sample(self._handle, _count(count), _time(ns))
 
     def mark(self, number: int, outcome: Outcome, now: int) -> None:
         _library().shim_mark(self._handle, _count(number), int(outcome), _time(now))
 
-    def note_queued(self) -> None:
-        _library().playback_ledger_note_queued(self._handle)
+    def event_queued(self) -> None:
+        _library().playback_ledger_event_queued(self._handle)
 
-    def note(self, number: int, ahead: int, now: int) -> None:
-        _library().shim_note(self._handle, _count(number), _count(ahead), _time(now))
+    def event_dequeued(self, number: int, ahead: int, now: int) -> None:
+        _library().shim_event_dequeued(self._handle, _count(number), _count(ahead), _time(now))
 
     def pop(self, now: int) -> dict[str, int] | None:
-        """The fields of the mark or note that is due."""
+        """The fields of the mark or queued event that is due."""
         names = _names("shim_mark_fields")
         values = (ctypes.c_uint64 * len(names))()
         if not _library().shim_pop(self._handle, _time(now), values):
             return None
         return _named(names, values)
 
-    def pending(self, *, notes: bool) -> list[dict[str, int]]:
-        """The fields of all pending marks or notes, oldest first."""
+    def pending(self, *, events: bool) -> list[dict[str, int]]:
+        """The fields of all pending marks, or of all pending events, oldest first."""
         names = _names("shim_mark_fields")
         values = (ctypes.c_uint64 * len(names))()
         found: list[dict[str, int]] = []
-        while _library().shim_pending(self._handle, int(notes), len(found), values):
+        while _library().shim_pending(self._handle, int(events), len(found), values):
             found.append(_named(names, values))
         return found
 
-    def last_taken(self) -> int | None:
+    def last_delivered(self) -> int | None:
         """The number of the mark."""
-        number = int(_library().shim_last_taken(self._handle))
+        number = int(_library().shim_last_delivered(self._handle))
         return None if number < 0 else number
 
-    def pop_loss(self, now: int) -> tuple[int, int, int] | None:
+    def pop_drop(self, now: int) -> tuple[int, int, int] | None:
         """Reason, bytes and offset."""
         values = (ctypes.c_uint64 * 3)()
-        if not _library().shim_pop_loss(self._handle, _time(now), values):
+        if not _library().shim_pop_drop(self._handle, _time(now), values):
             return None
         reason, count, offset = values
         return int(reason), int(count), int(offset)

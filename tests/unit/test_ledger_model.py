@@ -1,14 +1,15 @@
 """The compiled ledger beside a naive model of it, compared after every step.
 
 The model keeps the whole stream as a list of pieces, each in one state, and looks all through it
-for each answer; the ledger keeps sums and positions only. What the two are told is what the driver
-may tell: any order of media, losses, frames, marks, notes, flushes and moments.
+for each mark; the ledger keeps sums and positions only. What goes into both is what the driver
+may tell: any order of media, drops, frames, marks, queued events, flushes and moments.
 
 As long as nothing mixes, every number has to be equal, times included. What a mixer takes in a
-round is the ledger's estimate: there the model follows what moved, and bounds the times from below.
+mixing interval is the ledger's estimate: there the model follows what moved, and bounds the times
+from below.
 
 The ledger allocates nothing, so it cannot fail: a failing allocation and the limit of marks are the
-business of playback_channel.c, tested inside Asterisk by playback_test.c.
+business of playback_commands.c, tested inside Asterisk by playback_test.c.
 """
 
 from __future__ import annotations
@@ -24,16 +25,16 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from ledger import NEVER, Ledger, Loss, Outcome
+from ledger import NEVER, Drop, Ledger, Outcome
 
 MS = 1_000_000
 TICK = 20 * MS
 BYTE_NS = 125_000
 FRAME = 160
-HANDOVER_NS = 400_000
+SEND_DELAY_NS = 400_000
 CLOCK_FRAMES = 5
 MIXER_GUARD_NS = 500_000
-LOSS_INTERVAL_NS = 100 * MS
+DROP_INTERVAL_NS = 100 * MS
 START_NS = 5_000_000 * MS
 
 # The same inputs in every run: a failure is not there today and gone tomorrow.
@@ -50,7 +51,7 @@ class Piece:
     end: int
     state: str = "queued"
     end_ns: int = 0
-    """of what was handed over: when its last byte has been played"""
+    """of what was sent: when its last byte has been played"""
 
     @property
     def size(self) -> int:
@@ -59,7 +60,7 @@ class Piece:
 
 @dataclass
 class Frame:
-    """What was handed over at once."""
+    """What was sent at once."""
 
     begin: int
     arrival_ns: int
@@ -72,7 +73,7 @@ class Frame:
 
 @dataclass
 class Mark:
-    """Or a note."""
+    """Or a queued event."""
 
     number: int
     offset: int
@@ -82,7 +83,7 @@ class Mark:
     outcome: Outcome
     dropped: int = 0
     waits: bool = False
-    """something before it had not been handed over when it was made: its time is that of the media
+    """something before it had not been sent when it was made: its time is that of the media
     then, even where a frame came late and that time is past"""
     settled_ns: int | None = None
     """when it was flushed or hung up, or what it was made with"""
@@ -95,16 +96,16 @@ class Model:
         self.pieces: list[Piece] = []
         self.frames: list[Frame] = []
         self.marks: list[Mark] = []
-        self.notes: list[Mark] = []
+        self.events: list[Mark] = []
         self.last_mark = 0
-        self.untold = 0
-        """bytes that a mixer lost behind the last mark"""
+        self.uncounted = 0
+        """bytes that a mixer dropped behind the last mark"""
         self.wanted = 0
-        self.cut = 0
-        """the newest bytes that were half a sample when a mark or a note was set"""
+        self.half_sample = 0
+        """the newest bytes that were half a sample when a mark or a queued event came"""
         self.underruns = 0
-        self.losses: dict[Loss, tuple[int, int]] = {}
-        self.next_loss_ns = 0
+        self.drops: dict[Drop, tuple[int, int]] = {}
+        self.next_drop_ns = 0
         self.hung_up = False
 
     @property
@@ -123,40 +124,40 @@ class Model:
     def receive(self, size: int) -> None:
         self.pieces.append(Piece(self.received, self.received + size))
 
-    def drop(self, size: int, reason: Loss) -> None:
+    def drop(self, size: int, reason: Drop) -> None:
         """The newest bytes."""
-        cut = self.received - size
-        self.cut_at(cut)
+        dropped_from = self.received - size
+        self.cut_at(dropped_from)
         for piece in self.pieces:
-            if piece.begin >= cut:
+            if piece.begin >= dropped_from:
                 piece.state = "dropped"
-        self.lose(size, reason, cut)
+        self.report(size, reason, dropped_from)
 
-    def lose(self, size: int, reason: Loss, offset: int) -> None:
+    def report(self, size: int, reason: Drop, offset: int) -> None:
         """To be reported."""
         if size:
-            first, lost = self.losses.get(reason, (offset, 0))
-            self.losses[reason] = first, lost + size
+            first, dropped = self.drops.get(reason, (offset, 0))
+            self.drops[reason] = first, dropped + size
 
-    def throw_away_held(self, size: int, now: int) -> None:
+    def drop_held(self, size: int, now: int) -> None:
         """The mixer does, with its oldest bytes; what comes after plays no later for that."""
-        handed = [piece for piece in self.pieces if piece.state == "handed"]
-        end_ns = max(now, handed[-1].end_ns) if handed else now
+        sent = [piece for piece in self.pieces if piece.state == "sent"]
+        end_ns = max(now, sent[-1].end_ns) if sent else now
         for piece in self.first(size, "held"):
             # What was dropped behind it counts as dropped before it: that is not remembered.
             dropped_behind = self.count("dropped", after=piece.end)
-            self.lose(piece.size, Loss.BRIDGE, piece.begin + dropped_behind)
-            self.tell_marks(piece)
-            piece.state, piece.end_ns = "lost", end_ns
+            self.report(piece.size, Drop.BRIDGE, piece.begin + dropped_behind)
+            self.count_in_marks(piece)
+            piece.state, piece.end_ns = "dropped_by_mixer", end_ns
 
-    def tell_marks(self, lost: Piece) -> None:
-        """Each byte lost is told to the first pending mark behind it, or to the next one."""
-        begin = lost.begin
+    def count_in_marks(self, dropped: Piece) -> None:
+        """Each byte dropped counts for the first pending mark behind it, or for the next one."""
+        begin = dropped.begin
         for mark in self.marks:
-            if mark.place > begin and mark.outcome is not Outcome.TURN:
-                mark.dropped += min(mark.place, lost.end) - begin
-                begin = min(mark.place, lost.end)
-        self.untold += lost.end - begin
+            if mark.place > begin and mark.outcome is not Outcome.ORDERED_EVENT:
+                mark.dropped += min(mark.place, dropped.end) - begin
+                begin = min(mark.place, dropped.end)
+        self.uncounted += dropped.end - begin
 
     def cut_at(self, offset: int) -> None:
         """Have no piece reach over ``offset``."""
@@ -177,16 +178,16 @@ class Model:
                 size -= piece.size
         return found
 
-    def hand_over(self, pieces: list[Piece], frame_ns: int, now: int) -> None:
+    def send(self, pieces: list[Piece], frame_ns: int, now: int) -> None:
         """To the listener, as one frame."""
         media_ns = sum(piece.size for piece in pieces) * BYTE_NS
-        start_ns, sample = self.frame_start(now + HANDOVER_NS)
+        start_ns, sample = self.frame_start(now + SEND_DELAY_NS)
         begin = sum(frame.frame_ns for frame in self.frames)
-        self.frames.append(Frame(begin, now + HANDOVER_NS, start_ns, media_ns, frame_ns, sample))
+        self.frames.append(Frame(begin, now + SEND_DELAY_NS, start_ns, media_ns, frame_ns, sample))
         at_ns = start_ns
         for piece in pieces:
             at_ns += piece.size * BYTE_NS
-            piece.state, piece.end_ns = "handed", at_ns
+            piece.state, piece.end_ns = "sent", at_ns
 
     def frame_start(self, arrival_ns: int) -> tuple[int, bool]:
         """The listener's clock: its frames follow each other, and start by the latest few's best.
@@ -208,25 +209,25 @@ class Model:
         return min([arrival_ns, *starts]), True
 
     def flush(self, outcome: Outcome, now: int) -> None:
-        thrown_away = ["queued", "held"] if outcome is Outcome.HUNGUP else ["queued"]
-        for mark in self.marks + self.notes:
+        gone = ["queued", "held"] if outcome is Outcome.HUNGUP else ["queued"]
+        for mark in self.marks + self.events:
             if mark.outcome is Outcome.WAITING and (
                 outcome is Outcome.HUNGUP or self.count("queued", before=mark.place)
             ):
                 mark.outcome, mark.settled_ns = outcome, now
         for piece in self.pieces:
-            if piece.state in thrown_away:
+            if piece.state in gone:
                 piece.state = "flushed"
-        self.wanted, self.cut = self.received, 0
+        self.wanted, self.half_sample = self.received, 0
         self.hung_up = outcome is Outcome.HUNGUP
 
     def mark(self, number: int, outcome: Outcome, now: int) -> None:
-        place = self.received - self.cut
+        place = self.received - self.half_sample
         mark = Mark(number, self.received, place, now, outcome)
         mark.waits = self.count("queued", before=place) + self.count("held") > 0
-        if outcome is not Outcome.TURN:
-            mark.dropped = self.count("dropped", after=self.last_mark) + self.untold
-            self.last_mark, self.untold = self.received, 0
+        if outcome is not Outcome.ORDERED_EVENT:
+            mark.dropped = self.count("dropped", after=self.last_mark) + self.uncounted
+            self.last_mark, self.uncounted = self.received, 0
         if outcome is Outcome.WAITING:
             self.wanted = max(self.wanted, place)
         else:
@@ -243,16 +244,20 @@ class Model:
         """When all before a mark has been played."""
         if self.count("queued", "held", before=mark.place):
             return NEVER
-        gone = [p for p in self.pieces if p.state in ("handed", "lost") and p.end <= mark.place]
+        gone = [
+            p
+            for p in self.pieces
+            if p.state in ("sent", "dropped_by_mixer") and p.end <= mark.place
+        ]
         return gone[-1].end_ns if gone else 0
 
     def played(self, now: int) -> int:
         """Bytes; frames but the last one are played as soon as that has left."""
-        handed = self.count("handed")
+        sent = self.count("sent")
         if not self.frames or self.hung_up:
-            return handed
+            return sent
         last = self.frames[-1]
-        return handed - (last.media_ns - self.elapsed(now) // BYTE_NS * BYTE_NS) // BYTE_NS
+        return sent - (last.media_ns - self.elapsed(now) // BYTE_NS * BYTE_NS) // BYTE_NS
 
     def elapsed(self, now: int) -> int:
         """Of the last frame's media, in ns."""
@@ -262,17 +267,17 @@ class Model:
         return min(max(now - last.start_ns, 0), last.media_ns)
 
     def played_ns(self, now: int) -> int:
-        handed_ns = self.count("handed") * BYTE_NS
+        sent_ns = self.count("sent") * BYTE_NS
         if not self.frames or self.hung_up:
-            return handed_ns
-        return handed_ns - self.frames[-1].media_ns + self.elapsed(now)
+            return sent_ns
+        return sent_ns - self.frames[-1].media_ns + self.elapsed(now)
 
     def next_due(self) -> tuple[int, list[Mark] | None]:
         """When, and out of which queue: the heads alone count, and marks go first."""
-        heads = [(self.due_ns(queue[0]), queue) for queue in (self.marks, self.notes) if queue]
+        heads = [(self.due_ns(queue[0]), queue) for queue in (self.marks, self.events) if queue]
         return min(heads, key=lambda head: head[0], default=(NEVER, None))
 
-    def last_taken(self) -> int | None:
+    def last_delivered(self) -> int | None:
         last = None
         for mark in self.marks:
             if mark.outcome is Outcome.WAITING:
@@ -291,7 +296,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.model = Model()
         self.now = START_NS
         self.numbers = iter(range(10**9))
-        self.queued_notes: list[tuple[int, int]] = []
+        self.queued_events: list[tuple[int, int]] = []
         self.whole = 0
         """how far the stream is known to be of whole samples"""
 
@@ -301,13 +306,13 @@ class LedgerMachine(RuleBasedStateMachine):
         self.compare()
         self.pop(NEVER - 1)
         self.compare()
-        assert not self.model.marks and not self.model.notes
+        assert not self.model.marks and not self.model.events
         self.ledger.close()
 
     def hang_up(self) -> None:
         flushed = self.model.count("queued", "held")
         self.model.flush(Outcome.HUNGUP, self.now)
-        assert self.ledger.flush(Outcome.HUNGUP, self.now) == flushed
+        assert self.ledger.hangup(self.now) == flushed
 
     # What went before has no time, as much time as that does not fit.
     @initialize(before=st.sampled_from([0, 2**32 - 300, 2**63 - 300]))
@@ -315,105 +320,112 @@ class LedgerMachine(RuleBasedStateMachine):
         self.model.pieces.append(Piece(0, before, "flushed"))
         self.model.wanted = before
         self.ledger.received(before, 0)
-        self.ledger.flush(Outcome.FLUSHED, self.now)
+        self.ledger.flush(self.now)
 
     @rule(
         size=st.sampled_from([1, 80, 160, 200, 480, 1000]) | st.integers(1, 1000),
-        lost=st.just(0) | st.integers(0, 1000),
-        reason=st.sampled_from([Loss.OVERFLOW, Loss.PARTIAL, Loss.DIRECTION_IN]),
+        dropped=st.just(0) | st.integers(0, 1000),
+        reason=st.sampled_from([Drop.OVERFLOW, Drop.PARTIAL, Drop.DIRECTION]),
     )
-    def receive(self, size: int, lost: int, reason: Loss) -> None:
-        """A message of media, the end or all of which may be lost."""
+    def receive(self, size: int, dropped: int, reason: Drop) -> None:
+        """A message of media, the end or all of which may be dropped."""
         self.model.receive(size)
         self.ledger.received(size, size * BYTE_NS)
-        lost = min(lost, size)
-        self.model.drop(lost, reason)
-        if lost:
-            self.ledger.dropped(lost, lost * BYTE_NS, reason)
+        dropped = min(dropped, size)
+        self.model.drop(dropped, reason)
+        if dropped:
+            self.ledger.dropped(dropped, dropped * BYTE_NS, reason)
 
     @rule(
         size=st.sampled_from([FRAME, FRAME, FRAME, 480]) | st.integers(1, FRAME),
         padded=st.booleans(),
     )
-    def take(self, size: int, padded: bool) -> None:
+    def deliver(self, size: int, padded: bool) -> None:
         """A frame: full, short, padded, or longer than a tick; nothing if there is none."""
-        self.release_notes(size)
+        self.dequeue_events(size)
         size = min(size, self.model.count("queued"))
         if not size:
             self.starve()
             return
         frame_ns = max(size * BYTE_NS, TICK if padded else 0)
-        self.taken(size, frame_ns)
+        self.delivered(size, frame_ns)
 
-    def taken(self, size: int, frame_ns: int) -> None:
-        self.model.hand_over(self.model.first(size, "queued"), frame_ns, self.now)
-        self.ledger.taken(size, size * BYTE_NS, frame_ns, self.now)
+    def delivered(self, size: int, frame_ns: int) -> None:
+        self.model.send(self.model.first(size, "queued"), frame_ns, self.now)
+        self.ledger.delivered(size, size * BYTE_NS, frame_ns, self.now)
 
     @rule(ticks=st.integers(2, 12))
-    def take_in_time(self, ticks: int) -> None:
+    def deliver_in_time(self, ticks: int) -> None:
         """Full frames, tick by tick."""
         for _ in range(ticks):
-            self.take(FRAME, False)
+            self.deliver(FRAME, False)
             self.now += TICK
 
     def starve(self) -> None:
-        has_played = self.model.count("handed", "held", "lost") > 0
-        if has_played and self.beyond_wanted() > self.model.cut:
+        has_played = self.model.count("sent", "held", "dropped_by_mixer") > 0
+        if has_played and self.beyond_wanted() > self.model.half_sample:
             self.model.underruns += 1
         self.ledger.starved()
 
     def beyond_wanted(self) -> int:
-        """Bytes behind what the application said was all, that were not lost."""
+        """Bytes behind what the application said was all, that were not dropped."""
         model = self.model
-        return model.count("queued", "held", "lost", "handed", "flushed", after=model.wanted)
+        states = ("queued", "held", "dropped_by_mixer", "sent", "flushed")
+        return model.count(*states, after=model.wanted)
 
     @rule(
         outcome=st.sampled_from(
-            [Outcome.WAITING, Outcome.WAITING, Outcome.WAITING, Outcome.DIRECTION, Outcome.TURN]
+            [
+                Outcome.WAITING,
+                Outcome.WAITING,
+                Outcome.WAITING,
+                Outcome.DIRECTION,
+                Outcome.ORDERED_EVENT,
+            ]
         ),
-        cut=st.booleans(),
+        half=st.booleans(),
     )
-    def mark(self, outcome: Outcome, cut: bool) -> None:
+    def mark(self, outcome: Outcome, half: bool) -> None:
         number = next(self.numbers)
-        self.cut(cut)
+        self.set_half_sample(half)
         self.model.mark(number, outcome, self.now)
         self.ledger.mark(number, outcome, self.now)
 
-    @rule(cut=st.booleans())
-    def queue_note(self, cut: bool) -> None:
+    @rule(half=st.booleans())
+    def queue_event(self, half: bool) -> None:
         """It travels with the media, and is entered when what is before it is the next frame's."""
-        self.cut(cut)
-        self.model.wanted = self.model.received - self.model.cut
-        self.ledger.note_queued()
-        self.queued_notes.append((next(self.numbers), self.model.wanted))
+        self.set_half_sample(half)
+        self.model.wanted = self.model.received - self.model.half_sample
+        self.ledger.event_queued()
+        self.queued_events.append((next(self.numbers), self.model.wanted))
 
-    def cut(self, cut: bool) -> None:
+    def set_half_sample(self, half: bool) -> None:
         """The newest byte is half a sample, if it can be: it waits, and was none before."""
         [*_, newest] = [None, *(piece for piece in self.model.pieces if piece.size)]
         can_be = newest and newest.state == "queued" and self.model.received > self.whole
-        self.model.cut = int(bool(cut and can_be))
-        self.whole = self.model.received - self.model.cut
+        self.model.half_sample = int(bool(half and can_be))
+        self.whole = self.model.received - self.model.half_sample
         self.model.cut_at(self.whole)
-        self.ledger.cut(self.model.cut, self.model.cut * BYTE_NS)
+        self.ledger.half_sample(self.model.half_sample, self.model.half_sample * BYTE_NS)
 
-    def release_notes(self, ahead: int) -> None:
-        while self.queued_notes:
-            number, offset = self.queued_notes[0]
+    def dequeue_events(self, ahead: int) -> None:
+        while self.queued_events:
+            number, offset = self.queued_events[0]
             before = self.model.count("queued", before=offset)
             if before > ahead:
                 return
-            del self.queued_notes[0]
-            note = Mark(number, offset, offset, self.now, Outcome.WAITING)
-            note.waits = self.model.count("queued", "held", before=offset) > 0
-            self.model.notes.append(note)
-            self.ledger.note(number, before, self.now)
+            del self.queued_events[0]
+            event = Mark(number, offset, offset, self.now, Outcome.WAITING)
+            event.waits = self.model.count("queued", "held", before=offset) > 0
+            self.model.events.append(event)
+            self.ledger.event_dequeued(number, before, self.now)
 
     @rule()
     def flush(self) -> None:
         queued = self.model.count("queued")
         self.model.flush(Outcome.FLUSHED, self.now)
-        self.queued_notes = []
-        assert self.ledger.flush(Outcome.FLUSHED, self.now) == queued
+        self.queued_events = []
+        assert self.ledger.flush(self.now) == queued
 
     @rule(
         ns=st.sampled_from([1, TICK, TICK + 1, TICK + 5 * MS, 3 * TICK]) | st.integers(0, 30 * MS)
@@ -442,67 +454,69 @@ class LedgerMachine(RuleBasedStateMachine):
                 return
             mark = queue.pop(0)
             assert popped is not None
-            self.check_answer(popped, mark, queue is self.model.notes)
+            self.check_popped(popped, mark, queue is self.model.events)
 
     def next_due(self) -> tuple[int, list[Mark] | None]:
         return self.model.next_due()
 
-    def check_answer(self, popped: dict[str, int], mark: Mark, is_note: bool) -> None:
+    def check_popped(self, popped: dict[str, int], mark: Mark, is_event: bool) -> None:
         assert popped["number"] == mark.number
         if mark.outcome is Outcome.WAITING:
             mark.outcome = Outcome.PLAYED
-            # Told when it was made, and true now.
-            if not is_note:
-                assert popped["media_ns"] == BYTE_NS * self.model.count("handed", before=mark.place)
+            # Said when it was made, and true now.
+            if not is_event:
+                assert popped["media_ns"] == BYTE_NS * self.model.count("sent", before=mark.place)
         assert popped["outcome"] == mark.outcome
-        if not is_note:
+        if not is_event:
             assert popped["offset"] == mark.offset
             assert popped["dropped"] == mark.dropped
 
     @rule()
-    def pop_loss(self) -> None:
+    def pop_drop(self) -> None:
         model = self.model
-        loss = self.ledger.pop_loss(self.now)
-        if not model.losses or self.now < model.next_loss_ns:
-            assert loss is None
+        drop = self.ledger.pop_drop(self.now)
+        if not model.drops or self.now < model.next_drop_ns:
+            assert drop is None
             return
-        reason = min(model.losses)
-        offset, lost = model.losses.pop(reason)
-        assert loss == (reason, lost, offset)
-        model.next_loss_ns = self.now + LOSS_INTERVAL_NS
+        reason = min(model.drops)
+        offset, dropped = model.drops.pop(reason)
+        assert drop == (reason, dropped, offset)
+        model.next_drop_ns = self.now + DROP_INTERVAL_NS
 
     @invariant()
     def compare(self) -> None:
         model, state = self.model, self.ledger.state(self.now)
         assert state["received"] == model.received
-        for name in ("flushed", "lost", "held", "handed", "queued"):
+        for name in ("flushed", "dropped_by_mixer", "held", "sent", "queued"):
             assert state[name] == model.count(name), name
-        # For the application what a mixer lost is dropped like anything else.
-        assert state["dropped"] == model.count("dropped", "lost")
+        # For the application what a mixer dropped is dropped like anything else.
+        assert state["dropped"] == model.count("dropped", "dropped_by_mixer")
         assert state["received"] == sum(
-            state[name] for name in ("dropped", "flushed", "held", "handed", "queued")
+            state[name] for name in ("dropped", "flushed", "held", "sent", "queued")
         )
         assert state["received"] == sum(
             state[name] for name in ("dropped", "flushed", "played", "snapshot_queued")
         )
-        assert state["marks"] == sum(one.outcome is not Outcome.TURN for one in model.marks)
-        assert state["notes"] == len(model.notes)
+        assert state["marks"] == sum(
+            one.outcome is not Outcome.ORDERED_EVENT for one in model.marks
+        )
+        assert state["events"] == len(model.events)
         assert state["underruns"] == model.underruns
-        assert self.ledger.last_taken() == model.last_taken()
-        loss_due_ns = model.next_loss_ns if model.losses else NEVER
-        assert state["loss_due_ns"] == loss_due_ns
+        assert self.ledger.last_delivered() == model.last_delivered()
+        drop_due_ns = model.next_drop_ns if model.drops else NEVER
+        assert state["drop_due_ns"] == drop_due_ns
         for partial in {0, min(1, model.count("queued")), min(80, model.count("queued"))}:
             assert self.ledger.wants_partial(partial) == (self.beyond_wanted() < partial)
         self.compare_marks()
         self.compare_times(state)
 
     def compare_marks(self) -> None:
-        for model_queue, notes in ((self.model.marks, False), (self.model.notes, True)):
-            pending = self.ledger.pending(notes=notes)
+        for model_queue, events in ((self.model.marks, False), (self.model.events, True)):
+            pending = self.ledger.pending(events=events)
             for fields, mark in zip(pending, model_queue, strict=True):
                 assert fields["number"] == mark.number
                 assert fields["outcome"] == mark.outcome
-                assert notes or fields["dropped"] == mark.dropped
+                assert events or fields["dropped"] == mark.dropped
                 self.compare_due(fields["due_ns"], mark)
 
     def compare_due(self, due_ns: int, mark: Mark) -> None:
@@ -513,7 +527,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert state["next_due_ns"] == model.next_due()[0]
         assert state["played"] == model.played(self.now)
         assert state["played_ns"] == model.played_ns(self.now)
-        queued = model.count("queued", "held", "handed")
+        queued = model.count("queued", "held", "sent")
         assert state["snapshot_queued_ns"] == queued * BYTE_NS - state["played_ns"]
 
 
@@ -523,7 +537,7 @@ class MixingLedgerMachine(LedgerMachine):
     def __init__(self) -> None:
         super().__init__()
         self.mixing = False
-        self.taken_ns: dict[int, int] = {}
+        self.delivered_ns: dict[int, int] = {}
         """when the byte was given to the mixer, by the offset of a frame's first one"""
         self.played = 0
         self.foreign = False
@@ -531,78 +545,79 @@ class MixingLedgerMachine(LedgerMachine):
 
     @rule(mixing=st.booleans())
     def set_mixing(self, mixing: bool) -> None:
-        """What the mixer holds of a channel that leaves it is lost."""
+        """What the mixer holds of a channel that leaves it is dropped."""
         held = self.model.count("held")
         self.ledger.mixing(mixing, self.now)
         self.mixing = mixing
         self.foreign = self.foreign and mixing
-        assert self.throw_away() == (0 if mixing else held)
+        assert self.follow_drops() == (0 if mixing else held)
 
-    def throw_away(self) -> int:
-        """What the ledger says the mixer did, the number of bytes."""
-        lost = self.ledger.state(self.now)["lost"] - self.model.count("lost")
-        self.model.throw_away_held(lost, self.now)
-        return lost
+    def follow_drops(self) -> int:
+        """What the ledger says the mixer dropped, the number of bytes."""
+        before = self.model.count("dropped_by_mixer")
+        dropped = self.ledger.state(self.now)["dropped_by_mixer"] - before
+        self.model.drop_held(dropped, self.now)
+        return dropped
 
     @rule(
         interval_ns=st.sampled_from([TICK, TICK, 10 * MS, 40 * MS, 80 * MS]),
         ns=st.sampled_from([0, MIXER_GUARD_NS - 1, MIXER_GUARD_NS, 2 * MS]),
     )
     def mix(self, interval_ns: int, ns: int) -> None:
-        """A round, some time after whatever was before it."""
+        """A mixing interval ends, some time after whatever was before it."""
         self.now += ns
         self.ledger.mixed(interval_ns, self.now)
         moved = self.follow(self.now, in_turn=True)
         assert sum(piece.size for piece in moved) * BYTE_NS <= interval_ns
         for piece in moved:
-            assert self.taken_of(piece) + MIXER_GUARD_NS <= self.now
+            assert self.delivery_of(piece) + MIXER_GUARD_NS <= self.now
 
-    @rule(rounds=st.integers(2, 6))
-    def mix_in_time(self, rounds: int) -> None:
-        """Frames and rounds, turn by turn."""
-        for _ in range(rounds):
-            self.take(FRAME, True)
+    @rule(intervals=st.integers(2, 6))
+    def mix_in_time(self, intervals: int) -> None:
+        """Frames and mixing intervals, turn by turn."""
+        for _ in range(intervals):
+            self.deliver(FRAME, True)
             self.now += 5 * MS
             self.mix(TICK, 0)
             self.now += 15 * MS
 
     @rule(held_ns=st.sampled_from([0, 5 * MS, TICK, 2 * TICK]))
     def look_into_the_mixer(self, held_ns: int) -> None:
-        """What it no longer has a round took that came after the frame, or it threw it away."""
+        """What it no longer has was mixed after the frame came, or dropped."""
         self.foreign = self.foreign or self.mixing
         self.ledger.mixer_holds(held_ns, self.now)
-        if self.throw_away():
-            assert self.ledger.state(self.now)["handed"] == self.model.count("handed")
+        if self.follow_drops():
+            assert self.ledger.state(self.now)["sent"] == self.model.count("sent")
         state = self.ledger.state(self.now)
-        for piece in self.follow(state["mixer_heard_ns"], in_turn=True):
-            assert self.taken_of(piece) <= state["mixer_round_ns"]
+        for piece in self.follow(state["mixer_result_ns"], in_turn=True):
+            assert self.delivery_of(piece) <= state["mixer_took_ns"]
 
-    def taken_of(self, piece: Piece) -> int:
+    def delivery_of(self, piece: Piece) -> int:
         """When a piece's frame was given to the mixer."""
-        return max(ns for begin, ns in self.taken_ns.items() if begin <= piece.begin)
+        return max(ns for begin, ns in self.delivered_ns.items() if begin <= piece.begin)
 
-    def taken(self, size: int, frame_ns: int) -> None:
+    def delivered(self, size: int, frame_ns: int) -> None:
         held = self.model.count("held")
-        self.ledger.taken(size, size * BYTE_NS, frame_ns, self.now)
-        assert self.throw_away() in {0, held}
+        self.ledger.delivered(size, size * BYTE_NS, frame_ns, self.now)
+        assert self.follow_drops() in {0, held}
         pieces = self.model.first(size, "queued")
         for piece in pieces:
             piece.state = "held"
-        self.taken_ns[pieces[0].begin] = self.now
+        self.delivered_ns[pieces[0].begin] = self.now
         self.follow(self.now, in_turn=not self.mixing)
         assert self.mixing or not self.model.count("held")
 
     def follow(self, at_ns: int, *, in_turn: bool = False) -> list[Piece]:
-        """Hand over what the ledger says the mixer gave, the oldest first.
+        """Send what the ledger says the mixer mixed, the oldest first.
 
-        ``in_turn``: what is given plays one after the other, not all at once.
+        ``in_turn``: it plays one after the other, not all at once.
         """
-        given = self.ledger.state(self.now)["handed"] - self.model.count("handed")
-        pieces = self.model.first(given, "held")
-        assert sum(piece.size for piece in pieces) == given
-        start_ns = at_ns + HANDOVER_NS - TICK // 2
+        mixed = self.ledger.state(self.now)["sent"] - self.model.count("sent")
+        pieces = self.model.first(mixed, "held")
+        assert sum(piece.size for piece in pieces) == mixed
+        start_ns = at_ns + SEND_DELAY_NS - TICK // 2
         for piece in pieces:
-            piece.state, piece.end_ns = "handed", start_ns
+            piece.state, piece.end_ns = "sent", start_ns
             if in_turn:
                 start_ns += piece.size * BYTE_NS
                 piece.end_ns = start_ns
@@ -613,11 +628,11 @@ class MixingLedgerMachine(LedgerMachine):
         due_ns = self.ledger.state(self.now)["next_due_ns"]
         heads = {
             fields["number"]
-            for notes in (False, True)
-            for fields in self.ledger.pending(notes=notes)[:1]
+            for events in (False, True)
+            for fields in self.ledger.pending(events=events)[:1]
             if fields["due_ns"] == due_ns
         }
-        for queue in (self.model.marks, self.model.notes):
+        for queue in (self.model.marks, self.model.events):
             if queue and queue[0].number in heads:
                 return due_ns, queue
         return due_ns, None
@@ -631,7 +646,7 @@ class MixingLedgerMachine(LedgerMachine):
             assert due_ns < NEVER
 
     def compare_times(self, state: dict[str, int]) -> None:
-        assert self.played <= state["played"] <= state["handed"]
+        assert self.played <= state["played"] <= state["sent"]
         self.played = state["played"]
 
 
@@ -639,5 +654,5 @@ def test_every_number_is_the_models() -> None:
     run_state_machine_as_test(LedgerMachine, settings=SETTINGS)
 
 
-def test_in_a_mixer_no_byte_is_lost_and_no_mark_early() -> None:
+def test_in_a_mixer_no_byte_is_missing_and_no_mark_early() -> None:
     run_state_machine_as_test(MixingLedgerMachine, settings=SETTINGS)
