@@ -1,0 +1,120 @@
+"""Calls on a chan_websocket.so that is compiled with ThreadSanitizer: no data race in playback.
+
+Asterisk itself is the ordinary one. The sanitizer sees its locks all the same, since these are the
+C library's; what it says of memory that only Asterisk's own code touches is not looked at.
+
+The application connects to Asterisk: then MEDIA_START is sent by the HTTP server's thread, while
+the channel's thread is at work already, and the console asks from a third one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from module_variants import compile_variant, is_up_to_date, variant
+
+from harness.application.client import connect
+from harness.asterisk.configuration import Extension
+from harness.asterisk.instance import Instance
+from harness.caller.rtp_socket import RtpSocket
+from harness.caller.sip_peer import SipPeer
+from harness.caller.sipp import CallRequest, place_call
+from harness.install.build import Build
+
+CALLS = 5
+INCOMING = Extension("incoming", connection="incoming")
+FLAGS = ("-g", "-O1", "-fno-omit-frame-pointer", "-fsanitize=thread")
+LOCK = "\tast_mutex_lock(&outbox->lock);\n\twaits ="
+UNLOCK = "\tast_mutex_unlock(&outbox->lock);\n\treturn waits"
+"""around how an event is sent, in playback_outbox.c"""
+
+
+def sanitizer_runtime(folder: Path) -> str:
+    """The path of ThreadSanitizer's library; the test is skipped where it does not run."""
+    program = folder / "nothing"
+    compiled = subprocess.run(
+        ["gcc", "-fsanitize=thread", "-o", str(program), "-x", "c", "-"],
+        input="int main(void) { return 0; }",
+        capture_output=True,
+        text=True,
+    )
+    if compiled.returncode or subprocess.run([program], capture_output=True).returncode:
+        pytest.skip(f"ThreadSanitizer does not run here: {compiled.stderr.strip()[:200]}")
+    found = subprocess.run(
+        ["gcc", "-print-file-name=libtsan.so"], capture_output=True, text=True, check=True
+    )
+    return str(Path(found.stdout.strip()).resolve())
+
+
+def build_for_threads(build: Build, *, broken: bool) -> Path:
+    """The module compiled with ThreadSanitizer; ``broken``: it sends events without their lock."""
+    module = variant(build, "threads-broken" if broken else "threads")
+    if is_up_to_date(module, [build.patched_module, Path(__file__)]):
+        return module
+    channels = build.source_dir / "channels"
+    if broken:
+        folder = module.parent
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(channels / "websocket", folder / "websocket")
+        for name in ("chan_websocket.c", "chan_websocket.exports"):
+            shutil.copy(channels / name, folder)
+        outbox = folder / "websocket" / "playback_outbox.c"
+        text = outbox.read_text()
+        assert text.count(LOCK) == text.count(UNLOCK) == 1
+        outbox.write_text(text.replace(LOCK, "\twaits =").replace(UNLOCK, "\treturn waits"))
+        channels = folder
+    compile_variant(build, module, channels, FLAGS)
+    return module
+
+
+async def call(instance: Instance, folder: Path) -> None:
+    """One call: a mark and reports, while the console looks on."""
+    folder.mkdir()
+    network = instance.network
+    peer = SipPeer(network.address, network.sip_port, local_address=network.address)
+    with RtpSocket() as rtp:
+        request = CallRequest(INCOMING.name, "127.0.0.1", rtp.port, INCOMING.codec)
+        async with place_call(peer, request, folder) as sip:
+            uri = await asyncio.to_thread(instance.connection_uri, sip.call_id)
+            async with connect(uri) as session:
+                await session.report_playback(20)
+                await session.send_media(bytes(400))
+                await session.mark("a")
+                await asyncio.to_thread(instance.console.run, "websocket show playback")
+                await session.wait_event("MARK_PLAYED", id="a")
+                await sip.hang_up()
+                await session.wait_closed()
+
+
+def racing_files(reports: Path) -> set[str]:
+    """Our files that took part in a data race, by the innermost frame of either access."""
+    races = "".join(
+        report
+        for path in reports.iterdir()
+        for report in path.read_text().split("WARNING: ThreadSanitizer: ")
+        if report.startswith("data race")
+    )
+    return set(re.findall(r"#0 .*?websocket/(playback_\w+\.c)", races))
+
+
+@pytest.mark.parametrize("broken", [False, True], ids=["as-it-is", "without-a-lock"])
+def test_playback_has_no_data_race(build: Build, run_folder: Path, broken: bool) -> None:
+    folder = run_folder / ("threads-broken" if broken else "threads")
+    reports = folder / "reports"
+    reports.mkdir(parents=True)
+    environment = {
+        "LD_PRELOAD": sanitizer_runtime(folder),
+        "TSAN_OPTIONS": f"log_path={reports / 'tsan'}:exitcode=0:detect_deadlocks=0",
+    }
+    module = build_for_threads(build, broken=broken)
+    with Instance(
+        build, folder, extensions=[INCOMING], module=module, environment=environment
+    ) as instance:
+        for number in range(CALLS):
+            asyncio.run(call(instance, folder / f"call-{number}"))
+    assert racing_files(reports) == ({"playback_outbox.c"} if broken else set())
