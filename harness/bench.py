@@ -5,13 +5,13 @@
             await call.session.send_media(speech)
             await call.session.mark("m1")
             await call.session.wait_event("MARK_PLAYED", id="m1")
-        print(call.result.verdict)
+        print(call.judged.result)
 
 A call's folder holds its capture, the WebSocket's messages, SIPp's log, the timeline and the
 verdict; the bench's folder holds Asterisk's configuration and log, if it is the harness's own.
 
 Where packets cannot be captured, the kernel's time stamps of the caller's RTP socket and the
-application's own times of its messages are the ruler.
+application's own times of its messages are the measurement.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ from harness.certificates import note_secrets
 from harness.errors import HarnessFault, InputFault
 from harness.install.build import Build, load_build
 from harness.install.container_image import build_image
-from harness.judge.counters import Accounts, judge_accounts
-from harness.judge.expectations import Expectations, unexpected
-from harness.judge.judge import Bounds, CallVerdict, judge
+from harness.judge.call import JudgedCall, judge_call
+from harness.judge.expectations import Expectations
+from harness.judge.verdicts import Bounds
 from harness.media.codecs import codec_named, recoded
 from harness.network_impairment import BadNetwork, UdpRelay, tcp_relay
 from harness.protocol import Event
@@ -81,7 +81,7 @@ _SOCKET_ERROR_NS = 200_000 + _LAG_INTERVAL_NS + _LAG_NOTED_NS
 
 @dataclass
 class LiveCall:
-    """A call that is up. Its result is there when the call's block has been left."""
+    """A call that is up. It has been judged when the call's block has been left."""
 
     name: str
     folder: Path
@@ -92,12 +92,10 @@ class LiveCall:
     where: list[str] = field(default_factory=list)
     """what asked for each mark, in the order they were sent (scenario.yaml:14)"""
     failures: list[str] = field(default_factory=list)
-    """after the call: each mark that did not pass, as text"""
+    """after the call: all that did not pass, as text"""
     expectations: Expectations | None = None
     """of a scenario; to be set before the call is judged"""
-    unexpected: list[str] = field(default_factory=list)
-    """after the call: what did not come of it as expected"""
-    _accounts: Accounts | None = field(default=None, repr=False)
+    _judged: JudgedCall | None = field(default=None, repr=False)
     _read: Callable[[], Timeline] | None = field(default=None, repr=False)
     _bounds: Bounds | None = None
 
@@ -114,31 +112,15 @@ class LiveCall:
         if self._read is None:
             raise HarnessFault(f"the call {self.name} cannot be judged: it was not completed")
         timeline = self._read()
-        verdict = judge(timeline, self._bounds)
-        self._accounts = judge_accounts(timeline, verdict)
-        if self.expectations:
-            self.unexpected = unexpected(self.expectations, timeline, verdict)
-        self.failures = write_call_files(
-            self.folder,
-            timeline,
-            verdict,
-            self._accounts,
-            self.where,
-            self.expectations,
-            self.unexpected,
-        )
+        self._judged = judge_call(timeline, self._bounds, self.expectations)
+        self.failures = write_call_files(self.folder, timeline, self._judged, self.where)
 
     @property
-    def result(self) -> CallVerdict:
-        """The judge's verdicts of this call's marks."""
-        return self.accounts.call
-
-    @property
-    def accounts(self) -> Accounts:
-        """The judge's verdicts of what Asterisk counted in this call."""
-        if self._accounts is None:
+    def judged(self) -> JudgedCall:
+        """What the judge says of it."""
+        if self._judged is None:
             raise HarnessFault(f"the call {self.name} has not been judged: it was not completed")
-        return self._accounts
+        return self._judged
 
 
 @dataclass(frozen=True)
@@ -227,7 +209,7 @@ class Bench:
         self.target = target
         self.folder = folder
         self.not_captured = not_captured
-        """why socket time stamps are the ruler and not a packet capture; empty if it is one"""
+        """why socket time stamps measure and not a packet capture; empty if that does"""
         self._stalls = stalls
         self._setting_up = asyncio.Lock()
 
@@ -488,9 +470,9 @@ def _save_capture(
         rtp_port=rtp.port,
         websocket_port=application.port,
         application_is_server=application.is_server,
-        error_ns=summary.error_ns,
-        dropped=summary.dropped,
-        stalls=stalls,
+        uncertainty_ns=summary.uncertainty_ns,
+        capture_drops=summary.dropped,
+        host_stalls=stalls,
         # Several calls' applications may be connected to Asterisk's one port.
         media_start=str(call.session.media_start.fields["channel_id"]),
         recoded=codecs.recoded,
@@ -512,10 +494,10 @@ def _save_sockets(
         codecs.application,
         rtp.packets,
         call.session.messages,
-        error_ns=uncertainty_ns,
+        uncertainty_ns=uncertainty_ns,
         end_ns=end_ns,
-        dropped=rtp.dropped,
-        stalls=stalls,
+        capture_drops=rtp.dropped,
+        host_stalls=stalls,
         recoded=codecs.recoded,
     )
     save_timeline(call.folder, timeline)

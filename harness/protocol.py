@@ -1,13 +1,14 @@
-"""The messages of chan_websocket, both spellings, as text. Pure: no socket, no clock.
+"""The control messages of chan_websocket, commands and events, in both control message formats.
 
-Covers the stock driver's commands and events and those of the playback marks. Where plain text
-and JSON differ in how they spell a field, the JSON name is used for both, so that a reader of
-events need not know which was spoken.
+The one place that knows their text: what sends, what receives, and the judge use it alike. Pure: no
+socket, no clock. Covers the stock driver and the playback marks. Where plain text and JSON name a
+field differently, the JSON name is used for both, so that a reader need not know which was spoken.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +18,10 @@ from typing import Any, Literal
 from harness.errors import InputFault
 
 UNPARSEABLE = "UNPARSEABLE"
-"""The name of the event that stands for a message in neither spelling"""
+"""The name that stands for a message in neither format"""
+
+DIRECTIONS = ("in", "out", "both")
+"""what SET_MEDIA_DIRECTION takes"""
 
 Id = str | int
 """Of a mark or a flush. Plain text only carries printable ASCII without space."""
@@ -45,19 +49,29 @@ def format_named(name: FormatName) -> Format:
 
 
 @dataclass(frozen=True)
-class Event:
-    """A text message from Asterisk.
+class ControlMessage:
+    """A text message, read.
 
-    Fields of a plain-text event are strings; those of a JSON event have the type they were sent
-    with. `number` and `flag` read either.
+    Fields of a plain-text message are strings; those of a JSON one have the type they were sent
+    with. `number`, `count`, `decimal` and `flag` read either.
     """
 
     name: str
     fields: Mapping[str, Any] = field(default_factory=dict)
     raw: str = ""
 
+    @property
+    def is_json(self) -> bool:
+        """Whether it was sent as JSON."""
+        return _looks_like_json(self.raw)
+
+    @property
+    def correlation_id(self) -> Id:
+        """What the stock driver's commands and events carry; "" for none."""
+        return _as_id(self.fields.get("correlation_id"))
+
     def number(self, name: str) -> float:
-        """The field as a number (an int where it is whole); InputFault if it is none."""
+        """The field as a number (an int where it is whole); InputFault if it is not one."""
         value = self.fields.get(name)
         try:
             if isinstance(value, str):
@@ -68,9 +82,39 @@ class Event:
             pass
         raise InputFault(f"{self.name} has no number {name!r}: {self.raw}")
 
+    def count(self, name: str) -> int | None:
+        """The field as a whole number; None if it is missing or is not one."""
+        value = self.fields.get(name)
+        try:
+            return int(value) if isinstance(value, str | int) else None
+        except ValueError:
+            return None
+
+    def decimal(self, name: str) -> float | None:
+        """The field as a finite number; None if it is missing or is not one."""
+        value = self.fields.get(name)
+        try:
+            number = float(value) if isinstance(value, str | int | float) else math.nan
+        except (ValueError, OverflowError):
+            return None
+        return number if math.isfinite(number) else None
+
     def flag(self, name: str) -> bool:
         """The field as yes or no (``true``, ``1``, JSON true); a missing one is no."""
         return self.fields.get(name) in (True, 1, "true", "1")
+
+    def __str__(self) -> str:
+        return self.raw or self.name
+
+
+@dataclass(frozen=True)
+class Event(ControlMessage):
+    """A text message from Asterisk."""
+
+    @property
+    def id(self) -> Id:
+        """Of the mark or the flush that it is about; "" for none."""
+        return _as_id(self.fields.get("id"))
 
     def matches(self, name: str, fields: Mapping[str, Any]) -> bool:
         """Whether this is an event ``name`` with at least these fields, of the same types."""
@@ -81,11 +125,37 @@ class Event:
             for key, value in fields.items()
         )
 
-    def __str__(self) -> str:
-        return self.raw or self.name
+
+@dataclass(frozen=True)
+class Command(ControlMessage):
+    """A text message from the application."""
+
+    @property
+    def id(self) -> Id | None:
+        """Of a MARK or a FLUSH_MEDIA; None without one that the driver takes."""
+        given = self.fields.get("id")
+        if isinstance(given, str):
+            return None if _invalid_id(given, plain=not self.is_json) else given
+        return given if isinstance(given, int) and not isinstance(given, bool) else None
+
+    @property
+    def opts_in(self) -> bool:
+        """Whether the driver sends its playback events from here on.
+
+        A command of these that is not valid does it, too: it gets an ERROR of ours.
+        """
+        if self.name == "FLUSH_MEDIA":
+            return "id" in self.fields
+        return self.name in ("MARK", "REPORT_PLAYBACK")
+
+    @property
+    def direction(self) -> str | None:
+        """Of a SET_MEDIA_DIRECTION, one of `DIRECTIONS`; None without one that the driver takes."""
+        given = self.fields.get("direction")
+        return given if given in DIRECTIONS else None
 
 
-# --- Commands -------------------------------------------------------------------------------
+# --- Commands written -------------------------------------------------------------------------
 
 
 def command_simple(message_format: Format, command: str) -> str:
@@ -133,15 +203,11 @@ def _with_correlation_id(message_format: Format, command: str, correlation_id: s
 
 def _with_id(message_format: Format, command: str, id_: Id) -> str:
     text = str(id_)
-    if not 1 <= len(text.encode()) <= 64:
+    if why := _invalid_id(text, plain=message_format is Format.PLAIN):
         raise InputFault(
-            f"the id {text!r} of {command} has {len(text.encode())} bytes",
-            "An id has 1 to 64 bytes.",
-        )
-    if message_format is Format.PLAIN and not re.fullmatch(r"[!-~]+", text):
-        raise InputFault(
-            f"the id {text!r} of {command} cannot be sent in plain text",
-            "Use printable ASCII without space, or JSON (dial option f(json)).",
+            f"the id {text!r} of {command} {why}",
+            "An id has 1 to 64 bytes; in plain text of printable ASCII without space. "
+            "JSON (dial option f(json)) carries any.",
         )
     return _command(message_format, command, {"id": id_}, lambda: f"id={text}")
 
@@ -157,12 +223,49 @@ def _command(
     return f"{command} {plain_arguments()}" if fields else command
 
 
-# --- Events ---------------------------------------------------------------------------------
+# --- Messages read ----------------------------------------------------------------------------
 
-# Their plain form is the name, a space and the id of the command as it was sent, spaces included.
+# Commands whose plain form has one argument, by the JSON name of the field that it is.
+_ARGUMENT = {
+    "MARK": "id",
+    "FLUSH_MEDIA": "id",
+    "REPORT_PLAYBACK": "interval_ms",
+    "MARK_MEDIA": "correlation_id",
+    "STOP_MEDIA_BUFFERING": "correlation_id",
+}
+# Events whose plain form is the name, a space and the id of the command as it was sent, spaces
+# included.
 _ID_IS_REST_OF_LINE = frozenset({"MEDIA_MARK_PROCESSED", "MEDIA_BUFFERING_COMPLETED"})
 # The last field of ERROR: it holds spaces and runs to the end of the message.
 _ERROR_TEXT = re.compile(r"(?:^|\s)error_text[:=](.*)\Z", re.DOTALL)
+_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
+_PLAIN_ID = re.compile(r"[!-~]+")
+# What ast_strip() takes off both ends of a command before the driver reads it.
+_BLANKS = "".join(map(chr, range(0x21)))
+
+
+def parse_command(text: str) -> Command:
+    """Read a text message from the application as the driver does. Never fails, as `parse_event`.
+
+    A field that the driver would refuse is kept: `Command.id` tells of an id. The plain argument of
+    REPORT_PLAYBACK is its interval whatever it is, and that of MARK_MEDIA and STOP_MEDIA_BUFFERING
+    their id.
+    """
+    if _looks_like_json(text):
+        return Command(*_parse_json(text, "command"))
+    name, _, argument = text.strip(_BLANKS).partition(" ")
+    fields: dict[str, Any] = {}
+    key = _ARGUMENT.get(name)
+    if key == "id":
+        # FLUSH_MEDIA with anything else behind it is the stock driver's, which takes no id.
+        if argument.startswith("id="):
+            fields[key] = argument[3:]
+    elif key == "interval_ms":
+        if argument:
+            fields[key] = argument.removeprefix("interval_ms=")
+    elif key:
+        fields[key] = argument
+    return Command(name if _NAME.fullmatch(name) else UNPARSEABLE, fields, text)
 
 
 def parse_event(text: str) -> Event:
@@ -171,10 +274,10 @@ def parse_event(text: str) -> Event:
     An event of an unknown name is read like any other; a message that is neither a JSON event
     nor begins with an event's name becomes an event called `UNPARSEABLE`.
     """
-    if text.lstrip().startswith("{"):
-        return _parse_json(text)
+    if _looks_like_json(text):
+        return Event(*_parse_json(text, "event"))
     name, _, rest = text.strip("\r\n").partition(" ")
-    if not re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
+    if not _NAME.fullmatch(name):
         return Event(UNPARSEABLE, raw=text)
     if name in _ID_IS_REST_OF_LINE:
         return Event(name, {"correlation_id": rest}, text)
@@ -185,14 +288,18 @@ def parse_event(text: str) -> Event:
     return Event(name, _tokens(rest) | fields, text)
 
 
-def _parse_json(text: str) -> Event:
+def _looks_like_json(text: str) -> bool:
+    return text.lstrip().startswith("{")
+
+
+def _parse_json(text: str, name_field: str) -> tuple[str, dict[str, Any], str]:
     try:
         value = json.loads(text)
     except ValueError:
-        return Event(UNPARSEABLE, raw=text)
-    if not isinstance(value, dict) or not isinstance(value.get("event"), str):
-        return Event(UNPARSEABLE, raw=text)
-    return Event(value["event"], {key: item for key, item in value.items() if key != "event"}, text)
+        return UNPARSEABLE, {}, text
+    if not isinstance(value, dict) or not isinstance(value.get(name_field), str):
+        return UNPARSEABLE, {}, text
+    return value.pop(name_field), value, text
 
 
 def _tokens(rest: str) -> dict[str, Any]:
@@ -206,3 +313,15 @@ def _tokens(rest: str) -> dict[str, Any]:
         if delimiter and delimiter.start():
             fields[token[: delimiter.start()]] = token[delimiter.end() :]
     return fields
+
+
+def _invalid_id(text: str, *, plain: bool) -> str:
+    """Why the driver refuses this id; empty if it takes it."""
+    size = len(text.encode(errors="surrogatepass"))
+    if not 1 <= size <= 64:
+        return f"has {size} bytes"
+    return "cannot be sent in plain text" if plain and not _PLAIN_ID.fullmatch(text) else ""
+
+
+def _as_id(given: object) -> Id:
+    return given if isinstance(given, str | int) else ""

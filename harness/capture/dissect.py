@@ -21,10 +21,10 @@ from websockets.streams import StreamReader
 from harness.capture.rtp import parse_rtp
 from harness.capture.timeline import (
     Codec,
+    Measurement,
     Message,
     MessageKind,
     RtpPacket,
-    Ruler,
     Sender,
     Timeline,
 )
@@ -36,8 +36,7 @@ _ETHERTYPE_IPV4 = b"\x08\x00"
 _UDP, _TCP = 17, 6
 _FIN, _SYN, _RST, _ACK = 0x01, 0x02, 0x04, 0x10
 _TLS_HANDSHAKE = 22
-# One TCP segment of the loopback interface can be a whole 64 KiB plus its headers, which is more
-# than scapy reads of a packet by itself.
+# One TCP segment of the loopback interface can be a whole 64 KiB plus its headers.
 _LARGEST_PACKET = 1 << 17
 _KINDS: dict[Opcode, MessageKind] = {
     Opcode.TEXT: "text",
@@ -106,10 +105,9 @@ class Capture:
         rtp_port: int,
         websocket_port: int,
         application_is_server: bool,
-        error_ns: int,
-        dropped: int = 0,
-        stalls: Sequence[tuple[int, int]] = (),
-        client_port: int | None = None,
+        uncertainty_ns: int,
+        capture_drops: int = 0,
+        host_stalls: Sequence[tuple[int, int]] = (),
         media_start: str | None = None,
         recoded: Codec | None = None,
     ) -> Timeline:
@@ -117,13 +115,13 @@ class Capture:
 
         ``rtp_port`` is the caller's. ``websocket_port`` is the listening one, the application's
         when ``application_is_server`` (Asterisk connected to it), else Asterisk's. Of several
-        connections to it ``client_port`` picks one, or ``media_start``, a text that only this
-        call's MEDIA_START contains. ``error_ns`` and ``dropped`` are what the capture's summary
-        says, ``stalls`` what the stall watch saw meanwhile. ``recoded`` is as in `Timeline`.
+        connections to it ``media_start`` picks one, a text that only this call's MEDIA_START
+        contains. ``uncertainty_ns`` and ``capture_drops`` are what the capture's summary says,
+        ``host_stalls`` what the stall watch saw meanwhile. ``recoded`` is as in `Timeline`.
 
         Raises InputFault when not exactly one connection is meant.
         """
-        connection = self._choose(websocket_port, client_port, media_start)
+        connection = self._choose(websocket_port, media_start)
         messages = tuple(
             Message(
                 message.time_ns,
@@ -133,11 +131,11 @@ class Capture:
             )
             for message in connection.messages
         )
-        # A hole in the TCP stream is a loss that the capture did not notice itself.
-        lost = max(dropped, 1 if connection.damage else 0)
-        ruler = Ruler("capture", error_ns, lost, tuple(stalls))
+        # A hole in the TCP stream is a drop that the capture did not notice itself.
+        drops = max(capture_drops, 1 if connection.damage else 0)
+        measurement = Measurement("capture", uncertainty_ns, drops, tuple(host_stalls))
         rtp = _in_host_order(self.rtp_to(rtp_port), recoded or codec)
-        return Timeline(codec, rtp, messages, ruler, self.end_ns, recoded)
+        return Timeline(codec, rtp, messages, measurement, self.end_ns, recoded)
 
     def rtp_to(self, port: int) -> tuple[RtpPacket, ...]:
         """The RTP packets sent to a UDP port, as they were on the wire, in order of arrival."""
@@ -148,14 +146,11 @@ class Capture:
         )
         return tuple(packet for packet in packets if packet is not None)
 
-    def _choose(
-        self, websocket_port: int, client_port: int | None, media_start: str | None
-    ) -> WebSocketConnection:
+    def _choose(self, websocket_port: int, media_start: str | None) -> WebSocketConnection:
         possible = [
             connection
             for connection in self.connections
             if connection.server[1] == websocket_port
-            and client_port in (None, connection.client[1])
             and (media_start is None or media_start in _media_start_of(connection))
         ]
         if len(possible) != 1:
@@ -163,7 +158,7 @@ class Capture:
             raise InputFault(
                 f"{self.path}: {len(possible)} WebSocket connections to port {websocket_port} fit, "
                 f"one was expected (client port -> server port of all: {found})",
-                "choose by client_port or media_start, or check that the capture's filter "
+                "choose by media_start, or check that the capture's filter "
                 "has the WebSocket's port",
             )
         return possible[0]
@@ -213,24 +208,24 @@ def timeline_from_sockets(
     rtp: Sequence[RtpPacket],
     messages: Sequence[Message],
     *,
-    error_ns: int,
+    uncertainty_ns: int,
     end_ns: int,
-    dropped: int = 0,
-    stalls: Sequence[tuple[int, int]] = (),
+    capture_drops: int = 0,
+    host_stalls: Sequence[tuple[int, int]] = (),
     recoded: Codec | None = None,
 ) -> Timeline:
     """The timeline of a call that could not be captured.
 
     ``rtp`` is what the RTP socket received, ``messages`` the application's own record in order,
-    its times from the same clock as the kernel's stamps (``time.time_ns``). ``error_ns`` must
-    cover the application's event loop lag, which it has to measure; ``dropped`` is the RTP
-    socket's count.
+    its times from the same clock as the kernel's stamps (``time.time_ns``). ``uncertainty_ns`` must
+    cover the application's event loop lag, which it has to measure; ``capture_drops`` is the
+    RTP socket's count.
     """
     return Timeline(
         codec,
         _in_host_order(rtp, recoded or codec),
         tuple(sorted(messages, key=lambda message: message.time_ns)),
-        Ruler("socket", error_ns, dropped, tuple(stalls)),
+        Measurement("socket", uncertainty_ns, capture_drops, tuple(host_stalls)),
         end_ns,
         recoded,
     )
@@ -278,18 +273,19 @@ def _packets(path: Path) -> Iterator[_Packet]:
         reader = RawPcapReader(str(path))
     except (Scapy_Exception, OSError) as error:
         raise InputFault(f"{path} cannot be read as a capture: {error}") from error
-    with reader:
+    with reader, RawPcapReader(str(path)) as whole:
         if not hasattr(reader, "nano") or reader.linktype != _LINK_ETHERNET:
             raise InputFault(
                 f"{path} is not a pcap file of an Ethernet-like interface",
                 "capture on lo and write pcap, not pcapng",
             )
         unit_ns = 1 if reader.nano else 1000
-        while True:
-            try:
-                frame, when = reader._read_packet(size=_LARGEST_PACKET)
-            except EOFError:
-                return
+        read = 0
+        for number, (frame, when) in enumerate(reader):
+            if len(frame) < when.caplen:
+                # An iterated packet is cut at 65535 bytes. recv() is not, but says no time.
+                while read <= number:
+                    frame, read = whole.recv(_LARGEST_PACKET), read + 1
             packet = _parse_frame(when.sec * 1_000_000_000 + when.usec * unit_ns, frame)
             if packet is not None:
                 yield packet

@@ -45,7 +45,7 @@ class CaptureSummary:
     """packets tcpdump wrote, our probes among them"""
     dropped: int
     """packets the kernel or the interface lost"""
-    error_ns: int
+    uncertainty_ns: int
     """bound of a time stamp's error, measured with the probes"""
 
 
@@ -111,7 +111,7 @@ class Tcpdump:
                 self.path,
                 packets=_counter(report, "captured"),
                 dropped=_counter(report, "dropped by kernel") + _interface_drops(report),
-                error_ns=self._measure_error(),
+                uncertainty_ns=self._measure_error(),
             )
         return self._summary
 

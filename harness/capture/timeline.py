@@ -6,9 +6,9 @@ precision is lost in a float of Unix time.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import cached_property
+from typing import Literal
 
 Sender = Literal["application", "asterisk"]
 MessageKind = Literal["text", "binary", "ping", "pong", "close"]
@@ -42,32 +42,22 @@ class Message:
 
     @property
     def text(self) -> str:
-        """The text of a text message; a message that is not valid UTF-8 is shown, not lost."""
+        """The text of a text message; what is not valid UTF-8 in it is shown with backslashes."""
         return self.data.decode("utf-8", "backslashreplace")
-
-    def json(self) -> dict[str, Any] | None:
-        """The object in a JSON text message, None for anything else."""
-        if self.kind != "text" or not self.data.lstrip().startswith(b"{"):
-            return None
-        try:
-            value = json.loads(self.data)
-        except ValueError:
-            return None
-        return value if isinstance(value, dict) else None
 
 
 @dataclass(frozen=True)
-class Ruler:
+class Measurement:
     """How well this timeline could be measured."""
 
     source: Literal["capture", "socket"]
     """capture: kernel time stamps of one packet capture for both legs; socket: the RTP socket's
     kernel time stamps and the client's receive time."""
-    error_ns: int
+    uncertainty_ns: int
     """bound of a single time's error, from what the source is and what this run measured"""
-    dropped: int = 0
-    """packets the capture says it lost"""
-    stalls: tuple[tuple[int, int], ...] = ()
+    capture_drops: int = 0
+    """packets the capture says it missed"""
+    host_stalls: tuple[tuple[int, int], ...] = ()
     """begin and end of each moment in which the host did not run what was due"""
     location_ns: int = 0
     """how far audio may be from where the judge finds it: 0 where RTP carries the very bytes"""
@@ -135,18 +125,25 @@ ULAW = Codec(
 
 @dataclass(frozen=True)
 class Timeline:
-    """One call: its RTP towards the caller, its WebSocket messages, and how good the ruler was."""
+    """One call: its RTP towards the caller, its WebSocket messages, how well they were measured."""
 
     codec: Codec
     """the application's"""
     rtp: tuple[RtpPacket, ...]
     messages: tuple[Message, ...]
-    ruler: Ruler
+    measurement: Measurement
     end_ns: int
     """until when was listened"""
     recoded: Codec | None = None
     """the caller's codec where Asterisk decodes the application's bytes and encodes them anew (see
     `harness.media.codecs.recoded`); None where RTP carries the bytes that the application sent"""
+
+    @cached_property
+    def start_ns(self) -> int:
+        """The first thing that was seen."""
+        times = [message.time_ns for message in self.messages]
+        times += [packet.time_ns for packet in self.rtp]
+        return min(times, default=self.end_ns)
 
     @property
     def wire(self) -> Codec:

@@ -23,8 +23,7 @@ from harness.commands.printing import (
     progress_bar,
 )
 from harness.install.build import Build, load_build
-from harness.judge.call import account_failures
-from harness.judge.judge import Verdict
+from harness.judge.verdicts import Verdict
 from harness.media.speech import Utterance, synthesise
 from harness.record.run_folder import new_run_folder
 from harness.record.verdict_files import load_call, shown
@@ -71,9 +70,9 @@ def _run(options: argparse.Namespace, console: Console) -> int:
         (stock, "Stock: MARK_MEDIA, acknowledged by MEDIA_MARK_PROCESSED"),
     ):
         console.print()
-        console.print(marks_table(call.result, title, PHRASES))
-        console.print(summary_line([call.result]))
-        print_measurement(console, [call.result])
+        console.print(marks_table(call.judged, title, PHRASES))
+        console.print(summary_line([call.judged]))
+        print_measurement(console, [call.judged])
     summary, picture, report = write_reports(folder, build.version, [patched, stock], started)
     console.print()
     console.print(f"Picture: {shown(picture)}", soft_wrap=True)
@@ -108,7 +107,7 @@ def write_reports(
     """
     saved = [load_call(call.folder) for call in calls]
     results = tuple(
-        _result(folder, version, call, (one.end_ns - one.verdict.start_ns) / 1e9)
+        _result(folder, version, call, (one.judged.end_ns - one.judged.start_ns) / 1e9)
         for call, one in zip(calls, saved, strict=True)
     )
     at = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(started))
@@ -124,13 +123,13 @@ def write_reports(
 
 
 def _result(folder: Path, version: str, call: LiveCall, seconds: float) -> ScenarioResult:
-    kept = kept_of_call(str(call.folder.relative_to(folder)), call.result, call.accounts)
+    kept = kept_of_call(str(call.folder.relative_to(folder)), call.judged)
     outcome, reason = Outcome(kept.verdict), ""
     if call.name == "stock":
         # Its early acknowledgements are to be shown: without them the demonstration shows nothing.
         outcome = Outcome.INCONCLUSIVE
         reason = "the stock driver's early acknowledgements did not occur"
-        if call.result.counts[Verdict.EARLY]:
+        if call.judged.counts[Verdict.EARLY]:
             outcome = Outcome.XFAIL
             reason = "the stock driver acknowledges marks while their audio is still playing"
     return ScenarioResult(
@@ -142,7 +141,7 @@ def _result(folder: Path, version: str, call: LiveCall, seconds: float) -> Scena
         seed=SEED,
         outcome=outcome,
         reason=reason,
-        failures=(*call.failures, *account_failures(call.accounts)),
+        failures=tuple(call.failures),
         attempts=1,
         seconds=round(seconds, 1),
         rerun="harness demo",

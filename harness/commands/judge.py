@@ -6,7 +6,6 @@ import argparse
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Literal
 
 from rich.console import Console
@@ -15,12 +14,11 @@ from rich.text import Text
 from harness.commands.command import EXIT_CODES, Commands
 from harness.commands.printing import print_measurement, print_texts, print_verdict
 from harness.errors import InputFault
-from harness.judge.call import Result, account_failures, call_result, worst
-from harness.judge.counters import Accounts, judge_accounts
-from harness.judge.expectations import Expectations, unexpected
-from harness.judge.judge import Bounds, judge
+from harness.judge.call import JudgedCall, judge_call
+from harness.judge.expectations import Expectations
+from harness.judge.verdicts import Bounds, Result, worst
 from harness.record.capture_files import CALL_FILE, TIMELINE_FILE, load_timeline
-from harness.record.verdict_files import VERDICT_FILE, shown, write_call_files
+from harness.record.verdict_files import VERDICT_FILE, judged_by, shown, verdict_text
 from harness.report.mark_table import LEGEND, marks_table, summary_line
 from harness.scenarios.result import SUMMARY_FILE, Outcome, ScenarioResult, load_summary
 
@@ -60,7 +58,7 @@ def _run(options: argparse.Namespace, console: Console) -> int:
             "Give the folder of one of them: then it is judged by itself.",
         )
     console.print()
-    print_measurement(console, [again.accounts.call for _, again in counted])
+    print_measurement(console, [again.judged for _, again in counted])
     known = sum(fails_as_known(call, again) for call, again in counted)
     if known:
         console.print(f"{known} of {len(counted)} calls fail as expected (XFAIL).")
@@ -78,11 +76,12 @@ def _run(options: argparse.Namespace, console: Console) -> int:
 
 
 def _print_again(console: Console, call: FoundCall, again: Again) -> None:
-    console.print(marks_table(again.accounts.call, str(shown(call.folder))))
-    console.print(summary_line([again.accounts.call]), soft_wrap=True)
-    for text in (*account_failures(again.accounts), *(again.unexpected or ())):
+    console.print(marks_table(again.judged, str(shown(call.folder))))
+    console.print(summary_line([again.judged]), soft_wrap=True)
+    counters = [again.judged.counter_text(one) for one in again.judged.counters if one.explanation]
+    for text in (*counters, *again.judged.unmet):
         console.print(Text(text), soft_wrap=True)
-    for note in again.accounts.call.notes:
+    for note in again.judged.notes:
         console.print(f"note: {note}", soft_wrap=True)
     console.print(f"The verdict is {again.compared}", soft_wrap=True)
     if call.standing == "given up":
@@ -114,10 +113,7 @@ class FoundCall:
 class Again:
     """A call that was judged again."""
 
-    accounts: Accounts
-    """and with them the marks"""
-    unexpected: tuple[str, ...] | None
-    """what did not come of it as its scenario expects; None without a scenario"""
+    judged: JudgedCall
     same: bool | None
     """whether the verdict is, byte for byte, the saved one; None if none was saved"""
 
@@ -129,11 +125,6 @@ class Again:
         if self.same:
             return "byte for byte the one that was saved"
         return "NOT the one that was saved: the judge or the call's files have changed since"
-
-    @property
-    def result(self) -> Result:
-        """Of all of it together."""
-        return call_result(self.accounts, self.unexpected)
 
 
 def saved_calls(folder: Path) -> list[FoundCall]:
@@ -185,7 +176,7 @@ def counted_result(saved: FoundCall, again: Again) -> Result:
         return "PASS"
     if saved.result and saved.result.outcome is Outcome.XPASS:
         return "FAIL"
-    return again.result
+    return again.judged.result
 
 
 def judge_again(folder: Path) -> Again:
@@ -194,27 +185,14 @@ def judge_again(folder: Path) -> Again:
     timeline = load_timeline(folder)
     saved = folder / VERDICT_FILE
     text = saved.read_text() if saved.exists() else ""
-    bounds, expected = _judged_by(saved, text) if text else (Bounds(), None)
-    verdict = judge(timeline, bounds)
-    accounts = judge_accounts(timeline, verdict)
-    missed = tuple(unexpected(expected, timeline, verdict)) if expected else None
-    with TemporaryDirectory(prefix="harness-judge-") as again:
-        write_call_files(Path(again), timeline, verdict, accounts, (), expected, missed or ())
-        same = (Path(again) / VERDICT_FILE).read_text() == text
-    return Again(accounts, missed, same if text else None)
+    judged = judge_call(timeline, *(_judged_by(saved, text) if text else ()))
+    return Again(judged, verdict_text(judged) == text if text else None)
 
 
 def _judged_by(file: Path, text: str) -> tuple[Bounds, Expectations | None]:
     """What the verdict saved in ``file`` was made by."""
     try:
-        saved = json.loads(text)
-        # Calls that were saved before there was such a thing do not have it.
-        expected = saved.get("expectations")
-        if expected:
-            events = {name: (least, most) for name, (least, most) in expected["events"].items()}
-            missed = tuple(expected["missed"])
-            expected = Expectations(**{**expected, "events": events, "missed": missed})
-        return Bounds(**saved["bounds"]), expected
+        return judged_by(json.loads(text))
     except (AttributeError, ValueError, KeyError, TypeError) as error:
         raise InputFault(
             f"{file} holds no verdict that can be read: {error}",

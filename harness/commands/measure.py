@@ -27,7 +27,7 @@ from harness.commands.printing import (
     progress_bar,
 )
 from harness.install.build import Build, load_build
-from harness.judge.call import call_result, worst
+from harness.judge.verdicts import worst
 from harness.media import position_code
 from harness.protocol import Format
 from harness.record.run_folder import new_run_folder
@@ -101,12 +101,12 @@ def _run(options: argparse.Namespace, console: Console) -> int:
     with progress_bar(console, "marks acknowledged", plan.marks) as advance:
         calls = measure(build, folder, plan, advance)
     console.print(_calls_table(calls))
-    verdicts = [call.result for call in calls]
-    console.print(summary_line(verdicts), soft_wrap=True)
-    print_measurement(console, verdicts)
+    judged = [call.judged for call in calls]
+    console.print(summary_line(judged), soft_wrap=True)
+    print_measurement(console, judged)
     console.print(f"All of it: {shown(folder)}", soft_wrap=True)
     print_failures(console, calls)
-    verdict = worst(call_result(call.accounts) for call in calls)
+    verdict = worst(call.result for call in judged)
     print_verdict(console, verdict)
     return EXIT_CODES[verdict]
 
@@ -123,11 +123,13 @@ def _run_memory(build: Build, folder: Path, console: Console) -> int:
 
 def _calls_table(calls: Sequence[LiveCall]) -> Table:
     table = compact_table("Calls")
-    for heading in ("call", "marks", "packets", "lost", "median ms", "p99 ms", "max ms", "verdict"):
-        table.add_column(heading, justify="left" if heading in ("call", "verdict") else "right")
+    table.add_column("call")
+    for heading in ("marks", "packets", "missing", "median ms", "p99 ms", "max ms"):
+        table.add_column(heading, justify="right")
+    table.add_column("verdict")
     for call in calls:
-        result = call.result
-        numbers = result.statistics
+        judged = call.judged
+        numbers = judged.statistics
         times = (
             [f"{ns / 1e6:+.3f}" for ns in (numbers.median_ns, numbers.p99_ns, numbers.max_ns)]
             if numbers
@@ -135,9 +137,9 @@ def _calls_table(calls: Sequence[LiveCall]) -> Table:
         )
         table.add_row(
             call.name,
-            *(str(count) for count in (len(result.marks), result.packets, result.lost)),
+            *(str(count) for count in (len(judged.marks), judged.packets, judged.missing_packets)),
             *times,
-            result.verdict,
+            judged.marks_result,
         )
     return table
 

@@ -10,33 +10,30 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from harness.bench import LiveCall
-from harness.judge.call import account_failures
-from harness.judge.judge import CallVerdict, Verdict
+from harness.judge.call import JudgedCall
+from harness.judge.verdicts import Verdict
 from harness.report.mark_table import verdict_style
 
 _FAILURES_SHOWN = 10
 
 
-def print_measurement(console: Console, verdicts: Sequence[CallVerdict]) -> None:
-    rulers = [verdict.ruler for verdict in verdicts]
-    error_ms = max(ruler.error_ns for ruler in rulers) / 1e6
+def print_measurement(console: Console, calls: Sequence[JudgedCall]) -> None:
+    measurements = [call.measurement for call in calls]
+    uncertainty_ms = max(one.uncertainty_ns for one in measurements) / 1e6
     source = {
         "capture": "one packet capture of both legs",
         "socket": "socket time stamps (packets cannot be captured here: run as root for that)",
-    }[rulers[0].source]
-    dropped = sum(ruler.dropped for ruler in rulers)
+    }[measurements[0].source]
+    drops = sum(one.capture_drops for one in measurements)
     console.print(
-        f"Measured by {source}, a time is good to {error_ms:.3f} ms, "
-        f"{dropped} packets not captured.",
+        f"Measured by {source}, a time is good to {uncertainty_ms:.3f} ms, "
+        f"{drops} packets not captured.",
         soft_wrap=True,
     )
 
 
 def print_failures(console: Console, calls: Sequence[LiveCall]) -> None:
-    print_texts(
-        console,
-        [text for call in calls for text in (*call.failures, *account_failures(call.accounts))],
-    )
+    print_texts(console, [text for call in calls for text in call.failures])
 
 
 def print_texts(console: Console, failures: Sequence[str]) -> None:

@@ -1,37 +1,191 @@
-"""A call's verdict as a whole: of its marks, the accounts Asterisk gave, and what its scenario
-expects. Pure."""
+"""The judge's front door: a call's timeline in, the judged call out. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Literal
+from collections import Counter
+from dataclasses import dataclass, field, replace
 
-from harness.judge.counters import Accounts
-
-Result = Literal["PASS", "FAIL", "INCONCLUSIVE"]
-
-
-def call_result(accounts: Accounts, unexpected: Sequence[str] | None = None) -> Result:
-    """Of the marks and the accounts of a call together: the worse of the two.
-
-    ``unexpected`` is what did not come of it as its scenario expects, which fails it. None is for a
-    call without a scenario: without marks that call proves nothing, and is INCONCLUSIVE.
-    """
-    if unexpected:
-        return "FAIL"
-    if unexpected is not None and not accounts.call.marks:
-        return accounts.verdict
-    return worst((accounts.call.verdict, accounts.verdict))
-
-
-def worst(results: Iterable[Result]) -> Result:
-    """FAIL if there is one, else INCONCLUSIVE if there is one, else PASS."""
-    kinds = set(results)
-    if "FAIL" in kinds:
-        return "FAIL"
-    return "INCONCLUSIVE" if "INCONCLUSIVE" in kinds else "PASS"
+from harness.capture.timeline import Measurement, Timeline
+from harness.judge.conversation import Conversation
+from harness.judge.counters import judge_counters
+from harness.judge.expectations import Expectations, unmet_expectations
+from harness.judge.locate_audio import ERROR_NS
+from harness.judge.marks import judge_marks
+from harness.judge.uncertainty import Uncertainty, tolerance_ns
+from harness.judge.verdicts import (
+    FAILURES,
+    Bounds,
+    CounterVerdict,
+    LocatedPacket,
+    MarkVerdict,
+    Result,
+    Statistics,
+    Verdict,
+    statistics,
+    worst,
+)
+from harness.judge.wire import Wire
 
 
-def account_failures(accounts: Accounts) -> list[str]:
-    """Each account that did not pass, as text that says why."""
-    return [accounts.failure_text(one) for one in accounts.verdicts if one.explanation]
+@dataclass(frozen=True)
+class JudgedCall:
+    """A call, and all that the judge says of it."""
+
+    start_ns: int
+    """time zero of the texts: the first thing on the timeline"""
+    end_ns: int
+    """until when was listened"""
+    codec: str
+    """of the application"""
+    ptime_ms: int
+    """of the RTP packets"""
+    measurement: Measurement
+    bounds: Bounds
+    packets: int
+    """of RTP that were seen"""
+    missing_packets: int
+    """of RTP that were not, by their sequence numbers"""
+    marks: tuple[MarkVerdict, ...]
+    """in their order; acknowledgements that no mark asked for come last"""
+    counters: tuple[CounterVerdict, ...]
+    """flushes first"""
+    expectations: Expectations | None
+    """of its scenario; None for a call without one"""
+    unmet: tuple[str, ...]
+    """the expectations that were not met, each as a sentence"""
+    notes: tuple[str, ...]
+    """what a reader should know besides: packets missing, malformed commands, ..."""
+    located: tuple[LocatedPacket, ...] = field(repr=False)
+    """the RTP packets in the order of their sequence numbers"""
+
+    @property
+    def result(self) -> Result:
+        """Of the call as a whole: this is the one place that decides it.
+
+        What its scenario expects and did not come fails it, and so does a mark or counter that
+        failed. A call without a scenario and without marks proves nothing, and is INCONCLUSIVE.
+        """
+        if self.unmet:
+            return "FAIL"
+        if self.expectations and not self.marks:
+            return self.counters_result
+        return worst((self.marks_result, self.counters_result))
+
+    @property
+    def marks_result(self) -> Result:
+        """FAIL when any mark failed, INCONCLUSIVE when any could not be judged or none was set."""
+        if any(mark.verdict in FAILURES for mark in self.marks):
+            return "FAIL"
+        passed = self.marks and all(mark.verdict is Verdict.PASS for mark in self.marks)
+        return "PASS" if passed else "INCONCLUSIVE"
+
+    @property
+    def counters_result(self) -> Result:
+        """FAIL when any failed, INCONCLUSIVE when any could not be judged. None at all pass."""
+        kinds = {one.verdict for one in self.counters}
+        if kinds & FAILURES:
+            return "FAIL"
+        return "INCONCLUSIVE" if Verdict.INCONCLUSIVE in kinds else "PASS"
+
+    @property
+    def failures(self) -> frozenset[Verdict]:
+        """The ways in which its marks and counters failed."""
+        return FAILURES & (
+            {one.verdict for one in self.marks} | {one.verdict for one in self.counters}
+        )
+
+    @property
+    def counts(self) -> dict[Verdict, int]:
+        """How many marks got each verdict."""
+        counter = Counter(mark.verdict for mark in self.marks)
+        return {verdict: counter[verdict] for verdict in Verdict}
+
+    @property
+    def statistics(self) -> Statistics | None:
+        """Of this call's differences; None when there is none."""
+        return statistics(self.marks)
+
+    def relative_s(self, time_ns: int) -> float:
+        """Seconds since the start of the timeline."""
+        return (time_ns - self.start_ns) / 1e9
+
+    def mark_text(self, mark: MarkVerdict, where: str = "", evidence: str = "") -> str:
+        """Two lines that say what was wrong with a mark and how sure that is.
+
+        ``where`` is what asked for it (scenario.yaml:14), ``evidence`` where to look
+        (timeline.txt:88).
+        """
+        prefix = f"{where}: " if where else ""
+        difference = (
+            f"{mark.difference_ns / 1e6:+.3f} ms; " if mark.difference_ns is not None else ""
+        )
+        return (
+            f'{prefix}mark "{mark.id}" {mark.verdict.value}: {mark.explanation}\n'
+            f"  ({difference}allowed 0 .. {self.bounds.late_ns / 1e6:+.1f} ms; "
+            f"uncertainty +-{tolerance_ns(self.measurement) / 1e6:.2g} ms; "
+            f"{self._packets_text})"
+        ) + (f"   {evidence}" if evidence else "")
+
+    def counter_text(self, one: CounterVerdict) -> str:
+        """Two lines that say what was wrong with playback counters and how sure that is."""
+        when = "never" if one.time_ns is None else f"{self.relative_s(one.time_ns):+.6f} s"
+        return (
+            f"{one.name} {one.verdict.value}: {one.explanation}\n"
+            f"  (came {when}; {self._packets_text})"
+        )
+
+    @property
+    def _packets_text(self) -> str:
+        return f"{self.packets} packets, {self.missing_packets} missing"
+
+
+def judge_call(
+    timeline: Timeline, bounds: Bounds | None = None, expectations: Expectations | None = None
+) -> JudgedCall:
+    """Judge a call. ``expectations`` are those of its scenario, None without one."""
+    bounds = bounds or Bounds()
+    location_ns = ERROR_NS if timeline.recoded else 0
+    measurement = replace(timeline.measurement, location_ns=location_ns)
+    timeline = replace(timeline, measurement=measurement)
+    uncertainty = Uncertainty(measurement, bounds, timeline.codec)
+    conversation = Conversation(timeline.messages)
+    wire = Wire(timeline, conversation, uncertainty.error_bytes)
+    marks = judge_marks(timeline, conversation, wire, uncertainty)
+    unmet: list[str] = []
+    if expectations:
+        unmet = unmet_expectations(expectations, timeline, conversation, wire, uncertainty, marks)
+    return JudgedCall(
+        start_ns=timeline.start_ns,
+        end_ns=timeline.end_ns,
+        codec=timeline.codec.name,
+        ptime_ms=timeline.wire.ptime_ms,
+        measurement=measurement,
+        bounds=bounds,
+        packets=len(timeline.rtp),
+        missing_packets=wire.sequence.missing,
+        marks=marks,
+        counters=judge_counters(timeline.codec, conversation, wire, uncertainty),
+        expectations=expectations,
+        unmet=tuple(unmet),
+        notes=tuple(_notes(timeline, conversation, wire)),
+        located=wire.packets,
+    )
+
+
+def _notes(timeline: Timeline, conversation: Conversation, wire: Wire) -> list[str]:
+    sequence = wire.sequence
+    foreign = sum(1 for one in wire.packets if one.location.foreign)
+    sent = conversation.sent
+    counts = [
+        (sequence.missing, "RTP packets lost"),
+        (sequence.duplicates, "RTP packets came twice"),
+        (sequence.reordered, "RTP packets came out of order"),
+        (foreign, "RTP packets hold bytes that are not the application's"),
+        (wire.missing(0, sent), f"of {sent} bytes never left"),
+        (timeline.measurement.capture_drops, "packets lost by the capture"),
+    ]
+    notes = [f"{count} {what}" for count, what in counts if count] + conversation.notes
+    if timeline.recoded is not None:
+        codecs = f"{timeline.codec.name} became {timeline.recoded.name}"
+        notes.append(f"{codecs}: located by its sound, to {ERROR_NS / 1e6:g} ms")
+    return notes

@@ -65,7 +65,7 @@ class Payload:
     """What is needed of an RTP packet to locate it."""
 
     data: bytes
-    lost_before: int
+    missing_before: int
     """packets"""
     sent: int
     """bytes the application had sent by then"""
@@ -161,9 +161,9 @@ def _heard(payloads: Sequence[Payload], caller: Codec) -> tuple[Samples, list[Fr
     frames: list[Frame] = []
     position = read = 0
     for payload in payloads:
-        if payload.lost_before:
-            parts.append(np.zeros(payload.lost_before * lost))
-            position += payload.lost_before * lost
+        if payload.missing_before:
+            parts.append(np.zeros(payload.missing_before * lost))
+            position += payload.missing_before * lost
         count = len(payload.data) * RATE_HZ // caller.bytes_per_second
         parts.append(heard[read : read + count])
         frames.append((position, position + count))

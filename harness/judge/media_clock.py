@@ -1,8 +1,8 @@
 """When the audio of each RTP packet plays, whatever moment its sender got around to sending it.
 
 Every receiver plays by the RTP timestamp: a packet sent 5 ms late does not move the audio in it. So
-the clock of a stretch of continuous RTP is the lower envelope of (wire time - media position) over
-the few packets around. A missed tick, a pause or a gap begins a new stretch.
+the clock of a segment of continuous RTP is the lower envelope of (wire time - media position) over
+the few packets around. A missed tick, a pause or a gap begins a new segment.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _AROUND = 5
 _AHEAD = 25
 """packets looked at to tell one late packet from a sender that goes on late"""
 _EVIDENCE = 2
-"""packets that must go on as late as the first one to make it a new stretch"""
+"""packets that must go on as late as the first one to make it a new segment"""
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Numbered:
     """counts the SSRCs, in order of appearance"""
     number: int
     timestamp: int
-    lost_before: int
-    """sequence numbers missing right before it"""
+    missing_before: int
+    """sequence numbers that are not there right before it"""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class PacketSequence:
     """The packets of a call in the order of their sequence numbers."""
 
     packets: tuple[Numbered, ...]
-    lost: int
+    missing: int
     duplicates: int
     reordered: int
     """packets that came after one with a higher sequence number"""
@@ -49,12 +49,12 @@ class Clocked:
     """When a packet's audio begins to play on the media clock."""
 
     start_ns: int
-    slip_ns: int
+    lateness_ns: int
     """how much later than that it was sent"""
-    stretch: int
-    """counts the stretches"""
-    around_slip_ns: int
-    """median slip of the packets its clock was taken from (the lower one of an even count)"""
+    segment: int
+    """counts the segments"""
+    around_lateness_ns: int
+    """median lateness of the packets its clock was taken from (the lower one of an even count)"""
     around: int
     """how many these are, itself among them"""
 
@@ -83,11 +83,11 @@ def in_order(rtp: Sequence[RtpPacket]) -> PacketSequence:
         before: int | None = None
         for number in sorted(known):
             one = known[number]
-            lost = 0 if before is None else number - before - 1
-            packets.append(Numbered(one.packet, one.source, number, one.timestamp, lost))
+            missing = 0 if before is None else number - before - 1
+            packets.append(Numbered(one.packet, one.source, number, one.timestamp, missing))
             before = number
-    lost_in_all = sum(one.lost_before for one in packets)
-    return PacketSequence(tuple(packets), lost_in_all, duplicates, reordered)
+    missing_in_all = sum(one.missing_before for one in packets)
+    return PacketSequence(tuple(packets), missing_in_all, duplicates, reordered)
 
 
 def media_clock(
@@ -96,16 +96,16 @@ def media_clock(
     """The clock of each of ``packets``.
 
     ``ready_ns`` says of each packet when the application had sent what was needed to play it, None
-    where that is not known: a packet that was not ready in time begins a new stretch.
+    where that is not known: a packet that was not ready in time begins a new segment.
     """
     ptime_ns = codec.ptime_ms * 1_000_000
     tracks = _tracks(packets, codec)
     clocked: list[Clocked] = []
-    stretch = -1
+    segment = -1
     for track in tracks:
-        for begin, end in _stretches(track, ready_ns, ptime_ns):
-            stretch += 1
-            clocked += _envelope(track.delays[begin:end], track.positions[begin:end], stretch)
+        for begin, end in _segments(track, ready_ns, ptime_ns):
+            segment += 1
+            clocked += _envelope(track.delays[begin:end], track.positions[begin:end], segment)
     return clocked
 
 
@@ -133,7 +133,7 @@ def _tracks(packets: Sequence[Numbered], codec: Codec) -> list[_Track]:
             slot_ns = codec.ptime_ms * 1_000_000
             sent_ns = _duration_ns(previous.packet, codec)
             position = tracks[-1].positions[-1] + max(slot_ns, sent_ns)
-            position += current.lost_before * slot_ns
+            position += current.missing_before * slot_ns
         tracks[-1].positions.append(position)
         tracks[-1].delays.append(current.packet.time_ns - position)
     return tracks
@@ -142,17 +142,17 @@ def _tracks(packets: Sequence[Numbered], codec: Codec) -> list[_Track]:
 def _continuous(previous: Numbered, current: Numbered, codec: Codec) -> bool:
     if previous.source != current.source:
         return False
-    lost = current.lost_before * codec.ptime_ms * codec.rtp_clock_hz // 1000
-    step = current.timestamp - previous.timestamp - lost
+    missing = current.missing_before * codec.ptime_ms * codec.rtp_clock_hz // 1000
+    step = current.timestamp - previous.timestamp - missing
     # RFC 3550 adds the length of the packet before. Asterisk adds that of the packet itself,
     # which differs where a short one stands among full ones.
     return step in (_rtp_units(previous.packet, codec), _rtp_units(current.packet, codec))
 
 
-def _stretches(
+def _segments(
     track: _Track, ready_ns: Sequence[int | None], ptime_ns: int
 ) -> list[tuple[int, int]]:
-    """Where in the track each stretch begins and ends."""
+    """Where in the track each segment begins and ends."""
     begins = [0]
     for index in range(1, len(track.delays)):
         level = min(track.delays[max(begins[-1], index - _AROUND) : index])
@@ -168,21 +168,21 @@ def _stretches(
 def _goes_on_late(delays: Sequence[int], index: int, ptime_ns: int) -> bool:
     """Whether the packets after a late one keep its lateness, instead of catching up.
 
-    Where too few follow nobody can tell; then it counts as a slip, which makes the marks there
+    Where too few follow nobody can tell; then it counts as lateness, which makes the marks there
     inconclusive.
     """
     following = delays[index + 1 : index + 1 + _AHEAD]
     return len(following) >= _EVIDENCE and min(following) > delays[index] - ptime_ns // 2
 
 
-def _envelope(delays: Sequence[int], positions: Sequence[int], stretch: int) -> list[Clocked]:
+def _envelope(delays: Sequence[int], positions: Sequence[int], segment: int) -> list[Clocked]:
     clocked = []
     for index, (delay, position) in enumerate(zip(delays, positions, strict=True)):
         around = sorted(delays[max(0, index - _AROUND) : index + _AROUND + 1])
         level = around[0]
         median = around[(len(around) - 1) // 2]
         clocked.append(
-            Clocked(position + level, delay - level, stretch, median - level, len(around))
+            Clocked(position + level, delay - level, segment, median - level, len(around))
         )
     return clocked
 

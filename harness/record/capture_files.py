@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.capture.dissect import read_capture
-from harness.capture.timeline import Codec, Message, RtpPacket, Ruler, Timeline
+from harness.capture.timeline import Codec, Measurement, Message, RtpPacket, Timeline
 from harness.errors import InputFault
 
 CAPTURE_FILE = "capture.pcap"
@@ -30,10 +30,9 @@ class CapturedCall:
     rtp_port: int
     websocket_port: int
     application_is_server: bool
-    error_ns: int
-    dropped: int
-    stalls: Sequence[tuple[int, int]] = ()
-    client_port: int | None = None
+    uncertainty_ns: int
+    capture_drops: int
+    host_stalls: Sequence[tuple[int, int]] = ()
     media_start: str | None = None
     recoded: Codec | None = None
 
@@ -44,10 +43,9 @@ class CapturedCall:
             rtp_port=self.rtp_port,
             websocket_port=self.websocket_port,
             application_is_server=self.application_is_server,
-            error_ns=self.error_ns,
-            dropped=self.dropped,
-            stalls=[(begin, end) for begin, end in self.stalls],
-            client_port=self.client_port,
+            uncertainty_ns=self.uncertainty_ns,
+            capture_drops=self.capture_drops,
+            host_stalls=[(begin, end) for begin, end in self.host_stalls],
             media_start=self.media_start,
             recoded=self.recoded,
         )
@@ -92,15 +90,16 @@ def _timeline(saved: dict[str, Any]) -> Timeline:
             Message(**{**message, "data": base64.b64decode(message["data"])})
             for message in saved["messages"]
         ),
-        ruler=Ruler(
-            **{
-                **saved["ruler"],
-                "stalls": tuple((begin, end) for begin, end in saved["ruler"]["stalls"]),
-            }
-        ),
+        measurement=measurement_from(saved["measurement"]),
         end_ns=saved["end_ns"],
         recoded=_recoded(saved),
     )
+
+
+def measurement_from(saved: dict[str, Any]) -> Measurement:
+    """Out of its plain values (``asdict``)."""
+    stalls = tuple((begin, end) for begin, end in saved["host_stalls"])
+    return Measurement(**{**saved, "host_stalls": stalls})
 
 
 def _codec(saved: dict[str, Any]) -> Codec:

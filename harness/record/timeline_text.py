@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.capture.timeline import Message, Timeline
-from harness.judge.judge import CallVerdict, MarkVerdict, PacketPlace
+from harness.judge.call import JudgedCall
+from harness.judge.verdicts import LocatedPacket, MarkVerdict
 
 _LONGEST_TEXT = 200
 
 
-def write_timeline_text(path: Path, timeline: Timeline, verdict: CallVerdict) -> list[int]:
+def write_timeline_text(path: Path, timeline: Timeline, judged: JudgedCall) -> list[int]:
     """Write the events to ``path``; the line number of each mark's verdict, in their order."""
     # The second key keeps what happens at the same moment in the order of cause and effect.
     lines: list[tuple[int, int, str, int | None]] = []
@@ -19,20 +20,20 @@ def write_timeline_text(path: Path, timeline: Timeline, verdict: CallVerdict) ->
         lines.append((message.time_ns, 0, _message(message, received), None))
         if message.kind == "binary" and message.sender == "application":
             received += len(message.data)
-    lines += [(place.time_ns, 1, _packet(place), None) for place in verdict.places]
-    for index, mark in enumerate(verdict.marks):
+    lines += [(packet.time_ns, 1, _packet(packet), None) for packet in judged.located]
+    for index, mark in enumerate(judged.marks):
         if mark.audio_end_ns is not None:
             text = f'clock        audio before mark "{mark.id}" ended (offset {mark.offset})'
             lines.append((mark.audio_end_ns, 2, text, None))
-        when_ns = mark.answered_ns if mark.answered_ns is not None else timeline.end_ns
+        when_ns = mark.acked_ns if mark.acked_ns is not None else timeline.end_ns
         lines.append((when_ns, 3, _verdict(mark), index))
     lines.append((timeline.end_ns, 4, "end          of listening", None))
     lines.sort(key=lambda line: line[:2])
     path.write_text(
-        "".join(f"{verdict.relative_s(time_ns):+.6f} {text}\n" for time_ns, _, text, _ in lines)
+        "".join(f"{judged.relative_s(time_ns):+.6f} {text}\n" for time_ns, _, text, _ in lines)
     )
     numbers = {line[3]: number for number, line in enumerate(lines, start=1)}
-    return [numbers[index] for index in range(len(verdict.marks))]
+    return [numbers[index] for index in range(len(judged.marks))]
 
 
 def _message(message: Message, received: int) -> str:
@@ -46,17 +47,17 @@ def _message(message: Message, received: int) -> str:
     return f"{who} {message.kind}, {len(message.data)} bytes"
 
 
-def _packet(place: PacketPlace) -> str:
-    parts = [f"bytes {piece.offset}..{piece.end}" for piece in place.location.pieces]
-    if place.location.padding:
-        parts.append(f"{place.location.padding} of silence")
-    if place.location.foreign:
-        parts.append(f"{place.location.foreign} not of the stream")
-    if not place.location.certain:
+def _packet(packet: LocatedPacket) -> str:
+    parts = [f"bytes {piece.offset}..{piece.end}" for piece in packet.location.pieces]
+    if packet.location.padding:
+        parts.append(f"{packet.location.padding} of silence")
+    if packet.location.foreign:
+        parts.append(f"{packet.location.foreign} not of the stream")
+    if not packet.location.certain:
         parts.append("not certain")
-    if place.clock.slip_ns >= 100_000:
-        parts.append(f"sent {place.clock.slip_ns / 1e6:.1f} ms late")
-    return f"RTP          sequence {place.sequence}: {', '.join(parts) or 'empty'}"
+    if packet.clock.lateness_ns >= 100_000:
+        parts.append(f"sent {packet.clock.lateness_ns / 1e6:.1f} ms late")
+    return f"RTP          sequence {packet.sequence}: {', '.join(parts) or 'empty'}"
 
 
 def _verdict(mark: MarkVerdict) -> str:

@@ -11,13 +11,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.capture.timeline import Message, Ruler, Timeline
+from harness.capture.timeline import Message, Timeline
 from harness.errors import InputFault
-from harness.judge.counters import Accounts
+from harness.judge.call import JudgedCall
 from harness.judge.expectations import Expectations
-from harness.judge.judge import Bounds, CallVerdict, MarkVerdict, PacketPlace, Verdict
 from harness.judge.locate import Location, Piece
 from harness.judge.media_clock import Clocked
+from harness.judge.verdicts import Bounds, CounterVerdict, LocatedPacket, MarkVerdict, Verdict
+from harness.record.capture_files import measurement_from
 from harness.record.timeline_text import write_timeline_text
 
 TIMELINE_TEXT_FILE = "timeline.txt"
@@ -27,108 +28,67 @@ PACKETS_FILE = "packets.jsonl"
 
 
 @dataclass(frozen=True)
-class SavedMessage:
-    """A WebSocket message without its media."""
-
-    time_ns: int
-    sender: str
-    kind: str
-    text: str
-    """of a text message, else empty"""
-    length: int
-    """bytes of any other message, else 0"""
-
-
-@dataclass(frozen=True)
 class SavedCall:
     """A judged call, read from its files."""
 
-    verdict: CallVerdict
-    messages: tuple[SavedMessage, ...]
-    codec: str
-    """of the application"""
-    ptime_ms: int
-    """of the RTP packets"""
-    end_ns: int
-    """until when was listened"""
+    judged: JudgedCall
+    messages: tuple[Message, ...]
+    """media is not kept: it is as many zeros"""
 
 
 def write_call_files(
-    folder: Path,
-    timeline: Timeline,
-    verdict: CallVerdict,
-    accounts: Accounts | None = None,
-    where: Sequence[str] = (),
-    expectations: Expectations | None = None,
-    unexpected: Sequence[str] = (),
+    folder: Path, timeline: Timeline, judged: JudgedCall, where: Sequence[str] = ()
 ) -> list[str]:
-    """Write timeline.txt, ws.jsonl, packets.jsonl, verdict.json; the marks' failures as text.
+    """Write timeline.txt, ws.jsonl, packets.jsonl, verdict.json; all that failed, as text.
 
     ``where`` says what asked for each mark, in the order they were sent (scenario.yaml:14).
-    ``unexpected`` is what did not come of the call as its ``expectations`` say.
     """
     text = folder / TIMELINE_TEXT_FILE
-    lines = write_timeline_text(text, timeline, verdict)
+    lines = write_timeline_text(text, timeline, judged)
     _write_lines(folder / MESSAGES_FILE, [_message(message) for message in timeline.messages])
-    _write_lines(folder / PACKETS_FILE, [asdict(place) for place in verdict.places])
-    summary = {
-        "codec": timeline.codec.name,
-        "ptime_ms": timeline.wire.ptime_ms,
-        "start_ns": verdict.start_ns,
-        "end_ns": timeline.end_ns,
-        **verdict_summary(verdict),
-        "accounts": [asdict(one) for one in accounts.verdicts] if accounts else [],
-        "expectations": asdict(expectations) if expectations else None,
-        "unexpected": list(unexpected),
-    }
-    (folder / VERDICT_FILE).write_text(json.dumps(summary, indent=2) + "\n")
-    return [
-        verdict.failure_text(
-            mark, where[index] if index < len(where) else "", f"{shown(text)}:{line}"
-        )
-        for index, (mark, line) in enumerate(zip(verdict.marks, lines, strict=True))
+    _write_lines(folder / PACKETS_FILE, [asdict(packet) for packet in judged.located])
+    (folder / VERDICT_FILE).write_text(verdict_text(judged))
+    evidence = shown(text)
+    marks = [
+        judged.mark_text(mark, where[index] if index < len(where) else "", f"{evidence}:{line}")
+        for index, (mark, line) in enumerate(zip(judged.marks, lines, strict=True))
         if mark.explanation
     ]
+    others = [judged.counter_text(one) for one in judged.counters if one.explanation]
+    return [*marks, *(f"{text}   {evidence}" for text in (*others, *judged.unmet))]
 
 
-def verdict_summary(verdict: CallVerdict) -> dict[str, Any]:
-    """A call's verdict as plain values; times in ns, positions in bytes."""
-    statistics = verdict.statistics
-    return {
-        "verdict": verdict.verdict,
-        "counts": {kind.value: count for kind, count in verdict.counts.items()},
+def verdict_text(judged: JudgedCall) -> str:
+    """What verdict.json says of a call; times in ns, positions in bytes."""
+    statistics = judged.statistics
+    values = {
+        "codec": judged.codec,
+        "ptime_ms": judged.ptime_ms,
+        "start_ns": judged.start_ns,
+        "end_ns": judged.end_ns,
+        "verdict": judged.marks_result,
+        "counts": {kind.value: count for kind, count in judged.counts.items()},
         "difference_ns": asdict(statistics) if statistics else None,
-        "packets": verdict.packets,
-        "lost": verdict.lost,
-        "ruler": asdict(verdict.ruler),
-        "bounds": asdict(verdict.bounds),
-        "notes": list(verdict.notes),
-        "marks": [asdict(mark) for mark in verdict.marks],
+        "packets": judged.packets,
+        "missing_packets": judged.missing_packets,
+        "measurement": asdict(judged.measurement),
+        "bounds": asdict(judged.bounds),
+        "notes": list(judged.notes),
+        "marks": [asdict(mark) for mark in judged.marks],
+        "counters": [asdict(one) for one in judged.counters],
+        "expectations": asdict(judged.expectations) if judged.expectations else None,
+        "unmet": list(judged.unmet),
     }
+    return json.dumps(values, indent=2) + "\n"
 
 
 def load_call(folder: Path) -> SavedCall:
     """What `write_call_files` wrote. Raises InputFault when it cannot be read."""
     try:
         saved = json.loads((folder / VERDICT_FILE).read_text())
-        messages = _read_lines(folder / MESSAGES_FILE)
-        places = tuple(_place(packet) for packet in _read_lines(folder / PACKETS_FILE))
-        return SavedCall(
-            _verdict(saved, places),
-            tuple(
-                SavedMessage(
-                    one["time_ns"],
-                    one["sender"],
-                    one["kind"],
-                    one.get("text", ""),
-                    one.get("bytes", 0),
-                )
-                for one in messages
-            ),
-            saved["codec"],
-            saved["ptime_ms"],
-            saved["end_ns"],
-        )
+        located = tuple(_located(packet) for packet in _read_lines(folder / PACKETS_FILE))
+        messages = tuple(_saved_message(one) for one in _read_lines(folder / MESSAGES_FILE))
+        return SavedCall(_judged(saved, located), messages)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputFault(
             f"{folder} holds no judged call that can be read: {error}",
@@ -142,26 +102,44 @@ def shown(path: Path) -> Path:
     return path.relative_to(here) if path.is_relative_to(here) else path
 
 
-def _verdict(saved: dict[str, Any], places: tuple[PacketPlace, ...]) -> CallVerdict:
-    ruler = saved["ruler"]
-    return CallVerdict(
-        marks=tuple(
-            MarkVerdict(**{**mark, "verdict": Verdict(mark["verdict"])}) for mark in saved["marks"]
-        ),
-        notes=tuple(saved["notes"]),
-        packets=saved["packets"],
-        lost=saved["lost"],
-        ruler=Ruler(**{**ruler, "stalls": tuple((begin, end) for begin, end in ruler["stalls"])}),
-        bounds=Bounds(**saved["bounds"]),
+def judged_by(saved: dict[str, Any]) -> tuple[Bounds, Expectations | None]:
+    """What a verdict was made by, out of the plain values of verdict.json."""
+    expected = saved["expectations"]
+    if expected:
+        events = {name: (least, most) for name, (least, most) in expected["events"].items()}
+        missed = tuple(expected["missed"])
+        expected = Expectations(**{**expected, "events": events, "missed": missed})
+    return Bounds(**saved["bounds"]), expected
+
+
+def _judged(saved: dict[str, Any], located: tuple[LocatedPacket, ...]) -> JudgedCall:
+    bounds, expectations = judged_by(saved)
+    return JudgedCall(
         start_ns=saved["start_ns"],
-        places=places,
+        end_ns=saved["end_ns"],
+        codec=saved["codec"],
+        ptime_ms=saved["ptime_ms"],
+        measurement=measurement_from(saved["measurement"]),
+        bounds=bounds,
+        packets=saved["packets"],
+        missing_packets=saved["missing_packets"],
+        marks=tuple(MarkVerdict(**_with_verdict(mark)) for mark in saved["marks"]),
+        counters=tuple(CounterVerdict(**_with_verdict(one)) for one in saved["counters"]),
+        expectations=expectations,
+        unmet=tuple(saved["unmet"]),
+        notes=tuple(saved["notes"]),
+        located=located,
     )
 
 
-def _place(saved: dict[str, Any]) -> PacketPlace:
+def _with_verdict(saved: dict[str, Any]) -> dict[str, Any]:
+    return {**saved, "verdict": Verdict(saved["verdict"])}
+
+
+def _located(saved: dict[str, Any]) -> LocatedPacket:
     location = saved["location"]
     pieces = tuple(Piece(**piece) for piece in location["pieces"])
-    return PacketPlace(
+    return LocatedPacket(
         saved["time_ns"],
         saved["sequence"],
         Location(**{**location, "pieces": pieces}),
@@ -177,6 +155,11 @@ def _message(message: Message) -> dict[str, Any]:
         "kind": message.kind,
         **({"bytes": len(message.data)} if binary else {"text": message.text}),
     }
+
+
+def _saved_message(saved: dict[str, Any]) -> Message:
+    data = saved["text"].encode() if saved["kind"] == "text" else bytes(saved["bytes"])
+    return Message(saved["time_ns"], saved["sender"], saved["kind"], data)
 
 
 def _write_lines(path: Path, values: Sequence[dict[str, Any]]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from harness.judge.judge import MarkVerdict, timed_differences
+from harness.judge.verdicts import MarkVerdict, timed_differences
 from harness.record.verdict_files import SavedCall
 from harness.report.offsets_picture import Chart, Offsets, offset_charts
 from harness.report.templates import render, resource
@@ -95,34 +95,33 @@ def _furthest_mark(calls: Sequence[PicturedCall]) -> int:
     differences = [
         (abs(mark.difference_ns), index)
         for one in calls
-        for index, mark in enumerate(one.call.verdict.marks)
+        for index, mark in enumerate(one.call.judged.marks)
         if mark.difference_ns is not None
     ]
     return max(differences, default=(0, 0))[1]
 
 
 def _chart(calls: Sequence[PicturedCall]) -> Chart | None:
-    offsets = [Offsets(one.name, tuple(timed_differences(one.call.verdict.marks))) for one in calls]
-    verdicts = [one.call.verdict for one in calls]
+    offsets = [Offsets(one.name, tuple(timed_differences(one.call.judged.marks))) for one in calls]
+    judged = [one.call.judged for one in calls]
     charts = offset_charts(
         offsets,
-        0,
-        max((verdict.bounds.late_ns for verdict in verdicts), default=0),
-        max((2 * verdict.ruler.error_ns for verdict in verdicts), default=0),
+        max((call.bounds.late_ns for call in judged), default=0),
+        max((2 * call.measurement.uncertainty_ns for call in judged), default=0),
         _WIDTH,
     )
     return charts[0] if charts else None
 
 
 def _close_up(one: PicturedCall, number: int) -> _CloseUp:
-    verdict, picture = one.call.verdict, timeline_picture(one.call, Limits(), _PIXELS_PER_MS)
-    mark = verdict.marks[number] if number < len(verdict.marks) else None
+    judged, picture = one.call.judged, timeline_picture(one.call, Limits(), _PIXELS_PER_MS)
+    mark = judged.marks[number] if number < len(judged.marks) else None
     if mark is None:
         return _CloseUp(f"{one.name}: no mark", "gone", picture, picture.focus_ms, ())
-    centre = mark.due_ns or mark.answered_ns or mark.sent_ns or verdict.start_ns
+    centre = mark.due_ns or mark.acked_ns or mark.sent_ns or judged.start_ns
     frames = [
-        Label((place.clock.start_ns - verdict.start_ns) / 1e6, f"{begin}..{end}", "frame", 0)
-        for place in verdict.places
+        Label((place.clock.start_ns - judged.start_ns) / 1e6, f"{begin}..{end}", "frame", 0)
+        for place in judged.located
         for begin, end in [
             (piece.offset, piece.offset + piece.length) for piece in place.location.pieces[:1]
         ]
@@ -131,7 +130,7 @@ def _close_up(one: PicturedCall, number: int) -> _CloseUp:
         f"{one.name}: {_said(mark)}",
         mark_kind(mark),
         picture,
-        (centre - verdict.start_ns) / 1e6,
+        (centre - judged.start_ns) / 1e6,
         frames,
     )
     return close_up

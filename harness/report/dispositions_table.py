@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from harness.judge.judge import Verdict
+from harness.judge.verdicts import Verdict
 from harness.report.mark_table import compact_table
 from harness.report.run_table import outcome_text
 from harness.scenarios.result import (

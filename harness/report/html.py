@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.errors import InputFault
-from harness.judge.judge import FAILURES, Bounds, Statistics, Verdict, statistics_of
+from harness.judge.uncertainty import MOST_UNCERTAIN_NS
+from harness.judge.verdicts import FAILURES, Bounds, Statistics, Verdict, statistics_of
 from harness.record.verdict_files import SavedCall, load_call
 from harness.report.offsets_picture import Offsets, offset_charts
 from harness.report.templates import render, resource
@@ -119,9 +120,8 @@ class _TargetView:
 
 @dataclass(frozen=True)
 class _Allowed:
-    """What a call was judged by, in ms; the ruler's error comes on top of it."""
+    """What a call was judged by, in ms; the measurement's uncertainty comes on top of it."""
 
-    early_ms: float
     late_ms: float
     location_ms: float
     """how much a place in the stream may be wrong by"""
@@ -131,16 +131,16 @@ class _Allowed:
 class _Measured:
     """How the run was measured."""
 
-    rulers: list[tuple[str, int, float]]
-    """name, calls, largest error in ms"""
+    sources: list[tuple[str, int, float]]
+    """name, calls, largest uncertainty in ms"""
     packets: int
-    lost: int
+    missing_packets: int
     bounds: list[tuple[_Allowed, int]]
     """with the number of calls; the usual one first"""
     limits: Bounds = field(default_factory=Bounds)
     stalls: int = 0
     longest_stall_ms: float = 0.0
-    not_captured: int = 0
+    capture_drops: int = 0
     unread: int = 0
     """calls whose files could not be read"""
 
@@ -160,13 +160,12 @@ def report_html(run_folder: Path, summary: RunSummary) -> str:
     rows = _rows(summary)
     measured = _measured(summary)
     _draw_pictures(run_folder, rows, measured)
-    usual = measured.bounds[0][0] if measured.bounds else _Allowed(0.0, 2.0, 0.0)
+    usual = measured.bounds[0][0] if measured.bounds else _Allowed(2.0, 0.0)
     offsets = _offsets(summary, usual)
-    worst_ms = max((error for _, _, error in measured.rulers), default=0.0)
+    worst_ms = max((error for _, _, error in measured.sources), default=0.0)
     tolerance_ms = 2 * worst_ms + usual.location_ms
     charts = offset_charts(
         offsets,
-        round(usual.early_ms * 1e6),
         round(usual.late_ms * 1e6),
         round(tolerance_ms * 1e6),
     )
@@ -179,6 +178,7 @@ def report_html(run_folder: Path, summary: RunSummary) -> str:
         charts=charts,
         usual=usual,
         tolerance_ms=tolerance_ms,
+        most_uncertain_ms=MOST_UNCERTAIN_NS / 1e6,
         others=_not_in_charts(summary, usual),
         measured=measured,
         meanings=MEANINGS,
@@ -253,7 +253,7 @@ def _matrix(
 
 
 def _allowed(call: CallResult) -> _Allowed:
-    return _Allowed(call.early_ns / 1e6, call.late_ns / 1e6, call.location_ns / 1e6)
+    return _Allowed(call.late_ns / 1e6, call.location_ns / 1e6)
 
 
 def _offsets(summary: RunSummary, usual: _Allowed) -> list[Offsets]:
@@ -278,18 +278,18 @@ def _not_in_charts(summary: RunSummary, usual: _Allowed) -> int:
 def _measured(summary: RunSummary) -> _Measured:
     calls = [call for result in summary.results for call in result.calls]
     bounds = Counter(_allowed(call) for call in calls)
-    rulers = Counter(call.ruler for call in calls)
+    sources = Counter(call.source for call in calls)
     return _Measured(
-        rulers=[
+        sources=[
             (
-                ruler,
+                source,
                 count,
-                max(call.ruler_error_ns for call in calls if call.ruler == ruler) / 1e6,
+                max(call.uncertainty_ns for call in calls if call.source == source) / 1e6,
             )
-            for ruler, count in rulers.most_common()
+            for source, count in sources.most_common()
         ],
         packets=sum(call.packets for call in calls),
-        lost=sum(call.lost for call in calls),
+        missing_packets=sum(call.missing_packets for call in calls),
         bounds=bounds.most_common(),
     )
 
@@ -307,7 +307,7 @@ def _draw_pictures(run_folder: Path, rows: Iterable[_RowView], measured: _Measur
                 view.why_no_picture = "its files are not beside this report, or cannot be read"
                 continue
             view.saved = True
-            view.notes = call.verdict.notes
+            view.notes = call.judged.notes
             _note_measured(measured, call)
             drawn = timeline_picture(call, Limits())
             if drawn.size > left:
@@ -322,9 +322,9 @@ def _draw_pictures(run_folder: Path, rows: Iterable[_RowView], measured: _Measur
 
 
 def _note_measured(measured: _Measured, call: SavedCall) -> None:
-    ruler = call.verdict.ruler
-    measured.limits = call.verdict.bounds
-    measured.not_captured += ruler.dropped
-    measured.stalls += len(ruler.stalls)
-    longest_ns = max((end - begin for begin, end in ruler.stalls), default=0)
+    measurement = call.judged.measurement
+    measured.limits = call.judged.bounds
+    measured.capture_drops += measurement.capture_drops
+    measured.stalls += len(measurement.host_stalls)
+    longest_ns = max((end - begin for begin, end in measurement.host_stalls), default=0)
     measured.longest_stall_ms = max(measured.longest_stall_ms, longest_ns / 1e6)

@@ -8,7 +8,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from harness.judge.judge import FAILURES, CallVerdict, MarkVerdict, Verdict, statistics
+from harness.judge.call import JudgedCall
+from harness.judge.verdicts import FAILURES, MarkVerdict, Verdict, statistics
 
 _STYLES = {Verdict.PASS: "green", Verdict.INCONCLUSIVE: "yellow"}
 _FAILURE_STYLE = "bold red"
@@ -34,7 +35,7 @@ def compact_table(title: str) -> Table:
     )
 
 
-def marks_table(verdict: CallVerdict, title: str, labels: Sequence[str] = ()) -> Table:
+def marks_table(call: JudgedCall, title: str, labels: Sequence[str] = ()) -> Table:
     """One row a mark; ``labels`` (what was said before it) fill a column of their own.
 
     Fits into 80 columns: where there is not room enough, ids and labels are cut, never numbers.
@@ -47,7 +48,7 @@ def marks_table(verdict: CallVerdict, title: str, labels: Sequence[str] = ()) ->
     for heading in ("offset", "audio end s", "answer s", "diff ms"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    for index, mark in enumerate(verdict.marks):
+    for index, mark in enumerate(call.marks):
         label = [labels[index] if index < len(labels) else ""] if labels else []
         style = verdict_style(mark.verdict)
         late_or_early = style if mark.verdict is not Verdict.PASS else ""
@@ -55,17 +56,17 @@ def marks_table(verdict: CallVerdict, title: str, labels: Sequence[str] = ()) ->
             # As Text, because an id with brackets would be taken for rich's markup.
             *(Text(text, no_wrap=True, overflow="ellipsis") for text in (str(mark.id), *label)),
             "-" if mark.offset is None else str(mark.offset),
-            _seconds(verdict, mark.due_ns),
-            _seconds(verdict, mark.answered_ns),
+            _seconds(call, mark.due_ns),
+            _seconds(call, mark.acked_ns),
             Text(_difference(mark), style=late_or_early),
             Text(mark.verdict.value, style=style),
         )
     return table
 
 
-def summary_line(verdicts: Sequence[CallVerdict]) -> Text:
+def summary_line(calls: Sequence[JudgedCall]) -> Text:
     """Counts and differences of one call or of several together."""
-    marks = [mark for verdict in verdicts for mark in verdict.marks]
+    marks = [mark for call in calls for mark in call.marks]
     text = Text(f"{len(marks)} marks: ")
     parts = [(one, sum(mark.verdict is one for mark in marks)) for one in Verdict]
     always = {Verdict.PASS, Verdict.EARLY, Verdict.LATE, Verdict.NEVER, Verdict.TWICE}
@@ -89,8 +90,8 @@ def verdict_style(verdict: Verdict) -> str:
     return _FAILURE_STYLE if verdict in FAILURES else _STYLES[verdict]
 
 
-def _seconds(verdict: CallVerdict, time_ns: int | None) -> str:
-    return "-" if time_ns is None else f"{verdict.relative_s(time_ns):.4f}"
+def _seconds(call: JudgedCall, time_ns: int | None) -> str:
+    return "-" if time_ns is None else f"{call.relative_s(time_ns):.4f}"
 
 
 def _difference(mark: MarkVerdict) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.judge.judge import Statistics, statistics_of
+from harness.judge.verdicts import Statistics, statistics_of
 
 WIDTH, ROW_HEIGHT, AXIS_HEIGHT = 560, 96, 30
 _BARS = 110
@@ -81,25 +81,24 @@ class Chart:
 
 def offset_charts(
     every: Sequence[Offsets],
-    early_ns: int,
     late_ns: int,
     tolerance_ns: int,
     width: int = WIDTH,
 ) -> list[Chart]:
     """All of the differences, and a close-up of what is allowed where they are spread wider.
 
-    ``tolerance_ns`` is what the ruler's error adds to the bound on both sides.
+    ``tolerance_ns`` is what the measurement's uncertainty adds to the bound on both sides.
     """
     rows = [one for one in every if one.differences_ns]
     if not rows:
         return []
     together = np.concatenate([np.array(one.differences_ns) for one in rows]) / 1e6
-    early_ms, late_ms = early_ns / 1e6, late_ns / 1e6
-    close = (-early_ms + _CLOSE_UP_MS[0], late_ms + _CLOSE_UP_MS[1])
+    late_ms = late_ns / 1e6
+    close = (_CLOSE_UP_MS[0], late_ms + _CLOSE_UP_MS[1])
     # A few that are very far off would press all others into one bar: they are counted instead.
     low, high = (float(value) for value in np.percentile(together, [0.2, 99.8]))
     wide = (min(low * 1.08, close[0]), max(high * 1.08, close[1]))
-    bound = (-early_ms, late_ms)
+    bound = (0.0, late_ms)
     tolerance = tolerance_ns / 1e6
     if wide[1] - wide[0] < 2 * (close[1] - close[0]):
         return [_chart("Every judged mark", rows, wide, bound, tolerance, width)]

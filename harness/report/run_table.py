@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from harness.judge.judge import Verdict, statistics_of
+from harness.judge.verdicts import Verdict, statistics_of
 from harness.report.mark_table import compact_table
 from harness.scenarios.result import Outcome, RunSummary, ScenarioResult
 from harness.scenarios.run_many import Job, Watcher

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.capture.timeline import Message, Sender
-from harness.judge.judge import FAILURES, CallVerdict, MarkVerdict, PacketPlace, Verdict
-from harness.judge.messages import read_command, read_event
-from harness.record.verdict_files import SavedCall, SavedMessage
+from harness.judge.call import JudgedCall
+from harness.judge.conversation import Conversation
+from harness.judge.verdicts import FAILURES, LocatedPacket, MarkVerdict, Verdict
+from harness.record.verdict_files import SavedCall
 
 PIXELS_PER_MS = 2.0
 """at first: a frame of 20 ms is 40 pixels wide"""
@@ -131,9 +131,9 @@ def timeline_picture(call: SavedCall, limits: Limits, stretch: float = 1.0) -> T
     return _Drawing(call, limits, stretch).picture
 
 
-def worst_mark(verdict: CallVerdict) -> MarkVerdict | None:
+def worst_mark(call: JudgedCall) -> MarkVerdict | None:
     """The first that failed, else the first that is inconclusive, else the one furthest off."""
-    marks = verdict.marks
+    marks = call.marks
     return (
         next((mark for mark in marks if mark.verdict in FAILURES), None)
         or next((mark for mark in marks if mark.verdict is Verdict.INCONCLUSIVE), None)
@@ -179,13 +179,15 @@ class _Drawing:
     def __init__(self, call: SavedCall, limits: Limits, stretch: float) -> None:
         self._stretch = stretch
         self._call = call
-        self._verdict = call.verdict
+        self._judged = call.judged
+        self._conversation = Conversation(call.messages)
         self._limits = limits
         self._paths: dict[str, _Path] = {}
-        self._names = [_name(message) for message in call.messages]
         times = list(self._times())
-        end = min(max(times, default=0.0) + _AFTER_MS, max(self._ms(call.end_ns), *times, 1.0))
-        worst = worst_mark(call.verdict)
+        end = min(
+            max(times, default=0.0) + _AFTER_MS, max(self._ms(call.judged.end_ns), *times, 1.0)
+        )
+        worst = worst_mark(call.judged)
         self.picture = TimelinePicture(
             begin_ms=min(times, default=0.0) - _MARGIN_MS,
             end_ms=end + _MARGIN_MS,
@@ -206,30 +208,30 @@ class _Drawing:
         return self._paths.setdefault(kind, _Path(self._stretch))
 
     def _ms(self, time_ns: int) -> float:
-        return (time_ns - self._verdict.start_ns) / 1e6
+        return (time_ns - self._judged.start_ns) / 1e6
 
     def _times(self) -> Iterator[float]:
         """Of all that is drawn."""
-        for place in self._verdict.places:
+        for place in self._judged.located:
             yield self._ms(place.time_ns)
             yield self._ms(place.clock.start_ns)
-            yield self._ms(place.clock.start_ns) + self._call.ptime_ms
+            yield self._ms(place.clock.start_ns) + self._judged.ptime_ms
         for message in self._call.messages:
             yield self._ms(message.time_ns)
-        for mark in self._verdict.marks:
-            for time_ns in (mark.sent_ns, mark.due_ns, mark.answered_ns):
+        for mark in self._judged.marks:
+            for time_ns in (mark.sent_ns, mark.due_ns, mark.acked_ns):
                 if time_ns is not None:
                     yield self._ms(time_ns)
 
     def _where(self, mark: MarkVerdict) -> float:
-        for time_ns in (mark.due_ns, mark.answered_ns, mark.sent_ns):
+        for time_ns in (mark.due_ns, mark.acked_ns, mark.sent_ns):
             if time_ns is not None:
                 return self._ms(time_ns)
         return 0.0
 
     def _chosen_marks(self) -> list[MarkVerdict]:
         """All, or those that matter most: failed, then inconclusive, then furthest from due."""
-        marks, most = self._verdict.marks, self._limits.marks
+        marks, most = self._judged.marks, self._limits.marks
         if len(marks) <= most:
             return list(marks)
         chosen = heapq.nlargest(
@@ -251,7 +253,7 @@ class _Drawing:
     # ---- the wire --------------------------------------------------------------------------------
 
     def _draw_frames(self, marks: Sequence[MarkVerdict]) -> None:
-        places, ptime = self._verdict.places, float(self._call.ptime_ms)
+        places, ptime = self._judged.located, float(self._judged.ptime_ms)
         single = self._single_frames(marks)
         runs: list[list[Any]] = []
         bar: tuple[str, float, float] | None = None
@@ -266,12 +268,12 @@ class _Drawing:
                 bar = (kind, start, start + ptime)
             if index in single:
                 self._path("cut").line(start, LANES.frame_top, LANES.frame_bottom)
-                if place.clock.slip_ns >= _SLIP_SHOWN_NS:
+                if place.clock.lateness_ns >= _SLIP_SHOWN_NS:
                     wire = self._ms(place.time_ns)
                     self._path("slip").line(wire, LANES.frame_top - 5, LANES.frame_top + 4)
             missing = (place.sequence - places[index - 1].sequence - 1) % 2**16 if index else 0
             # A new source (SSRC) begins at any number: no more than a second is called lost.
-            if 0 < missing * ptime <= 1000 and self._verdict.lost:
+            if 0 < missing * ptime <= 1000 and self._judged.missing_packets:
                 width = max(ptime, start - self._end(places[index - 1]))
                 self._path("lost").box(start - width, width, LANES.frame_top, LANES.frame_bottom)
             _add_to_runs(runs, place, start, ptime)
@@ -290,11 +292,11 @@ class _Drawing:
             kind, begin, end = bar
             self._path(kind).box(begin, end - begin, LANES.frame_top, LANES.frame_bottom)
 
-    def _end(self, place: PacketPlace) -> float:
-        return self._ms(place.clock.start_ns) + self._call.ptime_ms
+    def _end(self, place: LocatedPacket) -> float:
+        return self._ms(place.clock.start_ns) + self._judged.ptime_ms
 
     def _single_frames(self, marks: Sequence[MarkVerdict]) -> set[int]:
-        places, most = self._verdict.places, self._limits.frames
+        places, most = self._judged.located, self._limits.frames
         if len(places) <= most:
             return set(range(len(places)))
         starts = [place.clock.start_ns for place in places]
@@ -313,7 +315,7 @@ class _Drawing:
     # ---- marks -----------------------------------------------------------------------------------
 
     def _draw_marks(self, marks: Sequence[MarkVerdict]) -> None:
-        late_ms = self._verdict.bounds.late_ns / 1e6
+        late_ms = self._judged.bounds.late_ns / 1e6
         for mark in marks:
             kind = mark_kind(mark)
             if mark.sent_ns is not None:
@@ -323,12 +325,12 @@ class _Drawing:
             if mark.due_ns is not None and judged:
                 due = self._ms(mark.due_ns)
                 self._path("due").line(due, LANES.due_top, LANES.due_bottom)
-                if self._verdict.bounds.late_ns <= _BOUND_DRAWN_NS:
+                if self._judged.bounds.late_ns <= _BOUND_DRAWN_NS:
                     self._path("allowed").box(
                         due, late_ms, LANES.due_bottom, LANES.acknowledged + 8
                     )
-            if mark.answered_ns is not None:
-                answered = self._ms(mark.answered_ns)
+            if mark.acked_ns is not None:
+                answered = self._ms(mark.acked_ns)
                 self._path(f"dot {kind}").dot(answered, LANES.acknowledged)
                 if mark.due_ns is not None and judged:
                     begin, end = sorted((self._ms(mark.due_ns), answered))
@@ -354,12 +356,12 @@ class _Drawing:
         ]
 
     def _label_at(self, mark: MarkVerdict) -> float:
-        return self._ms(mark.answered_ns) if mark.answered_ns is not None else self._where(mark)
+        return self._ms(mark.acked_ns) if mark.acked_ns is not None else self._where(mark)
 
     def _mark_data(self, mark: MarkVerdict) -> list[Any]:
         times = [
             None if time_ns is None else round(self._ms(time_ns), 4)
-            for time_ns in (mark.sent_ns, mark.due_ns, mark.answered_ns)
+            for time_ns in (mark.sent_ns, mark.due_ns, mark.acked_ns)
         ]
         difference = None if mark.difference_ns is None else round(mark.difference_ns / 1e6, 3)
         return [
@@ -383,13 +385,13 @@ class _Drawing:
         self.picture.flags = self._row_of(_thinned(flags, self._limits.messages // 4))
         for flag in self.picture.flags:
             self._path("flag").line(flag.at_ms, 0, LANES.height)
-        told = [
-            (self._ms(message.time_ns), name[:_LABEL_CHARACTERS])
-            for message, name in zip(self._call.messages, self._names, strict=True)
-            if message.sender == "asterisk" and name and name not in _ANSWERS
+        events = [
+            (self._ms(one.time_ns), one.event.name[:_LABEL_CHARACTERS])
+            for one in self._conversation.events
+            if one.event.name not in _ACKS
         ]
-        chosen = _thinned(told, self._limits.messages // 2)
-        if len(chosen) < len(told) or len(self.picture.flags) < len(flags):
+        chosen = _thinned(events, self._limits.messages // 2)
+        if len(chosen) < len(events) or len(self.picture.flags) < len(flags):
             self.picture.notes.append("not all commands and events are drawn: see ws.jsonl")
         self.picture.events = self._row_of(chosen)
         for event in self.picture.events:
@@ -403,31 +405,22 @@ class _Drawing:
         ]
 
     def _flags(self) -> Iterator[tuple[float, str]]:
-        for message, name in zip(self._call.messages, self._names, strict=True):
+        for sent in self._conversation.commands:
+            if sent.command.name in _COMMANDS:
+                yield self._ms(sent.time_ns), _COMMANDS[sent.command.name]
+        for message in self._call.messages:
             if message.kind == "close":
                 yield self._ms(message.time_ns), f"{message.sender} closes"
-            elif message.sender == "application" and name in _COMMANDS:
-                yield self._ms(message.time_ns), _COMMANDS[name]
 
     def _draw_spans(self) -> None:
         begin_ms, end_ms = self.picture.begin_ms, self.picture.end_ms
-        paused: float | None = None
-        for message, name in zip(self._call.messages, self._names, strict=True):
-            if message.sender != "application":
-                continue
-            at = self._ms(message.time_ns)
-            if name == "PAUSE_MEDIA" and paused is None:
-                paused = at
-            elif name == "CONTINUE_MEDIA" and paused is not None:
-                self._path("paused").box(
-                    paused, at - paused, LANES.frame_top - 8, LANES.frame_bottom + 8
-                )
-                paused = None
-        if paused is not None:
+        for begin_ns, until_ns in self._conversation.pauses:
+            begin = self._ms(begin_ns)
+            end = end_ms if until_ns is None else self._ms(until_ns)
             self._path("paused").box(
-                paused, end_ms - paused, LANES.frame_top - 8, LANES.frame_bottom + 8
+                begin, end - begin, LANES.frame_top - 8, LANES.frame_bottom + 8
             )
-        stalls = self._verdict.ruler.stalls
+        stalls = self._judged.measurement.host_stalls
         for begin_ns, end_ns in _thinned(stalls, self._limits.messages):
             begin, end = max(begin_ms, self._ms(begin_ns)), min(end_ms, self._ms(end_ns))
             if begin < end:
@@ -443,20 +436,10 @@ _COMMANDS = {
 }
 """Commands drawn as a line through everything, and what they are called"""
 _LOSSES = ("MEDIA_DROPPED", "ERROR")
-_ANSWERS = ("MARK_PLAYED", "MARK_DISCARDED", "MEDIA_MARK_PROCESSED")
+_ACKS = ("MARK_PLAYED", "MARK_DISCARDED", "MEDIA_MARK_PROCESSED")
 
 
-def _name(message: SavedMessage) -> str:
-    """The name of a command or an event, plain or JSON."""
-    if message.kind != "text":
-        return ""
-    from_application = message.sender == "application"
-    sender: Sender = "application" if from_application else "asterisk"
-    text = Message(message.time_ns, sender, "text", message.text.encode())
-    return read_command(text)[0] if from_application else read_event(text)[0]
-
-
-def _frame_kind(place: PacketPlace) -> str:
+def _frame_kind(place: LocatedPacket) -> str:
     if place.location.foreign:
         return "foreign"
     if not place.location.pieces:
@@ -464,7 +447,7 @@ def _frame_kind(place: PacketPlace) -> str:
     return "stream" if place.location.certain else "unsure"
 
 
-def _add_to_runs(runs: list[list[Any]], place: PacketPlace, start: float, ptime: float) -> None:
+def _add_to_runs(runs: list[list[Any]], place: LocatedPacket, start: float, ptime: float) -> None:
     """Frames that follow each other in time, number and offset are one entry.
 
     [begin ms, frames, first sequence number, first offset or None, bytes a frame, slip ms]
@@ -472,7 +455,9 @@ def _add_to_runs(runs: list[list[Any]], place: PacketPlace, start: float, ptime:
     pieces = place.location.pieces
     offset = pieces[0].offset if pieces else None
     length = sum(piece.length for piece in pieces)
-    slip = round(place.clock.slip_ns / 1e6, 1) if place.clock.slip_ns >= _SLIP_SHOWN_NS else 0
+    slip = (
+        round(place.clock.lateness_ns / 1e6, 1) if place.clock.lateness_ns >= _SLIP_SHOWN_NS else 0
+    )
     if runs:
         begin, count, sequence, first, size, run_slip = runs[-1]
         follows = offset == (None if first is None else first + count * size)

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import InputFault
-from harness.judge.call import call_result
-from harness.judge.counters import Accounts
-from harness.judge.judge import CallVerdict, Verdict, timed_differences
+from harness.judge.call import JudgedCall
+from harness.judge.verdicts import Verdict, timed_differences
 
 SUMMARY_FILE = "summary.json"
 
@@ -24,7 +23,7 @@ class Outcome(str, Enum):
     FAIL = "FAIL"
     """the product did wrong, or crashed"""
     INCONCLUSIVE = "INCONCLUSIVE"
-    """the ruler was bent, in each of the attempts"""
+    """the measurement was unreliable (host stalled, packets lost), in each of the attempts"""
     ERROR = "ERROR"
     """the harness or the environment did not get it done"""
     SKIP = "SKIP"
@@ -62,33 +61,32 @@ class CallResult:
     folder: str
     """of the call's files (verdict.json, timeline.txt, ...), below the run's folder"""
     verdict: str
-    """PASS, FAIL or INCONCLUSIVE: of its marks and accounts together"""
+    """PASS, FAIL or INCONCLUSIVE: see `JudgedCall.result`"""
     counts: dict[str, int]
     """marks by verdict"""
     differences_ns: tuple[int, ...]
-    """answered - due, of each mark whose time could be judged"""
+    """acknowledged - due, of each mark whose time could be judged"""
     packets: int
-    lost: int
-    ruler: str
-    """capture or socket"""
-    ruler_error_ns: int
-    early_ns: int
-    """how much earlier than due an answer may be, and"""
+    missing_packets: int
+    source: str
+    """of the measurement: capture or socket"""
+    uncertainty_ns: int
+    """of a single time"""
     late_ns: int
-    """how much later; the ruler's error comes on top of both"""
+    """how much later than due an acknowledgement may be; the uncertainty comes on top of it"""
     location_ns: int = 0
     """how much a place in the stream may be wrong by, where audio was located by its sound"""
     marks: int = 0
     """that were sent, and of these"""
     played: int = 0
-    """answered so, first"""
+    """acknowledged so, first"""
     discarded: int = 0
-    """answered so, first"""
+    """acknowledged so, first"""
     difference_bytes: int | None = None
-    """between played bytes reported and found on the wire, the largest; None if none was told"""
+    """between played bytes reported and found on the wire, the largest; None without a report"""
     flushes: tuple[tuple[int | None, float | None], ...] = ()
     """of each flush that owes a MEDIA_FLUSHED what its ``played`` (bytes) and ``since_mark_ms``
-    differ from the wire; None where there is nothing to compare: not answered, no mark played"""
+    differ from the wire; None where there is nothing to compare: no reply, no mark played"""
 
 
 @dataclass(frozen=True)
@@ -164,45 +162,33 @@ class RunSummary:
         return Outcome.PASS if counts[Outcome.PASS] or counts[Outcome.XFAIL] else Outcome.SKIP
 
 
-def kept_of_call(
-    folder: str,
-    verdict: CallVerdict,
-    accounts: Accounts,
-    unexpected: Sequence[str] | None = None,
-) -> CallResult:
-    """What is kept of a judged call; ``folder`` is that of its files, below the run's folder.
-
-    ``unexpected`` is as for `call_result`.
-    """
+def kept_of_call(folder: str, judged: JudgedCall) -> CallResult:
+    """What is kept of a call; ``folder`` is that of its files, below the run's folder."""
     differences = [
-        one.difference_bytes for one in accounts.verdicts if one.difference_bytes is not None
+        one.difference_bytes for one in judged.counters if one.difference_bytes is not None
     ]
+    outcomes = [mark.outcome for mark in judged.marks if mark.offset is not None]
     return CallResult(
         folder=folder,
-        verdict=call_result(accounts, unexpected),
-        counts={kind.value: count for kind, count in verdict.counts.items() if count},
-        differences_ns=tuple(timed_differences(verdict.marks)),
-        packets=verdict.packets,
-        lost=verdict.lost,
-        ruler=verdict.ruler.source,
-        ruler_error_ns=verdict.ruler.error_ns,
-        early_ns=verdict.bounds.early_ns,
-        late_ns=verdict.bounds.late_ns,
-        location_ns=verdict.ruler.location_ns,
-        marks=sum(mark.offset is not None for mark in verdict.marks),
-        played=_outcomes(verdict, "played"),
-        discarded=_outcomes(verdict, "discarded"),
+        verdict=judged.result,
+        counts={kind.value: count for kind, count in judged.counts.items() if count},
+        differences_ns=tuple(timed_differences(judged.marks)),
+        packets=judged.packets,
+        missing_packets=judged.missing_packets,
+        source=judged.measurement.source,
+        uncertainty_ns=judged.measurement.uncertainty_ns,
+        late_ns=judged.bounds.late_ns,
+        location_ns=judged.measurement.location_ns,
+        marks=len(outcomes),
+        played=outcomes.count("played"),
+        discarded=outcomes.count("discarded"),
         difference_bytes=max(differences, key=abs, default=None),
         flushes=tuple(
             (one.difference_bytes, one.since_mark_difference_ms)
-            for one in accounts.verdicts
+            for one in judged.counters
             if one.name.startswith("MEDIA_FLUSHED") and one.verdict is not Verdict.UNASKED
         ),
     )
-
-
-def _outcomes(verdict: CallVerdict, outcome: str) -> int:
-    return sum(mark.outcome == outcome for mark in verdict.marks if mark.offset is not None)
 
 
 def save_summary(folder: Path, summary: RunSummary) -> None:

@@ -13,8 +13,7 @@ from pathlib import Path
 from harness.bench import Bench, LiveCall
 from harness.errors import Fault
 from harness.judge.expectations import Expectations
-from harness.judge.judge import FAILURES, Verdict
-from harness.record.verdict_files import TIMELINE_TEXT_FILE, shown
+from harness.judge.verdicts import CounterVerdict, MarkVerdict, Verdict
 from harness.retry import until_reliable
 from harness.scenarios.result import CallResult, Outcome, ScenarioResult, kept_of_call
 from harness.scenarios.schema import Known, Scenario, Step
@@ -174,33 +173,17 @@ def loads_the_host(steps: Sequence[Step]) -> bool:
 
 
 def _weigh(live: LiveCall, run_folder: Path) -> Attempt:
-    marks = live.result
-    accounts = live.accounts
-    kinds = {one.verdict.value for one in marks.marks if one.verdict in FAILURES}
-    kinds |= {one.verdict.value for one in accounts.verdicts if one.verdict in FAILURES}
-    if live.unexpected:
+    judged = live.judged
+    kinds = {kind.value for kind in judged.failures}
+    if judged.unmet:
         kinds.add(EXPECTATION)
-    folder = str(live.folder.relative_to(run_folder))
-    call = kept_of_call(folder, marks, accounts, live.unexpected)
+    call = kept_of_call(str(live.folder.relative_to(run_folder)), judged)
     inconclusive = call.verdict == "INCONCLUSIVE"
     reason = ""
     if inconclusive:
-        bent = [one.explanation for one in marks.marks if one.verdict is Verdict.INCONCLUSIVE]
-        bent += [
-            one.explanation for one in accounts.verdicts if one.verdict is Verdict.INCONCLUSIVE
-        ]
-        reason = bent[0]
-    evidence = shown(live.folder / TIMELINE_TEXT_FILE)
-    failures = [
-        *live.failures,
-        *(
-            f"{accounts.failure_text(one)}   {evidence}"
-            for one in accounts.verdicts
-            if one.explanation
-        ),
-        *(f"{text}   {evidence}" for text in live.unexpected),
-    ]
-    return Attempt(call, frozenset(kinds), inconclusive, tuple(failures), reason)
+        verdicts: list[MarkVerdict | CounterVerdict] = [*judged.marks, *judged.counters]
+        reason = next(one.explanation for one in verdicts if one.verdict is Verdict.INCONCLUSIVE)
+    return Attempt(call, frozenset(kinds), inconclusive, tuple(live.failures), reason)
 
 
 def outcome(attempt: Attempt, known: Known | None) -> tuple[Outcome, str]:

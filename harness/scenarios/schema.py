@@ -20,7 +20,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from harness.asterisk.configuration import CallBridge, Connection, Extension
 from harness.bench import Conditions
 from harness.errors import InputFault
-from harness.judge.judge import Bounds
+from harness.judge.verdicts import Bounds
 from harness.media.codecs import CodecName
 from harness.network_impairment import BadNetwork
 from harness.protocol import FormatName, format_named

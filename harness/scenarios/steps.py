@@ -17,13 +17,17 @@ from harness.application.client import ConnectionEnded
 from harness.application.marks import ACK_EVENT
 from harness.bench import LiveCall
 from harness.caller.rtp_sender import RtpSender
-from harness.capture.timeline import Message
 from harness.errors import HarnessFault
-from harness.judge.messages import read_command
 from harness.media.codecs import codec_named
 from harness.media.coded import coded
 from harness.media.speech import interruption
-from harness.protocol import Event, Format, command_mark_media, command_set_direction
+from harness.protocol import (
+    Event,
+    Format,
+    command_mark_media,
+    command_set_direction,
+    parse_command,
+)
 from harness.scenarios import schema
 from harness.scenarios.cpu_load import cpu_load
 from harness.scenarios.schema import Id, Range, Scenario, Step, choose
@@ -192,11 +196,9 @@ class Player:
 
     def _note_raw(self, text: str, where: str) -> None:
         """Note the mark that a text message sets, or that it ends the call, if it does."""
-        name, mark_id, correlation_id = read_command(
-            Message(0, "application", "text", text.encode())
-        )
-        self._to_end = self._to_end or name == "HANGUP"
-        asked = mark_id if name == "MARK" else correlation_id if name == "MARK_MEDIA" else None
+        command = parse_command(text)
+        self._to_end = self._to_end or command.name == "HANGUP"
+        asked = {"MARK": command.id, "MARK_MEDIA": command.correlation_id}.get(command.name)
         if asked is not None:
             self._asked.append(asked)
             self.call.where.append(where)

@@ -10,8 +10,7 @@ import pytest
 
 from harness.asterisk.configuration import Extension
 from harness.bench import Bench, LiveCall
-from harness.judge.call import Result, account_failures, call_result
-from harness.judge.judge import Bounds, Verdict
+from harness.judge.verdicts import Bounds, Result, Verdict
 from harness.protocol import Event, Format
 from harness.retry import ATTEMPTS, until_reliable
 
@@ -91,13 +90,13 @@ def passing_call(
 
 
 def result(call: LiveCall) -> Result:
-    """Of a call's marks and accounts together."""
-    return call_result(call.accounts)
+    """Of a call's marks and counters together."""
+    return call.judged.result
 
 
 def fail(call: LiveCall) -> NoReturn:
     """The judge's account of the call is why the test fails."""
-    texts = _failures(call) or ["everything passed, which is not what was to be shown"]
+    texts = call.failures or ["everything passed, which is not what was to be shown"]
     pytest.fail("\n".join([*texts, f"everything of the call: {call.folder}"]), pytrace=False)
 
 
@@ -113,7 +112,7 @@ def unreliable(call: LiveCall) -> str:
 
 def why_inconclusive(call: LiveCall) -> str:
     """What of a call could not be judged, and why."""
-    failures = _failures(call)
+    failures = call.failures
     inconclusive = [text for text in failures if f" {Verdict.INCONCLUSIVE.value}:" in text]
     return f"{[*inconclusive, *failures, 'no mark was set'][0]} ({call.folder})"
 
@@ -124,10 +123,6 @@ def is_inconclusive(report: pytest.TestReport) -> bool:
     return isinstance(report.longrepr, tuple) and report.longrepr[2].startswith(
         f"Skipped: {INCONCLUSIVE}"
     )
-
-
-def _failures(call: LiveCall) -> list[str]:
-    return [*call.failures, *account_failures(call.accounts)]
 
 
 def names(events: list[Event]) -> list[str]:

@@ -13,7 +13,7 @@ from test_marks import send
 from harness.application.marks import coded_pieces, play_with_marks, random_sizes
 from harness.asterisk.configuration import Bridge, Connection, Extension
 from harness.bench import Bench, LiveCall
-from harness.judge.judge import Bounds
+from harness.judge.verdicts import Bounds
 from harness.protocol import Format
 
 ARI = Extension("ari", bridge="ari")
@@ -50,7 +50,7 @@ def test_marks_in_a_bridge_of_ari(
 
     bounds = MIXED if extension.mixed else None
     call = passing_call(patched, name, script, extension, bounds=bounds)
-    assert len(call.result.marks) == MARKS
+    assert len(call.judged.marks) == MARKS
     assert ("softmix" in technologies[-1]) == (bridge == "ari of three"), technologies[-1]
     assert call.session.format is message_format
 

@@ -60,7 +60,7 @@ def test_the_position_of_an_interruption_is_that_of_the_wire(
     ]
     on_the_wire = sum(
         piece.end - piece.offset
-        for place in call.result.places
+        for place in call.judged.located
         for piece in place.location.pieces
         if piece.offset < SENTENCES * SENTENCE
     )

@@ -14,12 +14,12 @@ from harness.asterisk.ari import Ari
 from harness.asterisk.configuration import ARI_APPLICATION, Extension
 from harness.bench import Bench, LiveCall
 from harness.errors import Fault
-from harness.judge.judge import Bounds
+from harness.judge.verdicts import Bounds
 
 STASIS = Extension("stasis", bridge="stasis")
 # An answer may be a round of the mixer, 20 ms, late; and where the bridge begins to mix all packets
 # are held back by up to a round from then on, which is no fault of the ruler.
-MIXED = Bounds(late_ns=22_000_000, slip_ns=22_000_000, around_slip_ns=22_000_000)
+MIXED = Bounds(late_ns=22_000_000, lateness_ns=22_000_000, around_lateness_ns=22_000_000)
 MARKS = 12
 
 
@@ -110,5 +110,5 @@ def test_marks_while_the_bridge_begins_and_ceases_to_mix(patched: Bench) -> None
     assert ["softmix" in text for text in technologies] == [False, True, False], technologies
     if result(call) == "FAIL":
         fail(call)
-    assert len(call.result.marks) == 3 * MARKS
-    assert "PLAYBACK final" in [one.name for one in call.accounts.verdicts]
+    assert len(call.judged.marks) == 3 * MARKS
+    assert "PLAYBACK final" in [one.name for one in call.judged.counters]

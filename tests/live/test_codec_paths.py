@@ -12,11 +12,11 @@ from harness.application.marks import MarkCommand, coded_pieces, play_with_marks
 from harness.asterisk.configuration import Bridge, Extension
 from harness.bench import Bench, LiveCall
 from harness.errors import InputFault
-from harness.judge.judge import Bounds, Verdict
+from harness.judge.verdicts import Bounds, Verdict
 from harness.media.codecs import CODECS, OPUS_FRAME_BYTES
 
 # An answer may be a round of the mixer, 20 ms, late; and the round before the first may be held.
-MIXED = Bounds(late_ns=22_000_000, slip_ns=22_000_000, around_slip_ns=22_000_000)
+MIXED = Bounds(late_ns=22_000_000, lateness_ns=22_000_000, around_lateness_ns=22_000_000)
 MARKS = 12
 
 
@@ -53,10 +53,10 @@ def sizes_of(codec: str, seed: int) -> list[int]:
 
 def all_was_located(call: LiveCall, left: int = 0) -> None:
     """Every byte but so many was found, each once, in order: the pieces are one whole stream."""
-    pieces = [piece for place in call.result.places for piece in place.location.pieces]
+    pieces = [piece for place in call.judged.located for piece in place.location.pieces]
     assert [piece.offset for piece in pieces] == [0, *(piece.end for piece in pieces[:-1])]
     assert pieces[-1].end == call.session.sent_bytes - left
-    assert all(place.location.certain for place in call.result.places)
+    assert all(place.location.certain for place in call.judged.located)
 
 
 # ---- carried unchanged ---------------------------------------------------------------------------
@@ -115,7 +115,7 @@ def test_the_caller_has_another_codec(patched: Bench, codec: str, caller_codec: 
     script = speech(extension, sizes_of(codec, 34))
     call = passing_call(patched, extension.name, script, extension)
     all_was_located(call)
-    assert call.result.ruler.location_ns > 0
+    assert call.judged.measurement.location_ns > 0
 
 
 @pytest.mark.parametrize("caller_codec", ["g722", "slin16"])
@@ -165,7 +165,7 @@ def test_what_a_flush_threw_away_is_known_though_it_was_recoded(
     call = passing_call(patched, f"flush-{extension.name}", script, extension)
     # The judge has held these against the sound that was heard.
     assert all(event.fields["flushed"] > 20 * frame for event in of(call, "MEDIA_FLUSHED"))
-    heard = {piece.offset for place in call.result.places for piece in place.location.pieces}
+    heard = {piece.offset for place in call.judged.located for piece in place.location.pieces}
     assert len(heard) >= 60
 
 
@@ -195,7 +195,7 @@ def test_the_judge_sees_that_stock_is_early_where_it_recodes(stock: Bench) -> No
     extension = calling("slin16", "ulaw")
     script = speech(extension, sizes_of("slin16", 36), "MARK_MEDIA")
     call = judged_call(stock, extension.name, script, extension, marks_fail=True)
-    counts = call.result.counts
+    counts = call.judged.counts
     if counts[Verdict.INCONCLUSIVE] > MARKS // 4:
         skip(why_inconclusive(call))
     assert counts[Verdict.EARLY] > MARKS // 2

@@ -25,7 +25,8 @@ from harness.asterisk.instance import Instance
 from harness.bench import Bench, Conditions, LiveCall
 from harness.errors import HarnessFault
 from harness.install.build import Build
-from harness.judge.judge import FAILURES, CallVerdict, Verdict, judge
+from harness.judge.call import JudgedCall, judge_call
+from harness.judge.verdicts import FAILURES, Verdict
 from harness.media.speech import interruption
 from harness.network_impairment import BadNetwork
 from harness.record.capture_files import load_timeline
@@ -94,12 +95,12 @@ def test_asterisk_loses_fragments_beyond_a_kilobyte(patched: Bench) -> None:
         return call
 
     call = asyncio.run(place())
-    (mark,) = call.result.marks
+    (mark,) = call.judged.marks
     # The bytes on the wire need no clock; the mark does, and a busy host may bend it.
     assert mark.verdict in (Verdict.WRONG, Verdict.INCONCLUSIVE), mark.explanation
     (final,) = of(call, "PLAYBACK")
     assert final.number("received") == STRETCH + 500
-    assert call.accounts.verdict == "FAIL"
+    assert call.judged.counters_result == "FAIL"
 
 
 def test_a_first_fragment_of_a_kilobyte_ends_the_call(patched: Bench) -> None:
@@ -160,7 +161,7 @@ def test_a_mark_with_the_handshake_waits_for_more_bytes(patched: Bench) -> None:
         return call
 
     call = asyncio.run(place())
-    glued = call.result.marks[0]
+    glued = call.judged.marks[0]
     assert (glued.id, glued.verdict) == ("glued", Verdict.LATE)
     assert glued.difference_ns is not None
     assert glued.difference_ns > HELD_BACK_S * 1e9
@@ -184,7 +185,7 @@ def test_a_connection_that_breaks_off_ends_the_call(patched: Bench) -> None:
 
     call = asyncio.run(place())
     assert call.session.close_code == 1006
-    assert [mark.outcome for mark in call.result.marks] == ["played"]
+    assert [mark.outcome for mark in call.judged.marks] == ["played"]
 
 
 # ---- the caller ----------------------------------------------------------------------------------
@@ -224,13 +225,13 @@ def test_what_the_network_loses_is_not_held_against_asterisk(patched: Bench) -> 
         return call
 
     call = conclusive(place, "lossy")
-    assert call.result.lost == 0
+    assert call.judged.missing_packets == 0
     arrived = {packet.sequence for packet in call.rtp.packets}
     timeline = load_timeline(call.folder)
     # With the times of before: the relay is no ruler for them.
     seen = tuple(packet for packet in timeline.rtp if packet.sequence in arrived)
-    behind: CallVerdict = judge(replace(timeline, rtp=seen))
-    assert behind.lost > 0.1 * call.result.packets
+    behind: JudgedCall = judge_call(replace(timeline, rtp=seen))
+    assert behind.missing_packets > 0.1 * call.judged.packets
     assert {mark.verdict for mark in behind.marks} <= {Verdict.PASS, Verdict.INCONCLUSIVE}
     assert Verdict.INCONCLUSIVE in {mark.verdict for mark in behind.marks}
 
@@ -257,8 +258,8 @@ def test_the_caller_is_heard_through_a_bad_network(patched: Bench) -> None:
 
     call = asyncio.run(place())
     # The relay's delay is behind the ruler: it makes nothing early or late.
-    assert not FAILURES & {mark.verdict for mark in call.result.marks}
-    assert call.accounts.verdict != "FAIL"
+    assert not FAILURES & {mark.verdict for mark in call.judged.marks}
+    assert call.judged.counters_result != "FAIL"
 
 
 def test_a_slow_way_to_the_application_delays_no_mark(patched: Bench) -> None:
@@ -279,9 +280,9 @@ def test_a_slow_way_to_the_application_delays_no_mark(patched: Bench) -> None:
         for message in call.session.messages
         if message.data.startswith(b"MARK_PLAYED")
     }
-    for mark in call.result.marks:
-        assert mark.answered_ns is not None
-        late_ns = received[f"MARK_PLAYED id={mark.id}".encode()] - mark.answered_ns
+    for mark in call.judged.marks:
+        assert mark.acked_ns is not None
+        late_ns = received[f"MARK_PLAYED id={mark.id}".encode()] - mark.acked_ns
         assert late_ns >= DELAY_MS * 1e6
 
 

@@ -207,9 +207,9 @@ def test_calls_pass(pbx: Pbx, lab: Bench, connection: Connection, message_format
 
     extension = Extension("any", connection=connection, message_format=message_format)
     call = passing_call(lab, f"{connection}-{message_format.value}", script, extension)
-    assert len(call.result.marks) == MARKS
+    assert len(call.judged.marks) == MARKS
     assert call.session.tls == secure
-    assert call.result.ruler.source == ("socket" if lab.not_captured else "capture")
+    assert call.judged.measurement.source == ("socket" if lab.not_captured else "capture")
 
 
 @pytest.mark.parametrize("bridge", ["conference", "ari", "ari of three"])
@@ -293,7 +293,7 @@ def test_an_unpatched_pbx_is_judged_on_its_own_mark(build: Build, run_folder: Pa
             assert not bench.capabilities.playback_marks
             call = asyncio.run(place(bench, "mark-media", script, Extension("any")))
         # What the stock driver does right and wrong is no affair of this test.
-        assert [mark.id for mark in call.result.marks] == [f"m{number}" for number in range(25)]
+        assert [mark.id for mark in call.judged.marks] == [f"m{number}" for number in range(25)]
 
 
 # ---- what it can do ------------------------------------------------------------------------------

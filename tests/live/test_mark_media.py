@@ -22,7 +22,7 @@ from test_marks import STRETCH, both_formats, send
 from harness.application.marks import coded_pieces, play_with_marks, random_sizes
 from harness.asterisk.configuration import Extension
 from harness.bench import Bench, LiveCall
-from harness.judge.judge import Verdict
+from harness.judge.verdicts import Verdict
 from harness.protocol import Format
 
 PLAIN_EVENTS = [
@@ -132,7 +132,7 @@ def test_the_judge_sees_that_stock_is_early(stock: Bench, seed: int) -> None:
         await play_with_marks(call.session, pieces, "MARK_MEDIA")
 
     call = judged_call(stock, f"early-seed-{seed}", script, marks_fail=True)
-    counts = call.result.counts
+    counts = call.judged.counts
     if counts[Verdict.INCONCLUSIVE] > 6:
         skip(why_inconclusive(call))
     assert counts[Verdict.EARLY] > 12

@@ -77,7 +77,7 @@ def test_a_partial_frame_left_open_is_played_filled_up_with_silence(
         await played(call.session, "tail")
 
     call = passing_call(patched, f"partial-{tail}", script)
-    last = call.result.places[10].location
+    last = call.judged.located[10].location
     assert last.pieces[-1].end == STRETCH + tail
     assert last.padding == 160 - tail
 
@@ -118,8 +118,8 @@ def test_a_tail_outside_buffering_is_dropped_and_that_is_told(
         assert (whole.fields["offset"], whole.fields["dropped"]) == (2 * STRETCH + 80, 0)
         assert short.number("played_ms") == STRETCH / BYTES_PER_MS
     # The 80 bytes never left: what the mark waited for is the end of the byte before them.
-    assert call.result.places[9].location.pieces[-1].end == STRETCH
-    assert call.result.marks[0].audio_end_ns == end_on_the_wire(call, STRETCH)
+    assert call.judged.located[9].location.pieces[-1].end == STRETCH
+    assert call.judged.marks[0].audio_end_ns == end_on_the_wire(call, STRETCH)
 
 
 # ---- marks in any place --------------------------------------------------------------------------
@@ -135,7 +135,7 @@ def test_a_mark_before_any_media_is_answered_at_once(patched: Bench, extension: 
         await played(call.session, "second")
 
     call = passing_call(patched, f"before-media-{extension.name}", script, extension)
-    first = call.result.marks[0]
+    first = call.judged.marks[0]
     assert first.audio_end_ns is None
     assert first.due_ns == first.sent_ns
 
@@ -153,7 +153,7 @@ def test_a_mark_on_an_empty_queue_is_answered_at_once(patched: Bench) -> None:
         await played(session, "more")
 
     call = passing_call(patched, "empty-queue", script)
-    empty = call.result.marks[1]
+    empty = call.judged.marks[1]
     assert empty.due_ns == empty.sent_ns
 
 
@@ -192,7 +192,7 @@ def test_an_id_may_be_used_again(patched: Bench) -> None:
         await played(call.session, "same", "same")
 
     call = passing_call(patched, "same-id", script)
-    assert [mark.offset for mark in call.result.marks] == [STRETCH, 2 * STRETCH]
+    assert [mark.offset for mark in call.judged.marks] == [STRETCH, 2 * STRETCH]
     assert ids(of(call, "MARK_PLAYED")) == ["same", "same"]
 
 
@@ -240,7 +240,7 @@ def test_the_json_answer_has_the_id_as_it_was_and_where_the_mark_stood(patched: 
     answers = of(call, "MARK_PLAYED")
     keys = ["channel_id", "id", "correlation_id", "offset", "played_ms", "dropped", "at"]
     for answer, mark_id, offset, mark in zip(
-        answers, marks, offsets, call.result.marks, strict=True
+        answers, marks, offsets, call.judged.marks, strict=True
     ):
         fields = answer.fields
         assert list(fields) == keys
@@ -255,8 +255,8 @@ def test_the_json_answer_has_the_id_as_it_was_and_where_the_mark_stood(patched: 
         assert fields["played_ms"] == pytest.approx(offset / BYTES_PER_MS, abs=0.001)
         # When the driver says the mark was reached, by the bounds of the answer itself.
         assert mark.due_ns is not None
-        ruler_ns = 2 * call.result.ruler.error_ns
-        assert -ruler_ns <= fields["at"] * MS - mark.due_ns <= call.result.bounds.late_ns + ruler_ns
+        ruler_ns = 2 * call.judged.measurement.uncertainty_ns
+        assert -ruler_ns <= fields["at"] * MS - mark.due_ns <= call.judged.bounds.late_ns + ruler_ns
 
 
 def test_every_mark_stands_at_its_byte_on_the_wire(patched: Bench) -> None:
@@ -267,19 +267,19 @@ def test_every_mark_stands_at_its_byte_on_the_wire(patched: Bench) -> None:
     call = passing_call(patched, "positions", script, JSON)
     sent = 0
     for size, mark, answer in zip(
-        random_sizes(6, 30, 1, 600), call.result.marks, of(call, "MARK_PLAYED"), strict=True
+        random_sizes(6, 30, 1, 600), call.judged.marks, of(call, "MARK_PLAYED"), strict=True
     ):
         sent += size
         assert answer.fields["offset"] == mark.offset == sent
         assert mark.audio_end_ns == end_on_the_wire(call, sent)
-    pieces = [piece for place in call.result.places for piece in place.location.pieces]
+    pieces = [piece for place in call.judged.located for piece in place.location.pieces]
     assert [piece.offset for piece in pieces] == [0, *(piece.end for piece in pieces[:-1])]
     assert pieces[-1].end == sent
 
 
 def end_on_the_wire(call: LiveCall, offset: int) -> int:
     """When the byte before ``offset`` had been played, from the packet that holds it."""
-    for place in call.result.places:
+    for place in call.judged.located:
         for piece in place.location.pieces:
             if piece.offset < offset <= piece.end:
                 before = piece.start + offset - piece.offset

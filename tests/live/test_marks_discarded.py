@@ -8,7 +8,7 @@ from test_marks import STRETCH, both_formats, played, send
 
 from harness.asterisk.configuration import Extension
 from harness.bench import Bench, LiveCall
-from harness.judge.judge import Bounds
+from harness.judge.verdicts import Bounds
 from harness.protocol import command_set_direction
 
 PLAYBACK_MARKS_MAX = 2048

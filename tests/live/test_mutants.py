@@ -22,7 +22,7 @@ from test_marks import STRETCH, played, send
 from harness.application.client import MediaSession
 from harness.bench import Bench, LiveCall, bench
 from harness.install.build import Build
-from harness.judge.judge import Verdict
+from harness.judge.verdicts import Verdict
 from harness.retry import until_reliable
 
 NOTHING_SAID = frozenset({Verdict.INCONCLUSIVE, Verdict.LATE})
@@ -182,19 +182,19 @@ def found(call: LiveCall) -> dict[str, Found]:
     """
     marks = {
         str(mark.id): Found(mark.verdict, mark.explanation, mark.difference_ns)
-        for mark in call.result.marks
+        for mark in call.judged.marks
     }
-    accounts = sorted(call.accounts.verdicts, key=lambda one: one.verdict is not Verdict.PASS)
+    accounts = sorted(call.judged.counters, key=lambda one: one.verdict is not Verdict.PASS)
     return marks | {one.name: Found(one.verdict, one.explanation) for one in accounts}
 
 
 def test_the_driver_as_it_is_passes(exchanged: Bench) -> None:
     call = passing_call(exchanged, "as-it-is", one_of_each, JSON)
-    assert {str(mark.id): mark.outcome for mark in call.result.marks} == {
+    assert {str(mark.id): mark.outcome for mark in call.judged.marks} == {
         **dict.fromkeys(SPOKEN, "played"),
         **dict.fromkeys(("cut", "pending"), "discarded"),
     }
-    assert {FLUSH, "PLAYBACK", FINAL} == {one.name for one in call.accounts.verdicts}
+    assert {FLUSH, "PLAYBACK", FINAL} == {one.name for one in call.judged.counters}
 
 
 def test_every_mutant_has_its_verdict() -> None:

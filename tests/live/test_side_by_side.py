@@ -10,7 +10,7 @@ from live_calls import PLAIN, fail, measured, names, passing_call, place, why_in
 from harness.application.marks import coded_pieces, play_with_marks, random_sizes
 from harness.bench import Bench, LiveCall, bench
 from harness.install.build import Build
-from harness.judge.judge import Verdict
+from harness.judge.verdicts import Verdict
 
 
 def test_two_instances_do_not_disturb_each_other(patched: Bench, stock: Bench) -> None:
@@ -33,20 +33,20 @@ def test_two_instances_do_not_disturb_each_other(patched: Bench, stock: Bench) -
     def unreliable(calls: tuple[LiveCall, LiveCall]) -> str:
         # Where packets cannot be captured, each call in this process makes the other's times worse.
         for call in calls:
-            inconclusive = call.result.counts[Verdict.INCONCLUSIVE]
-            if call.result.verdict == "INCONCLUSIVE" or inconclusive > 6:
+            inconclusive = call.judged.counts[Verdict.INCONCLUSIVE]
+            if call.judged.marks_result == "INCONCLUSIVE" or inconclusive > 6:
                 return why_inconclusive(call)
         return ""
 
     of_patched, of_stock = measured("side-by-side", both, unreliable)
-    if of_patched.result.verdict != "PASS":
+    if of_patched.judged.marks_result != "PASS":
         fail(of_patched)
     assert names(of_patched.session.events) == ["MARK_PLAYED"] * 24
     assert names(of_stock.session.events) == ["MEDIA_MARK_PROCESSED"] * 24
-    assert of_stock.result.counts[Verdict.EARLY] > 12
+    assert of_stock.judged.counts[Verdict.EARLY] > 12
     # Not a packet of the one call is in the other's capture.
     for call in (of_patched, of_stock):
-        assert not [note for note in call.result.notes if "not the application's" in note]
+        assert not [note for note in call.judged.notes if "not the application's" in note]
 
 
 def test_the_module_is_exchanged_while_asterisk_runs(build: Build, run_folder: Path) -> None:
@@ -75,4 +75,4 @@ def test_the_module_is_exchanged_while_asterisk_runs(build: Build, run_folder: P
         False,
         True,
     ]
-    assert middle.result.counts[Verdict.EARLY] > 0
+    assert middle.judged.counts[Verdict.EARLY] > 0

@@ -36,6 +36,6 @@ def test_marks_over_tls(encrypted: Bench, bridge: Bridge, connection: Connection
         await play_with_marks(call.session, coded_pieces(random_sizes(1, MARKS, largest=1500)))
 
     call = passing_call(encrypted, extension.name, script, extension)
-    assert len(call.result.marks) == MARKS
+    assert len(call.judged.marks) == MARKS
     # The same ruler as without: what is encrypted is read with the application's own secrets.
-    assert call.result.ruler.source == ("socket" if encrypted.not_captured else "capture")
+    assert call.judged.measurement.source == ("socket" if encrypted.not_captured else "capture")

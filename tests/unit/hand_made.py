@@ -8,10 +8,10 @@ from typing import Literal
 
 from harness.capture.timeline import (
     ULAW,
+    Measurement,
     Message,
     MessageKind,
     RtpPacket,
-    Ruler,
     Sender,
     Timeline,
 )
@@ -95,7 +95,7 @@ class Call:
         self,
         end_ms: float = 5000,
         *,
-        error_ns: int = 0,
+        uncertainty_ns: int = 0,
         dropped: int = 0,
         stalls_ms: Sequence[tuple[float, float]] = (),
         source: Literal["capture", "socket"] = "capture",
@@ -103,8 +103,8 @@ class Call:
         # Sorting is stable: messages added at the same moment keep their order.
         messages = sorted(self._messages, key=lambda message: message.time_ns)
         stalls = tuple((_ns(begin), _ns(end)) for begin, end in stalls_ms)
-        ruler = Ruler(source, error_ns, dropped, stalls)
-        return Timeline(ULAW, tuple(self.packets), tuple(messages), ruler, _ns(end_ms))
+        measurement = Measurement(source, uncertainty_ns, dropped, stalls)
+        return Timeline(ULAW, tuple(self.packets), tuple(messages), measurement, _ns(end_ms))
 
     def _add(self, at_ms: float, sender: Sender, kind: MessageKind, data: bytes) -> None:
         self._messages.append(Message(_ns(at_ms), sender, kind, data))

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from hand_made import Call, speech_call
 
-from harness.judge.counters import judge_accounts
-from harness.judge.judge import Bounds, judge
+from harness.judge.call import judge_call
+from harness.judge.verdicts import Bounds
 from harness.record.verdict_files import write_call_files
 from harness.scenarios.result import (
     CallResult,
@@ -47,11 +47,11 @@ def summary(*results: ScenarioResult) -> RunSummary:
 
 def placed(run: Path, folder: str, call: Call, bounds: Bounds | None = None) -> CallResult:
     """Judge a call and write its files below the run's folder."""
-    timeline = call.timeline(60_000, error_ns=25_000)
-    verdict = judge(timeline, bounds)
+    timeline = call.timeline(60_000, uncertainty_ns=25_000)
+    judged = judge_call(timeline, bounds)
     (run / folder).mkdir(parents=True)
-    write_call_files(run / folder, timeline, verdict)
-    return kept_of_call(folder, verdict, judge_accounts(timeline, verdict))
+    write_call_files(run / folder, timeline, judged)
+    return kept_of_call(folder, judged)
 
 
 def speech(run: Path, folder: str, after_ms: Sequence[float], size: int = 500) -> CallResult:

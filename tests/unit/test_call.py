@@ -1,16 +1,22 @@
-"""A call fails when its marks or its accounts do."""
+"""A call fails when its marks or its counters do."""
 
 from __future__ import annotations
 
 import pytest
 from hand_made import Call
 
-from harness.judge.call import Result, account_failures, call_result, worst
-from harness.judge.counters import Accounts, judge_accounts
-from harness.judge.judge import judge
+from harness.judge.call import JudgedCall, judge_call
+from harness.judge.expectations import Expectations
+from harness.judge.verdicts import Result, worst
 
 
-def judged(answered_ms: float | None, played: int, *, lost: bool = False) -> Accounts:
+def judged(
+    answered_ms: float | None,
+    played: int,
+    *,
+    lost: bool = False,
+    expectations: Expectations | None = None,
+) -> JudgedCall:
     """A mark due at 120 ms and a final report that says how much was played: 1600 is right."""
     call = Call()
     call.send(1, 800)
@@ -27,12 +33,16 @@ def judged(answered_ms: float | None, played: int, *, lost: bool = False) -> Acc
         "played_ms=200 queued_ms=0 marks=0 underruns=0 paused=0 final=1",
     )
     call._add(301, "asterisk", "close", b"")
-    timeline = call.timeline(1000)
-    return judge_accounts(timeline, judge(timeline))
+    return judge_call(call.timeline(1000), expectations=expectations)
+
+
+def expecting(**events: tuple[int, int]) -> Expectations:
+    """A scenario that expects so many of these events, and nothing else."""
+    return Expectations("a.yaml", marks={}, events=events, gapless=False)
 
 
 @pytest.mark.parametrize(
-    ("accounts", "result"),
+    ("call", "result"),
     [
         (judged(120.5, 1600), "PASS"),
         (judged(119, 1600), "FAIL"),
@@ -44,28 +54,32 @@ def judged(answered_ms: float | None, played: int, *, lost: bool = False) -> Acc
         (judged(119, 1600, lost=True), "FAIL"),
     ],
 )
-def test_either_can_fail_a_call(accounts: Accounts, result: Result) -> None:
-    assert call_result(accounts) == result
+def test_either_can_fail_a_call(call: JudgedCall, result: Result) -> None:
+    assert call.result == result
 
 
-def test_a_call_without_marks_and_accounts_proves_nothing_unless_a_scenario_expects_that() -> None:
+def test_a_call_without_marks_and_counters_proves_nothing_unless_a_scenario_expects_that() -> None:
     timeline = Call().timeline()
-    accounts = judge_accounts(timeline, judge(timeline))
-    assert call_result(accounts) == "INCONCLUSIVE"
-    assert call_result(accounts, []) == "PASS"
+    assert judge_call(timeline).result == "INCONCLUSIVE"
+    assert judge_call(timeline, expectations=expecting()).result == "PASS"
 
 
 def test_what_comes_unexpectedly_fails_a_call() -> None:
-    assert call_result(judged(120.5, 1600), []) == "PASS"
-    assert call_result(judged(119, 1600), []) == "FAIL"
-    assert call_result(judged(120.5, 1600), ["2 XON were to come, and 0 did"]) == "FAIL"
+    assert judged(120.5, 1600, expectations=expecting()).result == "PASS"
+    assert judged(119, 1600, expectations=expecting()).result == "FAIL"
+    unmet = judged(120.5, 1600, expectations=expecting(MEDIA_XON=(2, 2)))
+    assert unmet.unmet == ("a.yaml: 2 MEDIA_XON were to come, and 0 did",)
+    assert unmet.result == "FAIL"
 
 
-def test_why_the_accounts_failed() -> None:
-    assert account_failures(judged(119, 1600)) == []
-    assert account_failures(judged(120.5, 1599)) == [
+def test_why_the_counters_failed() -> None:
+    def texts(call: JudgedCall) -> list[str]:
+        return [call.counter_text(one) for one in call.counters if one.explanation]
+
+    assert texts(judged(119, 1600)) == []
+    assert texts(judged(120.5, 1599)) == [
         "PLAYBACK final WRONG: played is 1599, but it should be 1600\n"
-        "  (came +0.299000 s; 10 packets, 0 lost)"
+        "  (came +0.299000 s; 10 packets, 0 missing)"
     ]
 
 

@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 from hand_made import speech_call
 
-from harness.capture.timeline import Ruler
+from harness.capture.timeline import Measurement
 from harness.errors import InputFault
 from harness.record.capture_files import load_timeline, save_timeline
 
 
 def test_a_saved_timeline_is_the_same_when_loaded(tmp_path: Path) -> None:
-    call = replace(speech_call([500, 900], [0, 1]).timeline(), ruler=Ruler("socket", 700_000, 0))
+    call = replace(
+        speech_call([500, 900], [0, 1]).timeline(), measurement=Measurement("socket", 700_000, 0)
+    )
     save_timeline(tmp_path, call)
     assert load_timeline(tmp_path) == call
 

@@ -106,7 +106,7 @@ def test_a_saved_call_is_judged_again(
 
 def test_a_call_without_marks_says_nothing(tmp_path: Path) -> None:
     call = speech_call([1000], [0.5]).timeline()
-    silent = type(call)(call.codec, call.rtp, (), call.ruler, call.end_ns)
+    silent = type(call)(call.codec, call.rtp, (), call.measurement, call.end_ns)
     save_timeline(tmp_path, silent)
     assert cli.main(["judge", str(tmp_path)]) == EXIT_INCONCLUSIVE
 

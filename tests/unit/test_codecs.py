@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from harness.capture.dissect import timeline_from_sockets
 from harness.capture.timeline import ULAW, Message, RtpPacket
 from harness.errors import InputFault
-from harness.judge.judge import judge
+from harness.judge.call import judge_call
 from harness.media import audio_code, pcm, position_code
 from harness.media.codecs import CODECS, OPUS_FRAME_BYTES, SDP_CODECS, codec_named, recoded
 from harness.media.coded import coded
@@ -108,18 +108,24 @@ def test_a_call_in_slin_is_judged_by_the_bytes_the_application_sent(tmp_path: Pa
         Message(121 * MS, "asterisk", "text", b"MARK_PLAYED id=a"),
     ]
     timeline = timeline_from_sockets(
-        CODECS["slin"], rtp, messages, error_ns=0, end_ns=500 * MS, recoded=None
+        CODECS["slin"], rtp, messages, uncertainty_ns=0, end_ns=500 * MS, recoded=None
     )
-    verdict = judge(timeline)
-    assert verdict.verdict == "PASS"
-    assert [place.location.pieces[0].offset for place in verdict.places] == [0, 320, 640, 960, 1280]
+    verdict = judge_call(timeline)
+    assert verdict.marks_result == "PASS"
+    assert [place.location.pieces[0].offset for place in verdict.located] == [
+        0,
+        320,
+        640,
+        960,
+        1280,
+    ]
     save_timeline(tmp_path, timeline)
     assert load_timeline(tmp_path) == timeline
 
 
 def test_a_call_that_was_recoded_is_still_so_when_it_is_loaded(tmp_path: Path) -> None:
     timeline = timeline_from_sockets(
-        CODECS["slin16"], [], [], error_ns=0, end_ns=1, recoded=CODECS["g722"]
+        CODECS["slin16"], [], [], uncertainty_ns=0, end_ns=1, recoded=CODECS["g722"]
     )
     save_timeline(tmp_path, timeline)
     assert load_timeline(tmp_path) == timeline
@@ -127,7 +133,7 @@ def test_a_call_that_was_recoded_is_still_so_when_it_is_loaded(tmp_path: Path) -
 
 
 def test_what_was_saved_before_there_were_other_codecs_can_be_loaded(tmp_path: Path) -> None:
-    timeline = timeline_from_sockets(ULAW, [], [], error_ns=0, end_ns=1)
+    timeline = timeline_from_sockets(ULAW, [], [], uncertainty_ns=0, end_ns=1)
     save_timeline(tmp_path, timeline)
     text = (tmp_path / "timeline.json").read_text()
     for part in (', "recoded": null', ', "sample_rate_hz": 8000', ', "swapped": false'):

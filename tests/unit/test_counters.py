@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from hand_made import Call
 
-from harness.judge.counters import Accounts, AccountVerdict, judge_accounts
-from harness.judge.judge import Verdict, judge
+from harness.judge.call import JudgedCall, judge_call
+from harness.judge.verdicts import CounterVerdict, Verdict
 
 PLAYED = 1760
 """bytes that leave before and around the flush: 11 frames"""
@@ -58,26 +58,26 @@ def interrupted(answers: list[str], final: list[str], closed_by: str = "asterisk
     return call
 
 
-def accounts(call: Call) -> Accounts:
+def judged_call(call: Call) -> JudgedCall:
     timeline = call.timeline(1000)
-    return judge_accounts(timeline, judge(timeline))
+    return judge_call(timeline)
 
 
 DISCARDED = "MARK_DISCARDED id=m2 reason=flush"
 
 
-def the_flush(call: Call) -> AccountVerdict:
-    (found,) = (one for one in accounts(call).verdicts if "MEDIA_FLUSHED" in one.name)
+def the_flush(call: Call) -> CounterVerdict:
+    (found,) = (one for one in judged_call(call).counters if "MEDIA_FLUSHED" in one.name)
     return found
 
 
 def test_right_accounts_pass() -> None:
-    judged = accounts(interrupted([DISCARDED, flushed()], [FINAL]))
-    assert judged.verdict == "PASS", [one.explanation for one in judged.verdicts]
-    flush = judged.verdicts[0]
+    judged = judged_call(interrupted([DISCARDED, flushed()], [FINAL]))
+    assert judged.counters_result == "PASS", [one.explanation for one in judged.counters]
+    flush = judged.counters[0]
     assert (flush.reported_bytes, flush.captured_bytes, flush.difference_bytes) == (1760, 1760, 0)
     assert flush.since_mark_difference_ms == 0.0
-    assert [one.name for one in judged.verdicts] == [
+    assert [one.name for one in judged.counters] == [
         'MEDIA_FLUSHED "f1"',
         "PLAYBACK",
         "PLAYBACK final",
@@ -122,12 +122,12 @@ def test_a_sample_more_or_less_is_no_fault() -> None:
 def test_a_flush_is_answered_once_and_last(answers: list[str], verdict: Verdict) -> None:
     call = interrupted(answers, [FINAL])
     assert the_flush(call).verdict is verdict
-    assert accounts(call).verdict == "FAIL"
+    assert judged_call(call).counters_result == "FAIL"
 
 
 def test_an_answer_that_no_flush_asked_for() -> None:
     call = interrupted([DISCARDED, flushed(), flushed(id="f2")], [FINAL])
-    verdicts = [one.verdict for one in accounts(call).verdicts]
+    verdicts = [one.verdict for one in judged_call(call).counters]
     assert verdicts == [Verdict.PASS, Verdict.UNASKED, Verdict.PASS, Verdict.PASS]
 
 
@@ -186,9 +186,9 @@ def test_ids_in_json_keep_their_type() -> None:
 # ---- PLAYBACK ------------------------------------------------------------------------------------
 
 
-def the_final(final: list[str], closed_by: str = "asterisk") -> AccountVerdict | None:
+def the_final(final: list[str], closed_by: str = "asterisk") -> CounterVerdict | None:
     call = interrupted([DISCARDED, flushed()], final, closed_by)
-    finals = [one for one in accounts(call).verdicts if one.name == "PLAYBACK final"]
+    finals = [one for one in judged_call(call).counters if one.name == "PLAYBACK final"]
     return finals[0] if finals else None
 
 
@@ -228,8 +228,8 @@ def test_a_channel_that_never_asked_gets_no_last_report() -> None:
         call._add(301, "asterisk", "close", b"")
         return call
 
-    assert accounts(call([])).verdicts == ()
-    kinds = {one.name: one.verdict for one in accounts(call([FINAL])).verdicts}
+    assert judged_call(call([])).counters == ()
+    kinds = {one.name: one.verdict for one in judged_call(call([FINAL])).counters}
     assert kinds["PLAYBACK final"] is Verdict.UNASKED
 
 
@@ -258,7 +258,7 @@ def test_a_report_is_whole_and_never_goes_back(first: str, second: str, why: str
     call.command(100, "REPORT_PLAYBACK interval_ms=20")
     call.event(120, first)
     call.event(220, second)
-    verdicts = [one for one in accounts(call).verdicts if one.name == "PLAYBACK"]
+    verdicts = [one for one in judged_call(call).counters if one.name == "PLAYBACK"]
     assert [one.verdict for one in verdicts] == [
         Verdict.PASS,
         Verdict.WRONG if why else Verdict.PASS,
@@ -269,7 +269,7 @@ def test_a_report_is_whole_and_never_goes_back(first: str, second: str, why: str
 # ---- PLAYBACK against the wire -------------------------------------------------------------------
 
 
-def reported(at_ms: float, played: int, **timeline: object) -> AccountVerdict:
+def reported(at_ms: float, played: int, **timeline: object) -> CounterVerdict:
     """A report in a call that plays 1600 bytes from 20 ms on."""
     call = Call()
     call.send(1, 1600)
@@ -277,7 +277,7 @@ def reported(at_ms: float, played: int, **timeline: object) -> AccountVerdict:
     call.command(2, "REPORT_PLAYBACK interval_ms=20")
     call.event(at_ms, report(1600, played, 1600 - played))
     timed = call.timeline(**timeline)  # type: ignore[arg-type]
-    (found,) = judge_accounts(timed, judge(timed)).verdicts[:1]
+    (found,) = judge_call(timed).counters[:1]
     return found
 
 
@@ -315,7 +315,7 @@ def test_the_times_of_a_report_are_those_of_its_bytes() -> None:
     call.play(20, 0, 1600)
     call.command(2, "REPORT_PLAYBACK interval_ms=20")
     call.event(1000, report(1600, 1600, 0).replace("played_ms=200", "played_ms=77"))
-    (found, *_) = accounts(call).verdicts
+    (found, *_) = judged_call(call).counters
     assert found.explanation == "played_ms is 77.0, but it should be 200.000"
 
 
@@ -330,7 +330,7 @@ def asked_for_reports(answered_ms: list[float], *commands: str) -> list[tuple[st
     call._add(901, "asterisk", "close", b"")
     return [
         (one.name, one.verdict)
-        for one in accounts(call).verdicts
+        for one in judged_call(call).counters
         if one.verdict is not Verdict.PASS
     ]
 
@@ -381,7 +381,7 @@ def test_an_application_that_never_asked_hears_nothing_new(event: str, name: str
         for command in commands:
             call.command(1, command)
         call.event(5, event)
-        kinds = accounts(call).verdicts
+        kinds = judged_call(call).counters
         return [one.name for one in kinds if one.verdict is Verdict.UNASKED]
 
     expected = [name] if name else []
@@ -414,7 +414,7 @@ def ended(
     )
     call._add(final_ms + 0.1, "asterisk", "close", b"")
     timed = call.timeline(**timeline)  # type: ignore[arg-type]
-    return judge_accounts(timed, judge(timed)).verdicts[-1].explanation
+    return judge_call(timed).counters[-1].explanation
 
 
 def test_media_that_was_never_played_was_not_flushed_at_a_hang_up_long_after() -> None:
@@ -457,7 +457,7 @@ def test_bytes_lost_in_the_middle_were_not_flushed(flushed: bool) -> None:
             f"dropped={dropped} played_ms=200 queued_ms=0 marks=0 final=1",
         )
         call._add(231, "asterisk", "close", b"")
-        return [one.explanation for one in accounts(call).verdicts if one.explanation]
+        return [one.explanation for one in judged_call(call).counters if one.explanation]
 
     assert explanations() == ["160 bytes from 0 on never left, and nothing flushed or dropped them"]
     assert explanations("MEDIA_DROPPED bytes=160 reason=overflow offset=800") == []
@@ -486,7 +486,7 @@ def test_a_flush_is_answered_when_what_was_handed_over_has_been_played(
     call.command(219.9, "FLUSH_MEDIA id=f1")
     call.event(at_ms, flushed(last_mark=None, since_mark_ms=None))
     timed = call.timeline(stalls_ms=stalls_ms)
-    assert judge_accounts(timed, judge(timed)).verdicts[0].verdict is verdict
+    assert judge_call(timed).counters[0].verdict is verdict
 
 
 # ---- a bent ruler --------------------------------------------------------------------------------
@@ -495,16 +495,16 @@ def test_a_flush_is_answered_when_what_was_handed_over_has_been_played(
 def test_lost_rtp_makes_a_difference_inconclusive() -> None:
     call = interrupted([DISCARDED, flushed()], [FINAL])
     del call.packets[3]
-    judged = accounts(call)
-    assert judged.verdict == "INCONCLUSIVE"
-    assert judged.verdicts[0].explanation.startswith("packets were lost; played is 1760")
+    judged = judged_call(call)
+    assert judged.counters_result == "INCONCLUSIVE"
+    assert judged.counters[0].explanation.startswith("packets were lost; played is 1760")
 
 
 def test_the_failure_text_says_what_and_when() -> None:
-    judged = accounts(interrupted([DISCARDED, flushed(played=PLAYED + 1)], [FINAL]))
-    assert judged.failure_text(judged.verdicts[0]) == (
+    judged = judged_call(interrupted([DISCARDED, flushed(played=PLAYED + 1)], [FINAL]))
+    assert judged.counter_text(judged.counters[0]) == (
         'MEDIA_FLUSHED "f1" WRONG: played is 1761, but it should be 1760\n'
-        "  (came +0.221000 s; 16 packets, 0 lost)"
+        "  (came +0.221000 s; 16 packets, 0 missing)"
     )
 
 
@@ -533,7 +533,7 @@ def test_a_frame_that_a_bridge_may_have_lost_need_not_be_counted_as_played(
         f"PLAYBACK received=1600 played={said} queued=0 flushed={1600 - said - lost} "
         f"dropped={lost} played_ms=0 queued_ms=0 marks=0 underruns=0 paused=0 at=1 final=1",
     )
-    finals = [one for one in accounts(call).verdicts if one.name == "PLAYBACK final"]
+    finals = [one for one in judged_call(call).counters if one.name == "PLAYBACK final"]
     assert [one.verdict for one in finals] == [verdict]
     assert finals[0].difference_bytes == said - 800
 
@@ -546,27 +546,27 @@ def test_an_open_connection_may_still_carry_what_is_owed() -> None:
     call.send(1, 3200)
     call.play(20, 0, 1600)
     call.command(110, "FLUSH_MEDIA id=7")
-    judged = accounts(call)
-    kinds = {one.name: (one.verdict, one.time_ns) for one in judged.verdicts}
+    judged = judged_call(call)
+    kinds = {one.name: (one.verdict, one.time_ns) for one in judged.counters}
     assert kinds == {
         'MEDIA_FLUSHED "7"': (Verdict.INCONCLUSIVE, None),
         "PLAYBACK final": (Verdict.INCONCLUSIVE, None),
     }
-    assert judged.verdict == "INCONCLUSIVE"
-    assert judged.verdicts[0].explanation.startswith("it did not come, but the connection was")
-    assert "(came never; 10 packets, 0 lost)" in judged.failure_text(judged.verdicts[0])
+    assert judged.counters_result == "INCONCLUSIVE"
+    assert judged.counters[0].explanation.startswith("it did not come, but the connection was")
+    assert "(came never; 10 packets, 0 missing)" in judged.counter_text(judged.counters[0])
 
 
 def test_nothing_is_owed_to_an_application_that_closed() -> None:
-    judged = accounts(interrupted([DISCARDED], [], closed_by="application"))
-    assert (judged.verdicts, judged.verdict) == ((), "PASS")
+    judged = judged_call(interrupted([DISCARDED], [], closed_by="application"))
+    assert (judged.counters, judged.counters_result) == ((), "PASS")
 
 
 def test_lost_rtp_excuses_nothing_that_needs_no_wire() -> None:
     def kinds(answers: list[str], final: str) -> list[Verdict]:
         call = interrupted(answers, [final])
         del call.packets[3]
-        return [one.verdict for one in accounts(call).verdicts if one.name != "PLAYBACK"]
+        return [one.verdict for one in judged_call(call).counters if one.name != "PLAYBACK"]
 
     right, wrong = Verdict.INCONCLUSIVE, Verdict.WRONG
     assert kinds([DISCARDED, flushed()], FINAL) == [right, right]
@@ -579,20 +579,20 @@ def test_lost_rtp_excuses_nothing_that_needs_no_wire() -> None:
 def test_a_capture_that_lost_packets_may_have_lost_any_answer() -> None:
     for final in ([], [FINAL, FINAL], [FINAL, "QUEUE_DRAINED"]):
         timeline = interrupted([DISCARDED, flushed()], final).timeline(1000, dropped=1)
-        assert judge_accounts(timeline, judge(timeline)).verdict == "INCONCLUSIVE"
+        assert judge_call(timeline).counters_result == "INCONCLUSIVE"
 
 
 def test_a_capture_that_lost_packets_makes_a_difference_inconclusive() -> None:
     timeline = interrupted([DISCARDED, flushed(played=PLAYED + 1)], [FINAL]).timeline(
         1000, dropped=1
     )
-    judged = judge_accounts(timeline, judge(timeline))
-    assert judged.verdict == "INCONCLUSIVE"
-    assert judged.verdicts[0].explanation.startswith("packets were lost; played is 1761")
+    judged = judge_call(timeline)
+    assert judged.counters_result == "INCONCLUSIVE"
+    assert judged.counters[0].explanation.startswith("packets were lost; played is 1761")
 
 
 def test_silence_that_could_be_from_elsewhere_makes_a_difference_inconclusive() -> None:
-    def judged(played: int) -> Accounts:
+    def judged(played: int) -> JudgedCall:
         call = Call()
         call.send(1, 160)
         call.send_bytes(1, b"\xff" * 480)
@@ -606,11 +606,11 @@ def test_silence_that_could_be_from_elsewhere_makes_a_difference_inconclusive() 
         call.command(200, "FLUSH_MEDIA id=7")
         milliseconds = f"played_ms={played / 8} flushed_ms=0"
         call.event(201, f"MEDIA_FLUSHED id=7 played={played} flushed=0 {milliseconds}")
-        return accounts(call)
+        return judged_call(call)
 
-    assert judged(1120).verdicts[0].verdict is Verdict.PASS
-    assert judged(1121).verdicts[0].verdict is Verdict.INCONCLUSIVE
-    assert judged(1121).verdicts[0].explanation.startswith("packets could not be located; played")
+    assert judged(1120).counters[0].verdict is Verdict.PASS
+    assert judged(1121).counters[0].verdict is Verdict.INCONCLUSIVE
+    assert judged(1121).counters[0].explanation.startswith("packets could not be located; played")
 
 
 # ---- more that can be wrong ----------------------------------------------------------------------
@@ -654,9 +654,9 @@ def test_what_a_stall_kept_from_leaving_until_the_call_ended_is_inconclusive(
     )
     call._add(501, "asterisk", "close", b"")
     timeline = call.timeline(600, stalls_ms=stalls_ms)
-    judged = judge(timeline)
+    judged = judge_call(timeline)
     assert [mark.verdict.value for mark in judged.marks] == [verdict]
-    assert judge_accounts(timeline, judged).verdict == ("FAIL" if verdict == "WRONG" else verdict)
+    assert judged.counters_result == ("FAIL" if verdict == "WRONG" else verdict)
 
 
 def test_losses_told_and_counted_must_agree() -> None:
@@ -674,7 +674,7 @@ def test_losses_told_and_counted_must_agree() -> None:
             f"dropped={counted} played_ms=200 queued_ms=0 marks=0 underruns=0 paused=0 final=1",
         )
         call._add(301, "asterisk", "close", b"")
-        return accounts(call).verdicts[-1].explanation
+        return judged_call(call).counters[-1].explanation
 
     assert explanation(100, 100) == ""
     assert explanation(99, 100) == "dropped is 100, but MEDIA_DROPPED events told of 99"
@@ -711,7 +711,7 @@ def test_no_count_goes_back(name: str) -> None:
     call.play(20, 0, 1600)
     call.event(220, fields())
     call.event(240, fields(**{name: less[name]}, **rest))
-    first, second = (one for one in accounts(call).verdicts if one.name == "PLAYBACK")
+    first, second = (one for one in judged_call(call).counters if one.name == "PLAYBACK")
     assert (first.verdict, second.verdict) == (Verdict.PASS, Verdict.WRONG)
     assert second.explanation.startswith(f"{name} went back from")
 
@@ -721,7 +721,7 @@ def test_the_worst_account_is_the_verdict() -> None:
         call = interrupted([DISCARDED, flushed(played=played)], [FINAL] if closed else [])
         if not closed:
             call._messages.pop()  # so that the final report may still come
-        return accounts(call).verdict
+        return judged_call(call).counters_result
 
     assert verdict(PLAYED, closed=True) == "PASS"
     assert verdict(PLAYED, closed=False) == "INCONCLUSIVE"
@@ -745,7 +745,7 @@ def test_which_commands_ask_for_a_last_report(command: str, asks: bool) -> None:
     call = Call()
     call.command(1, command)
     call._add(2, "asterisk", "close", b"")
-    assert ("PLAYBACK final" in [one.name for one in accounts(call).verdicts]) == asks
+    assert ("PLAYBACK final" in [one.name for one in judged_call(call).counters]) == asks
 
 
 @pytest.mark.parametrize(
@@ -775,5 +775,5 @@ def test_one_frame_may_go_nowhere_as_the_call_ends(
         f"played_ms={played / 8:.3f} queued_ms=0.000 marks=0 underruns=0 paused=0 at=0 final=1",
     )
     call._add(61.1, "asterisk", "close", b"\x03\xe8")
-    (final,) = (one for one in accounts(call).verdicts if one.name == "PLAYBACK final")
+    (final,) = (one for one in judged_call(call).counters if one.name == "PLAYBACK final")
     assert final.verdict is verdict

@@ -22,7 +22,7 @@ def call(run: Path, name: str, after_ms: float) -> LiveCall:
         "PLAYBACK received=1000 played=1000 queued=0 flushed=0 dropped=0 played_ms=125.000 "
         "queued_ms=0.000 marks=0 underruns=0 paused=0 at=0 final=1",
     )
-    timeline = made.timeline(60_000, error_ns=25_000)
+    timeline = made.timeline(60_000, uncertainty_ns=25_000)
     folder = run / "demo" / name
     folder.mkdir(parents=True)
     save_timeline(folder, timeline)

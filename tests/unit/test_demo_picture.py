@@ -94,7 +94,7 @@ def test_a_call_with_nothing_in_it_can_be_drawn(tmp_path: Path) -> None:
     silent = speech_call([160], [0.5])
     silent.packets.clear()
     call = pictured(tmp_path, "nothing", silent)
-    empty = replace(call.call, messages=(), verdict=replace(call.call.verdict, marks=()))
+    empty = replace(call.call, messages=(), judged=replace(call.call.judged, marks=()))
     picture = drawn(tmp_path, PicturedCall("nothing", empty))
     assert "nothing: no mark" in texts(picture)
     assert "No mark was acknowledged as played." in texts(picture)

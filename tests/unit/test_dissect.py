@@ -89,7 +89,7 @@ def messages_of(capture: Capture, *, application_is_server: bool = True) -> tupl
         rtp_port=9000,
         websocket_port=SERVER_PORT,
         application_is_server=application_is_server,
-        error_ns=0,
+        uncertainty_ns=0,
     ).messages
 
 
@@ -168,10 +168,10 @@ def test_a_hole_in_the_stream_counts_as_a_loss(tmp_path: Path) -> None:
         rtp_port=9000,
         websocket_port=SERVER_PORT,
         application_is_server=True,
-        error_ns=5,
+        uncertainty_ns=5,
     )
     assert [message.data for message in timeline.messages] == [b"seen"]
-    assert timeline.ruler.dropped == 1
+    assert timeline.measurement.capture_drops == 1
 
 
 @pytest.mark.parametrize("flags", ["FA", "R", "RA"])
@@ -215,7 +215,7 @@ def test_a_fin_counts_when_all_before_it_has_come(tmp_path: Path) -> None:
     assert [(m.time_ns, m.kind) for m in messages] == [(5 * MS, "text"), (5 * MS, "close")]
 
 
-def test_of_several_connections_one_is_chosen_by_port_or_media_start(tmp_path: Path) -> None:
+def test_of_several_connections_one_is_chosen_by_media_start(tmp_path: Path) -> None:
     talks = [Conversation(40000), Conversation(40002), Conversation(40004)]
     for number, talk in enumerate(talks[:2]):
         talk.upgrade()
@@ -226,19 +226,18 @@ def test_of_several_connections_one_is_chosen_by_port_or_media_start(tmp_path: P
     talks[2].add(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", client=False)
     capture = capture_of(tmp_path, [packet for talk in talks for packet in talk.packets])
 
-    def chosen(client_port: int | None = None, media_start: str | None = None) -> str:
+    def chosen(media_start: str | None = None) -> str:
         timeline = capture.timeline(
             ULAW,
             rtp_port=9000,
             websocket_port=SERVER_PORT,
             application_is_server=True,
-            error_ns=0,
-            client_port=client_port,
+            uncertainty_ns=0,
             media_start=media_start,
         )
         return timeline.messages[0].text
 
-    assert chosen(client_port=40002) == "MEDIA_START channel:call-1"
+    assert chosen(media_start="call-1") == "MEDIA_START channel:call-1"
     assert chosen(media_start="call-0") == "MEDIA_START channel:call-0"
     with pytest.raises(InputFault, match="2 WebSocket connections"):
         chosen()
@@ -337,7 +336,7 @@ def test_a_real_capture_holds_all_that_was_sent_on_the_clock_it_was_sent_by(tmp_
         Tcpdump(tmp_path / CAPTURE_FILE, [sink.port], [port]) as capture,
     ):
         began_ns = time.time_ns()
-        client_port = asyncio.run(talk_over_loopback(server, sink.port, received))
+        asyncio.run(talk_over_loopback(server, sink.port, received))
         capture.flush()
         ended_ns = time.time_ns()
         flushed = read_capture(tmp_path / CAPTURE_FILE)
@@ -348,12 +347,12 @@ def test_a_real_capture_holds_all_that_was_sent_on_the_clock_it_was_sent_by(tmp_
         rtp_port=sink.port,
         websocket_port=port,
         application_is_server=True,
-        error_ns=summary.error_ns,
-        dropped=summary.dropped,
-        client_port=client_port,
+        uncertainty_ns=summary.uncertainty_ns,
+        capture_drops=summary.dropped,
+        media_start="channel:real",
     )
     assert summary.dropped == sink.dropped == 0
-    assert 0 < summary.error_ns < 5 * MS
+    assert 0 < summary.uncertainty_ns < 5 * MS
     assert len(flushed.rtp_to(sink.port)) == 200  # flush alone suffices to have all of it
     assert [packet.sequence for packet in timeline.rtp] == list(range(200))
     assert all(began_ns - MS < packet.time_ns < ended_ns + MS for packet in timeline.rtp)
@@ -375,8 +374,8 @@ def test_a_real_capture_holds_all_that_was_sent_on_the_clock_it_was_sent_by(tmp_
         rtp_port=sink.port,
         websocket_port=port,
         application_is_server=True,
-        error_ns=summary.error_ns,
-        dropped=summary.dropped,
+        uncertainty_ns=summary.uncertainty_ns,
+        capture_drops=summary.dropped,
         media_start="channel:real",
     )
     save_captured_call(tmp_path, call)

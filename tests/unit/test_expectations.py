@@ -8,8 +8,8 @@ import pytest
 from hand_made import FRAME, Call
 
 from harness.capture.timeline import Timeline
-from harness.judge.expectations import Expectations, unexpected
-from harness.judge.judge import judge
+from harness.judge.call import judge_call
+from harness.judge.expectations import Expectations
 from harness.media.position_code import encode
 
 NOTHING = Expectations("a.yaml", {}, {}, gapless=False)
@@ -20,7 +20,7 @@ def missed(expected: Expectations, call: Call, **timeline: object) -> list[str]:
 
 
 def held_against(expected: Expectations, timeline: Timeline) -> list[str]:
-    return unexpected(expected, timeline, judge(timeline))
+    return list(judge_call(timeline, expectations=expected).unmet)
 
 
 def marks_call() -> Call:
@@ -210,7 +210,7 @@ def test_what_had_not_been_sent_could_not_be_played() -> None:
     # In time for the third packet if at all, and only just: within the bounds.
     assert gaps(pieces(second_ms=58.5)) == 0
     assert gaps(pieces(second_ms=57)) == 1
-    assert gaps(pieces(second_ms=57), error_ns=1_000_000) == 0
+    assert gaps(pieces(second_ms=57), uncertainty_ns=1_000_000) == 0
     assert gaps(pieces(second_ms=57), stalls_ms=[(58, 59.5)]) == 0
     assert gaps(pieces(second_ms=3)) == 1
 

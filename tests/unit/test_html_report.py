@@ -15,7 +15,7 @@ from hand_made import speech_call
 from made_results import placed, result, speech, summary
 
 from harness.commands.report import regenerate
-from harness.judge.judge import Bounds
+from harness.judge.verdicts import Bounds
 from harness.record.verdict_files import load_call
 from harness.report import html
 from harness.report.html import write_report
@@ -336,7 +336,7 @@ def test_targets_share_one_axis_with_the_bound_on_it() -> None:
     dice = random.Random(2)
     patched = Offsets("patched", tuple(dice.randrange(100_000, 900_000) for _ in range(500)))
     stock = Offsets("stock", tuple(dice.randrange(-19_600_000, -300_000) for _ in range(500)))
-    wide, close = offset_charts([patched, stock], 0, 2_000_000, 50_000)
+    wide, close = offset_charts([patched, stock], 2_000_000, 50_000)
     for chart in (wide, close):
         assert [row.target for row in chart.rows] == ["patched", "stock"]
         assert chart.bound[0] == chart.zero < chart.bound[1]
@@ -350,9 +350,9 @@ def test_targets_share_one_axis_with_the_bound_on_it() -> None:
 
 
 def test_one_chart_is_enough_where_all_is_in_time() -> None:
-    (chart,) = offset_charts([Offsets("patched", (200_000, 300_000))], 0, 2_000_000, 0)
+    (chart,) = offset_charts([Offsets("patched", (200_000, 300_000))], 2_000_000, 0)
     assert sum(bar.height > 0 for bar in chart.rows[0].bars) == 2
-    assert offset_charts([Offsets("stock", ())], 0, 2_000_000, 0) == []
+    assert offset_charts([Offsets("stock", ())], 2_000_000, 0) == []
 
 
 def test_a_summary_without_calls_has_no_chart(tmp_path: Path) -> None:

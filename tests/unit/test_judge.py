@@ -12,14 +12,15 @@ from hand_made import FRAME, MS, START_NS, Call, speech_call
 
 import harness.judge
 from harness.capture.timeline import Timeline
-from harness.judge.judge import Bounds, CallVerdict, Verdict, judge, statistics
+from harness.judge.call import JudgedCall, judge_call
+from harness.judge.verdicts import Bounds, Verdict, statistics
 from harness.media.codecs import codec_named
 from harness.media.position_code import encode
 
 
 def verdicts(call: Call | Timeline, bounds: Bounds | None = None) -> list[str]:
     timeline = call.timeline() if isinstance(call, Call) else call
-    return [mark.verdict.value for mark in judge(timeline, bounds).marks]
+    return [mark.verdict.value for mark in judge_call(timeline, bounds).marks]
 
 
 def one_mark(answered_ms: float | None, *, offset: int = 1000, plays: int = 1600) -> Call:
@@ -62,26 +63,26 @@ def test_a_mark_inside_a_frame_is_due_that_far_into_the_frame(
 
 
 def test_the_numbers_of_a_verdict() -> None:
-    mark = judge(one_mark(145.3).timeline()).marks[0]
+    mark = judge_call(one_mark(145.3).timeline()).marks[0]
     assert (mark.id, mark.command, mark.offset, mark.outcome) == ("a", "MARK", 1000, "played")
     assert mark.sent_ns == START_NS + 1 * MS
     assert mark.due_ns == mark.audio_end_ns == mark.raw_wire_end_ns == START_NS + 145 * MS
     assert mark.difference_ns == 0.3 * MS
-    assert mark.slip_ns == 0
+    assert mark.lateness_ns == 0
 
 
 @pytest.mark.parametrize(("answered_ms", "verdict"), [(144.21, "PASS"), (144.19, "EARLY")])
 def test_the_rulers_error_widens_the_early_side(answered_ms: float, verdict: str) -> None:
-    assert verdicts(one_mark(answered_ms).timeline(error_ns=400_000)) == [verdict]
+    assert verdicts(one_mark(answered_ms).timeline(uncertainty_ns=400_000)) == [verdict]
 
 
 @pytest.mark.parametrize(("answered_ms", "verdict"), [(147.79, "PASS"), (147.81, "LATE")])
 def test_the_rulers_error_widens_the_late_side(answered_ms: float, verdict: str) -> None:
-    assert verdicts(one_mark(answered_ms).timeline(error_ns=400_000)) == [verdict]
+    assert verdicts(one_mark(answered_ms).timeline(uncertainty_ns=400_000)) == [verdict]
 
 
 @pytest.mark.parametrize(
-    ("error_ns", "answered_ms", "verdict"),
+    ("uncertainty_ns", "answered_ms", "verdict"),
     [
         (5_000_000, 145.0, "PASS"),
         (5_000_001, 145.0, "INCONCLUSIVE"),
@@ -93,9 +94,9 @@ def test_the_rulers_error_widens_the_late_side(answered_ms: float, verdict: str)
     ],
 )
 def test_a_ruler_too_coarse_passes_nothing(
-    error_ns: int, answered_ms: float | None, verdict: str
+    uncertainty_ns: int, answered_ms: float | None, verdict: str
 ) -> None:
-    assert verdicts(one_mark(answered_ms).timeline(error_ns=error_ns)) == [verdict]
+    assert verdicts(one_mark(answered_ms).timeline(uncertainty_ns=uncertainty_ns)) == [verdict]
 
 
 @pytest.mark.parametrize(
@@ -111,14 +112,14 @@ def test_an_answer_seen_late_by_the_harness_itself_is_no_pass(
 ) -> None:
     # The audio ends at 320 ms; the kernel, which stamps a capture, was not late.
     call = speech_call([2400], [1.0])
-    timeline = call.timeline(error_ns=MS, stalls_ms=[stall_ms], source=source)
+    timeline = call.timeline(uncertainty_ns=MS, stalls_ms=[stall_ms], source=source)
     assert verdicts(timeline) == [verdict]
 
 
 def test_many_marks_and_their_statistics() -> None:
     call = speech_call([333 * (number + 1) for number in range(20)], [0.1 * n for n in range(20)])
-    verdict = judge(call.timeline())
-    assert verdict.verdict == "PASS"
+    verdict = judge_call(call.timeline())
+    assert verdict.marks_result == "PASS"
     assert verdict.counts[Verdict.PASS] == 20
     numbers = statistics(verdict.marks)
     assert numbers == verdict.statistics
@@ -145,9 +146,9 @@ def test_played_and_discarded_is_twice_too() -> None:
 def test_unasked() -> None:
     call = one_mark(145)
     call.event(150, "MARK_PLAYED id=b")
-    verdict = judge(call.timeline())
+    verdict = judge_call(call.timeline())
     assert [mark.verdict for mark in verdict.marks] == [Verdict.PASS, Verdict.UNASKED]
-    assert verdict.verdict == "FAIL"
+    assert verdict.marks_result == "FAIL"
 
 
 def test_an_answer_of_the_other_command_is_unasked() -> None:
@@ -238,7 +239,7 @@ def test_a_partial_frame_sent_short() -> None:
     assert verdicts(call) == ["PASS", "PASS"]
 
 
-def test_after_a_missed_tick_the_clock_goes_by_the_new_stretch() -> None:
+def test_after_a_missed_tick_the_clock_goes_by_the_new_segment() -> None:
     call = Call()
     call.send(1, 3200)
     call.command(1, "MARK id=a")
@@ -265,17 +266,17 @@ def test_sequence_and_timestamp_wrap(answered_ms: float, verdict: str) -> None:
 def test_reordered_and_duplicate_packets_change_no_verdict() -> None:
     call = one_mark(145.5)
     call.packets[3:6] = [call.packets[4], call.packets[3], call.packets[5], call.packets[5]]
-    verdict = judge(call.timeline())
-    assert verdict.verdict == "PASS"
+    verdict = judge_call(call.timeline())
+    assert verdict.marks_result == "PASS"
     assert verdict.notes == ("1 RTP packets came twice", "1 RTP packets came out of order")
 
 
 def test_loss_where_the_audio_ends_is_inconclusive() -> None:
     call = one_mark(125.0)
     del call.packets[6]  # bytes 960 to 1120, the mark is at 1000
-    verdict = judge(call.timeline())
+    verdict = judge_call(call.timeline())
     assert [mark.verdict for mark in verdict.marks] == [Verdict.INCONCLUSIVE]
-    assert (verdict.lost, verdict.verdict) == (1, "INCONCLUSIVE")
+    assert (verdict.missing_packets, verdict.marks_result) == (1, "INCONCLUSIVE")
     unanswered = one_mark(None)
     del unanswered.packets[6]
     assert verdicts(unanswered) == ["INCONCLUSIVE"]
@@ -301,8 +302,8 @@ def test_the_slip_of_one_packet_does_not_move_the_end_of_its_audio() -> None:
     late = Call()
     late.play(20, 0, 1600, late_ms={6: 5.0})
     call.packets = late.packets
-    mark = judge(call.timeline()).marks[0]
-    assert (mark.verdict, mark.difference_ns, mark.slip_ns) == (Verdict.PASS, 500_000, 5 * MS)
+    mark = judge_call(call.timeline()).marks[0]
+    assert (mark.verdict, mark.difference_ns, mark.lateness_ns) == (Verdict.PASS, 500_000, 5 * MS)
     assert mark.raw_wire_end_ns == START_NS + 150 * MS
 
 
@@ -393,9 +394,9 @@ def test_nor_is_the_wait_of_a_partial_frame_for_its_mark() -> None:
 def test_capture_drops_make_all_inconclusive() -> None:
     call = speech_call([400, 1400], [0.5, -9])
     assert verdicts(call) == ["PASS", "EARLY"]
-    verdict = judge(call.timeline(dropped=1))
+    verdict = judge_call(call.timeline(dropped=1))
     assert [mark.verdict.value for mark in verdict.marks] == ["INCONCLUSIVE"] * 2
-    assert verdict.verdict == "INCONCLUSIVE"
+    assert verdict.marks_result == "INCONCLUSIVE"
 
 
 def test_a_capture_that_ends_too_early_is_inconclusive() -> None:
@@ -411,7 +412,7 @@ def test_a_call_without_marks_proves_nothing() -> None:
     call = Call()
     call.send(1, 800)
     call.play(20, 0, 800)
-    assert judge(call.timeline()).verdict == "INCONCLUSIVE"
+    assert judge_call(call.timeline()).marks_result == "INCONCLUSIVE"
 
 
 # ---- outcomes ------------------------------------------------------------------------------------
@@ -618,7 +619,9 @@ def refused(kept: int, *others: tuple[float, str]) -> Call:
 
 def test_there_is_room_for_as_many_marks_as_there_were_before() -> None:
     def verdict(call: Call) -> str:
-        return next(mark for mark in judge(call.timeline()).marks if mark.id == "refused").verdict
+        return next(
+            mark for mark in judge_call(call.timeline()).marks if mark.id == "refused"
+        ).verdict
 
     assert verdict(refused(0)) == "WRONG"
     assert verdict(refused(1)) == "PASS"
@@ -718,7 +721,7 @@ def test_what_an_answer_in_json_says_of_a_mark(changes: dict[str, object], says:
     call.json_command(1, command="MARK", id=17)
     call.play(20, 0, 1000)
     call.json_answer(145.5, 17, 1000, **changes)
-    mark = judge(call.timeline()).marks[0]
+    mark = judge_call(call.timeline()).marks[0]
     assert (mark.verdict.value, mark.explanation) == ("WRONG" if says else "PASS", says)
 
 
@@ -770,7 +773,7 @@ def test_mark_media(form: str) -> None:
         call.event(125.5, "MEDIA_MARK_PROCESSED some-id")
     else:
         call.json_event(125.5, event="MEDIA_MARK_PROCESSED", correlation_id="some-id")
-    mark = judge(call.timeline()).marks[0]
+    mark = judge_call(call.timeline()).marks[0]
     assert (mark.verdict, mark.command, mark.id) == (Verdict.EARLY, "MARK_MEDIA", "some-id")
 
 
@@ -778,7 +781,7 @@ def test_mark_media(form: str) -> None:
 def test_a_malformed_mark_is_not_judged_but_noted(command: str) -> None:
     call = one_mark(145.5)
     call.command(150, command)
-    verdict = judge(call.timeline())
+    verdict = judge_call(call.timeline())
     assert len(verdict.marks) == 1
     assert verdict.notes == (f"malformed MARK, not judged: {command!r}",)
 
@@ -786,29 +789,29 @@ def test_a_malformed_mark_is_not_judged_but_noted(command: str) -> None:
 # ---- texts ---------------------------------------------------------------------------------------
 
 
-def failed(call: Call, error_ns: int = 200_000) -> CallVerdict:
-    return judge(call.timeline(error_ns=error_ns))
+def failed(call: Call, uncertainty_ns: int = 200_000) -> JudgedCall:
+    return judge_call(call.timeline(uncertainty_ns=uncertainty_ns))
 
 
 def test_the_failure_text() -> None:
     verdict = failed(one_mark(124.808))
-    text = verdict.failure_text(verdict.marks[0], "prompt.yaml:14", "out/timeline.txt:88")
+    text = verdict.mark_text(verdict.marks[0], "prompt.yaml:14", "out/timeline.txt:88")
     assert text == (
         'prompt.yaml:14: mark "a" EARLY: acked at +0.124808 s, its audio ended at +0.145000 s\n'
-        "  (-20.192 ms; allowed 0 .. +2.0 ms; ruler +-0.4 ms; 10 packets, 0 lost)"
+        "  (-20.192 ms; allowed 0 .. +2.0 ms; uncertainty +-0.4 ms; 10 packets, 0 missing)"
         "   out/timeline.txt:88"
     )
 
 
 def test_the_failure_text_says_how_long_was_listened() -> None:
     verdict = failed(one_mark(None))
-    assert verdict.failure_text(verdict.marks[0]).startswith(
+    assert verdict.mark_text(verdict.marks[0]).startswith(
         'mark "a" NEVER: not answered; listened until 4.855 s after its audio ended at +0.145000 s'
     )
 
 
-def test_the_judge_knows_only_the_timeline_and_how_audio_is_decoded() -> None:
-    pure = {"harness.capture.timeline", "harness.media.pcm"}
+def test_the_judge_knows_only_the_timeline_the_protocol_and_how_audio_is_decoded() -> None:
+    pure = {"harness.capture.timeline", "harness.media.pcm", "harness.protocol"}
     for file in Path(str(harness.judge.__file__)).parent.glob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.ImportFrom) and str(node.module).startswith("harness"):
@@ -824,7 +827,7 @@ def test_an_answer_with_limit_may_come_ahead_of_the_others() -> None:
     call.event(2, "MARK_DISCARDED id=b reason=limit")
     call.play(20, 0, 800)
     call.event(120.5, "MARK_PLAYED id=a")
-    assert judge(call.timeline()).verdict == "PASS"
+    assert judge_call(call.timeline()).marks_result == "PASS"
 
 
 # ---- each verdict, with its cause ----------------------------------------------------------------
@@ -832,7 +835,7 @@ def test_an_answer_with_limit_may_come_ahead_of_the_others() -> None:
 
 def cause(timeline: Timeline, number: int = 0) -> tuple[str, str]:
     """Verdict and explanation of a mark, by default the first."""
-    mark = judge(timeline).marks[number]
+    mark = judge_call(timeline).marks[number]
     return mark.verdict.value, mark.explanation
 
 
@@ -927,7 +930,7 @@ def never_left() -> Call:
             "listening ended while its audio was still to come",
         ),
         (one_mark(None).timeline(end_ms=146), "INCONCLUSIVE", "which is too early"),
-        (one_mark(145.5).timeline(error_ns=6 * MS), "INCONCLUSIVE", "wrong by 6.0 ms"),
+        (one_mark(145.5).timeline(uncertainty_ns=6 * MS), "INCONCLUSIVE", "wrong by 6.0 ms"),
         (
             one_mark(145.5).timeline(stalls_ms=[(145, 146)], source="socket"),
             "INCONCLUSIVE",
@@ -958,10 +961,10 @@ def test_packets_lost_at_an_end_of_the_call_are_not_held_against_it(
 ) -> None:
     """No gap in the numbers shows them, but others were lost; with no loss at all it is WRONG."""
     call = speech_call([800, 2400], [0.5, 0.5])
-    verdict = judge(without(call, *gone).timeline())
+    verdict = judge_call(without(call, *gone).timeline())
     assert [one.verdict.value for one in verdict.marks][mark] == "INCONCLUSIVE"
     call = speech_call([800, 2400], [0.5, 0.5])
-    verdict = judge(without(call, *(one for one in gone if one != 5)).timeline())
+    verdict = judge_call(without(call, *(one for one in gone if one != 5)).timeline())
     assert [one.verdict.value for one in verdict.marks][mark] == "WRONG"
 
 
@@ -1070,7 +1073,7 @@ def test_the_verdict_of_a_call_is_that_of_its_worst_mark() -> None:
     def verdict(first_after_ms: float, second_after_ms: float) -> str:
         # The second one is due at 620 ms: what is late by this stall is inconclusive.
         call = speech_call([2400, 4800], [first_after_ms, second_after_ms])
-        return judge(call.timeline(stalls_ms=[(620, 628)])).verdict
+        return judge_call(call.timeline(stalls_ms=[(620, 628)])).marks_result
 
     assert verdict(0.5, 0.5) == "PASS"
     assert verdict(0.5, 8) == "INCONCLUSIVE"
@@ -1120,7 +1123,7 @@ def test_played_though_its_direction_was_in_is_wrong(directions: list[str], verd
 def test_the_reason_is_kept_with_the_mark_that_was_discarded() -> None:
     call = flushed_call("MARK_DISCARDED id=b reason=flush")
     call.event(140, "MARK_DISCARDED id=nobody reason=hangup")
-    reasons = [(mark.outcome, mark.reason) for mark in judge(call.timeline()).marks]
+    reasons = [(mark.outcome, mark.reason) for mark in judge_call(call.timeline()).marks]
     assert reasons == [("played", ""), ("discarded", "flush"), ("discarded", "hangup")]
 
 
@@ -1170,8 +1173,8 @@ def test_an_application_that_closes_while_its_media_plays_is_owed_nothing() -> N
     call = left(without(one_mark(None), 4, 5, 6, 7, 8, 9), 110)
     assert verdicts(call.timeline(end_ms=111)) == ["PASS"]
     assert verdicts(call.timeline(end_ms=5000)) == ["PASS"]
-    assert verdicts(call.timeline(end_ms=5000, source="socket", error_ns=3 * MS)) == ["PASS"]
-    assert judge(call.timeline()).verdict == "PASS"
+    assert verdicts(call.timeline(end_ms=5000, source="socket", uncertainty_ns=3 * MS)) == ["PASS"]
+    assert judge_call(call.timeline()).marks_result == "PASS"
 
 
 def test_nor_is_one_that_closes_as_soon_as_it_has_sent_its_media() -> None:

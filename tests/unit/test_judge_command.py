@@ -12,8 +12,7 @@ from harness.commands import cli
 from harness.commands.command import EXIT_FAIL, EXIT_PASS, EXIT_USAGE
 from harness.commands.judge import saved_calls
 from harness.errors import InputFault
-from harness.judge.counters import judge_accounts
-from harness.judge.judge import judge
+from harness.judge.call import judge_call
 from harness.record.capture_files import save_timeline
 from harness.record.verdict_files import VERDICT_FILE, write_call_files
 from harness.scenarios.result import (
@@ -40,12 +39,11 @@ def spoken(after_ms: float) -> Call:
 def saved(run: Path, folder: str, after_ms: float = 0.5) -> CallResult:
     """A call of the run, judged and saved."""
     timeline = spoken(after_ms).timeline()
-    verdict = judge(timeline)
-    accounts = judge_accounts(timeline, verdict)
+    judged = judge_call(timeline)
     (run / folder).mkdir(parents=True)
     save_timeline(run / folder, timeline)
-    write_call_files(run / folder, timeline, verdict, accounts)
-    return kept_of_call(folder, verdict, accounts)
+    write_call_files(run / folder, timeline, judged)
+    return kept_of_call(folder, judged)
 
 
 def change(run: Path, folder: str, after_ms: float) -> None:

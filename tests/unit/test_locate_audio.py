@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.capture.timeline import Codec, Message, RtpPacket, Ruler, Timeline
-from harness.judge.judge import judge
+from harness.capture.timeline import Codec, Measurement, Message, RtpPacket, Timeline
+from harness.judge.call import judge_call
 from harness.judge.locate import Location
 from harness.judge.locate_audio import ERROR_NS, Payload, locate_audio
 from harness.media import audio_code
@@ -262,7 +262,7 @@ def test_nothing_was_sent_and_nothing_came() -> None:
 def test_what_was_not_sent_yet_is_not_looked_for() -> None:
     path = Path("slin16", "ulaw")
     path.play(12800)
-    payloads = [Payload(one.data, one.lost_before, 6400) for one in path.payloads()]
+    payloads = [Payload(one.data, one.missing_before, 6400) for one in path.payloads()]
     found = locate_audio(payloads, audio_code.coded("slin16", 0, 12800), *path.codecs)
     ends = [piece.end for where in found for piece in where.pieces]
     assert max(ends) <= 6400
@@ -300,7 +300,7 @@ def call(answered_after_ms: float) -> Timeline:
         codec=CODECS["slin16"],
         rtp=rtp,
         messages=messages,
-        ruler=Ruler("capture", 0),
+        measurement=Measurement("capture", 0),
         end_ns=2000 * MS,
         recoded=recoded("slin16", "g722", False),
     )
@@ -310,9 +310,9 @@ def call(answered_after_ms: float) -> Timeline:
     ("after_ms", "verdict"), [(0.0, "PASS"), (1.5, "PASS"), (-1.5, "EARLY"), (3.5, "LATE")]
 )
 def test_a_mark_is_judged_with_the_error_that_is_stated(after_ms: float, verdict: str) -> None:
-    found = judge(call(after_ms))
+    found = judge_call(call(after_ms))
     assert [mark.verdict.value for mark in found.marks] == [verdict]
     assert found.marks[0].difference_ns == pytest.approx(after_ms * MS, abs=ERROR_NS / 2)
     assert found.notes == ("slin16 became g722: located by its sound, to 1 ms",)
     if verdict == "EARLY":
-        assert "ruler +-1 ms" in found.failure_text(found.marks[0])
+        assert "uncertainty +-1 ms" in found.mark_text(found.marks[0])

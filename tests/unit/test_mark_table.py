@@ -8,15 +8,15 @@ import pytest
 from hand_made import Call, speech_call
 from rich.console import Console
 
-from harness.judge.judge import CallVerdict, judge
+from harness.judge.call import JudgedCall, judge_call
 from harness.report.mark_table import marks_table, summary_line
 
 
-def verdict(marks: int, earliest_ms: float = 0.1, latest_ms: float = 0.9) -> CallVerdict:
+def verdict(marks: int, earliest_ms: float = 0.1, latest_ms: float = 0.9) -> JudgedCall:
     dice = random.Random(1)
     offsets = [300 * (number + 1) for number in range(marks)]
     after = [dice.uniform(earliest_ms, latest_ms) for _ in offsets]
-    return judge(speech_call(offsets, after).timeline(60_000, error_ns=25_000))
+    return judge_call(speech_call(offsets, after).timeline(60_000, uncertainty_ns=25_000))
 
 
 def lines_of(console: Console, renderable: object) -> list[str]:
@@ -28,7 +28,7 @@ def lines_of(console: Console, renderable: object) -> list[str]:
 def test_the_table_has_a_row_a_mark_with_its_numbers() -> None:
     shown = lines_of(
         Console(width=140),
-        marks_table(judge(speech_call([1000], [0.5]).timeline()), "patched", ["hello [b]"]),
+        marks_table(judge_call(speech_call([1000], [0.5]).timeline()), "patched", ["hello [b]"]),
     )
     row = next(line for line in shown if "m0" in line)
     assert row.split() == ["m0", "hello", "[b]", "1000", "0.1450", "0.1455", "+0.500", "PASS"]
@@ -43,7 +43,7 @@ def test_the_table_fits_the_terminal_and_only_words_are_cut(width: int, mark_id:
     call.send(123_400, 100_000)
     call.command(123_400, f"MARK id={mark_id}")
     # Listening ends at once: INCONCLUSIVE is the longest verdict.
-    table = marks_table(judge(call.timeline(123_400)), "nothing played", [said])
+    table = marks_table(judge_call(call.timeline(123_400)), "nothing played", [said])
     shown = lines_of(Console(width=width), table)
     assert all(len(line) <= width for line in shown)
     heading = ["offset", "audio end s", "answer s", "diff ms", "verdict"]
@@ -60,7 +60,7 @@ def test_a_discarded_mark_has_no_difference() -> None:
     call.json_command(300, command="SET_MEDIA_DIRECTION", direction="in")
     call.command(300, "MARK id=never")
     call.event(300, "MARK_DISCARDED id=never reason=direction")
-    shown = lines_of(Console(width=80), marks_table(judge(call.timeline()), "call"))
+    shown = lines_of(Console(width=80), marks_table(judge_call(call.timeline()), "call"))
     assert next(line for line in shown if "never" in line).split()[-2:] == ["discarded", "PASS"]
 
 

@@ -25,7 +25,7 @@ def starts(found: list[Clocked]) -> list[float]:
 
 
 def slips(found: list[Clocked]) -> list[float]:
-    return [clock.slip_ns / MS for clock in found]
+    return [clock.lateness_ns / MS for clock in found]
 
 
 def test_one_late_packet_does_not_move_the_clock() -> None:
@@ -34,7 +34,7 @@ def test_one_late_packet_does_not_move_the_clock() -> None:
     found = clocks(call)
     assert starts(found) == [20.0 * index for index in range(20)]
     assert [(i, slip) for i, slip in enumerate(slips(found)) if slip] == [(7, 5.0), (12, 15.0)]
-    assert {clock.stretch for clock in found} == {0}
+    assert {clock.segment for clock in found} == {0}
 
 
 def test_small_jitter_is_taken_off_by_the_lower_envelope() -> None:
@@ -44,21 +44,21 @@ def test_small_jitter_is_taken_off_by_the_lower_envelope() -> None:
     assert starts(found) == pytest.approx([20.0 * index for index in range(20)])
 
 
-def test_a_stall_that_is_caught_up_is_a_slip_and_no_new_stretch() -> None:
+def test_a_stall_that_is_caught_up_is_a_slip_and_no_new_segment() -> None:
     call = Call()
     call.play(0, 0, 20 * FRAME, late_ms={8: 60, 9: 40, 10: 20})
     found = clocks(call)
     assert starts(found) == [20.0 * index for index in range(20)]
-    assert {clock.stretch for clock in found} == {0}
+    assert {clock.segment for clock in found} == {0}
 
 
-def test_missed_tick_with_contiguous_timestamps_begins_a_new_stretch() -> None:
+def test_missed_tick_with_contiguous_timestamps_begins_a_new_segment() -> None:
     call = Call()
     call.play(0, 0, 10 * FRAME)
     call.play(220, 10 * FRAME, 20 * FRAME)
     found = clocks(call)
     assert starts(found) == [20.0 * i for i in range(10)] + [220 + 20.0 * i for i in range(10)]
-    assert [clock.stretch for clock in found] == [0] * 10 + [1] * 10
+    assert [clock.segment for clock in found] == [0] * 10 + [1] * 10
     assert not any(slips(found))
 
 
@@ -69,13 +69,13 @@ def test_a_slow_reader_of_half_a_tick_is_a_new_stretch_too() -> None:
     assert starts(clocks(call))[10:12] == [213.5, 233.5]
 
 
-def test_a_gap_in_the_timestamps_begins_a_new_stretch() -> None:
+def test_a_gap_in_the_timestamps_begins_a_new_segment() -> None:
     call = Call()
     call.play(0, 0, 5 * FRAME)
     call.packet(503, b"x" * FRAME, gap=3200)
     found = clocks(call)
     assert starts(found)[-1] == 503
-    assert found[-1].stretch == 1
+    assert found[-1].segment == 1
 
 
 def test_a_short_frame_takes_a_whole_tick() -> None:
@@ -85,7 +85,7 @@ def test_a_short_frame_takes_a_whole_tick() -> None:
     call.play(120, 1000, 1000 + 5 * FRAME)
     found = clocks(call)
     assert starts(found) == [20.0 * index for index in range(11)]
-    assert {clock.stretch for clock in found} == {0}
+    assert {clock.segment for clock in found} == {0}
 
 
 def test_asterisks_timestamp_of_a_short_frame_is_no_gap() -> None:
@@ -95,7 +95,7 @@ def test_asterisks_timestamp_of_a_short_frame_is_no_gap() -> None:
     call.packet(100, b"x" * 50, gap=50 - FRAME)
     call.packet(120, b"x" * FRAME, gap=FRAME - 50)
     call.packet(140, b"x" * FRAME)
-    assert {clock.stretch for clock in clocks(call)} == {0}
+    assert {clock.segment for clock in clocks(call)} == {0}
 
 
 def test_a_last_packet_that_is_late_counts_as_slipped() -> None:
@@ -109,13 +109,13 @@ def test_unless_its_media_had_not_been_there_before() -> None:
     call = Call()
     call.play(0, 0, 10 * FRAME, late_ms={9: 20})
     found = clocks(call, ready_ms={9: 190})
-    assert (starts(found)[-1], slips(found)[-1], found[-1].stretch) == (200, 0, 1)
+    assert (starts(found)[-1], slips(found)[-1], found[-1].segment) == (200, 0, 1)
 
 
 def test_all_packets_around_late_shows_in_the_median() -> None:
     call = Call()
     call.play(0, 0, 11 * FRAME, late_ms={index: 6 for index in range(11) if index != 5})
-    assert [clock.around_slip_ns / MS for clock in clocks(call)] == [6] * 11
+    assert [clock.around_lateness_ns / MS for clock in clocks(call)] == [6] * 11
 
 
 def test_lost_packets_leave_the_clock_running() -> None:
@@ -123,11 +123,11 @@ def test_lost_packets_leave_the_clock_running() -> None:
     call.play(0, 0, 10 * FRAME)
     del call.packets[4:6]
     ordered = in_order(call.packets)
-    assert ordered.lost == 2
-    assert [one.lost_before for one in ordered.packets] == [0, 0, 0, 0, 2, 0, 0, 0]
+    assert ordered.missing == 2
+    assert [one.missing_before for one in ordered.packets] == [0, 0, 0, 0, 2, 0, 0, 0]
     found = clocks(call)
     assert starts(found)[4:] == [120, 140, 160, 180]
-    assert {clock.stretch for clock in found} == {0}
+    assert {clock.segment for clock in found} == {0}
 
 
 def test_duplicates_and_reordering() -> None:
@@ -137,17 +137,17 @@ def test_duplicates_and_reordering() -> None:
     call.packets = [packets[0], packets[2], packets[1], packets[1], *packets[3:]]
     ordered = in_order(call.packets)
     assert [one.packet for one in ordered.packets] == packets
-    assert (ordered.lost, ordered.duplicates, ordered.reordered) == (0, 1, 1)
+    assert (ordered.missing, ordered.duplicates, ordered.reordered) == (0, 1, 1)
 
 
-def test_a_new_ssrc_is_a_new_stretch() -> None:
+def test_a_new_ssrc_is_a_new_segment() -> None:
     call = Call()
     call.play(0, 0, 3 * FRAME)
     call.ssrc = 8
     call.play(60, 3 * FRAME, 6 * FRAME)
     found = clocks(call)
-    assert [clock.stretch for clock in found] == [0, 0, 0, 1, 1, 1]
-    assert in_order(call.packets).lost == 0
+    assert [clock.segment for clock in found] == [0, 0, 0, 1, 1, 1]
+    assert in_order(call.packets).missing == 0
 
 
 @given(st.integers(0, 2**16 - 1), st.integers(0, 2**32 - 1))
@@ -156,8 +156,8 @@ def test_wraps_of_sequence_and_timestamp_change_nothing(sequence: int, timestamp
     call.play(0, 0, 8 * FRAME)
     found = clocks(call)
     assert starts(found) == [20.0 * index for index in range(8)]
-    assert {clock.stretch for clock in found} == {0}
-    assert in_order(call.packets).lost == 0
+    assert {clock.segment for clock in found} == {0}
+    assert in_order(call.packets).missing == 0
 
 
 @pytest.mark.parametrize("sequence", [65530, 65535])

@@ -11,7 +11,7 @@ from hand_made import speech_call
 from made_results import placed, result, speech, summary
 
 from harness.errors import InputFault
-from harness.judge.judge import Bounds
+from harness.judge.verdicts import Bounds
 from harness.record.verdict_files import load_call, write_call_files
 from harness.scenarios.result import (
     SUMMARY_FILE,
@@ -80,8 +80,8 @@ def test_what_is_kept_of_a_call(tmp_path: Path) -> None:
     assert call.verdict == "FAIL"
     assert call.counts == {"EARLY": 1, "LATE": 1}
     assert call.differences_ns == (500_000, -3_000_000)
-    assert (call.packets, call.lost, call.ruler) == (7, 0, "capture")
-    assert (call.ruler_error_ns, call.early_ns, call.late_ns) == (25_000, 0, 5)
+    assert (call.packets, call.missing_packets, call.source) == (7, 0, "capture")
+    assert (call.uncertainty_ns, call.late_ns) == (25_000, 5)
 
 
 def test_what_is_kept_of_flushes_has_no_number_where_none_was_told(tmp_path: Path) -> None:
@@ -106,14 +106,14 @@ def test_a_judged_call_is_the_same_when_its_files_are_loaded(tmp_path: Path) -> 
     saved = load_call(tmp_path / "call")
     again = tmp_path / "again"
     again.mkdir()
-    timeline = call.timeline(60_000, error_ns=25_000)
-    write_call_files(again, timeline, saved.verdict)
+    timeline = call.timeline(60_000, uncertainty_ns=25_000)
+    write_call_files(again, timeline, saved.judged)
     for name in ("verdict.json", "packets.jsonl", "timeline.txt", "ws.jsonl"):
         assert (again / name).read_bytes() == (tmp_path / "call" / name).read_bytes()
     assert [message.time_ns for message in saved.messages] == [
         message.time_ns for message in timeline.messages
     ]
-    assert (saved.ptime_ms, saved.end_ns) == (20, timeline.end_ns)
+    assert (saved.judged.ptime_ms, saved.judged.end_ns) == (20, timeline.end_ns)
 
 
 def test_a_folder_without_a_judged_call_is_refused(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hand_made import speech_call
 
-from harness.judge.judge import judge
+from harness.judge.call import judge_call
 from harness.record.run_folder import new_folder, new_run_folder
 from harness.record.verdict_files import write_call_files
 
@@ -38,8 +38,9 @@ def test_what_is_no_run_leaves_latest_alone(tmp_path: Path) -> None:
 
 def test_the_files_of_a_call_and_its_failures_with_their_evidence(tmp_path: Path) -> None:
     timeline = speech_call([1000, 2000], [0.5, -3.0]).timeline()
-    verdict = judge(timeline)
-    (failure,) = write_call_files(tmp_path, timeline, verdict)
+    verdict = judge_call(timeline)
+    failure, final = write_call_files(tmp_path, timeline, verdict)
+    assert "PLAYBACK final INCONCLUSIVE" in final
     assert 'mark "m1" EARLY' in failure
     evidence = failure.split()[-1]
     file, _, number = evidence.rpartition(":")

@@ -13,11 +13,11 @@ from test_judge import one_mark
 from test_network_impairment import children
 
 from harness.capture.stalls import StallWatch, watch_stalls
-from harness.judge.judge import judge
+from harness.judge.call import judge_call
 
 
 def verdict_of(call: Call, stalls_ms: list[tuple[float, float]]) -> tuple[str, str]:
-    (mark,) = judge(call.timeline(stalls_ms=stalls_ms)).marks
+    (mark,) = judge_call(call.timeline(stalls_ms=stalls_ms)).marks
     return mark.verdict.value, mark.explanation
 
 
@@ -66,7 +66,7 @@ def test_what_is_late_in_most_of_a_calls_moments_is_not_late_by_chance(
     # Not while anything is due, and some that are too short to count
     stalls_ms = [(2000.0 + 10 * number, 2003.0 + 10 * number) for number in range(stalls)]
     stalls_ms += [(3000.0 + 10 * number, 3000.9 + 10 * number) for number in range(50)]
-    marks = judge(call.timeline(stalls_ms=stalls_ms)).marks
+    marks = judge_call(call.timeline(stalls_ms=stalls_ms)).marks
     assert [mark.verdict.value for mark in marks] == [verdict] * late + ["PASS"] * (of - late)
 
 
@@ -74,15 +74,15 @@ def test_one_long_stall_can_make_the_marks_of_many_frames_late() -> None:
     # All that is due within 200 ms is answered at the end of them.
     late = [140.0 - 20 * number for number in range(7)]
     call = speech_call([160 * number + 100 for number in range(30)], late + [0.5] * 23)
-    marks = judge(call.timeline(stalls_ms=[(2000.0, 2100.0)])).marks
+    marks = judge_call(call.timeline(stalls_ms=[(2000.0, 2100.0)])).marks
     assert [mark.verdict.value for mark in marks] == ["INCONCLUSIVE"] * 7 + ["PASS"] * 23
 
 
 def test_many_marks_of_one_moment_can_all_be_late_by_chance() -> None:
     call = speech_call([100 + number for number in range(20)], [5.0] * 20)
-    assert {mark.verdict.value for mark in judge(call.timeline(stalls_ms=[(1.0, 4.0)])).marks} == {
-        "INCONCLUSIVE"
-    }
+    assert {
+        mark.verdict.value for mark in judge_call(call.timeline(stalls_ms=[(1.0, 4.0)])).marks
+    } == {"INCONCLUSIVE"}
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ class MadeBench:
             with suppress(ConnectionClosedError):
                 await doing
         call._read = lambda: timeline_from_sockets(
-            ULAW, [], session.messages, error_ns=0, end_ns=time.time_ns(), dropped=0
+            ULAW, [], session.messages, uncertainty_ns=0, end_ns=time.time_ns(), capture_drops=0
         )
 
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from hand_made import speech_call
 
-from harness.judge.judge import judge
+from harness.judge.call import judge_call
 from harness.record.timeline_text import write_timeline_text
 
 
 def test_the_text_has_all_events_in_order_and_tells_where_each_verdict_is(tmp_path: Path) -> None:
     path = tmp_path / "timeline.txt"
-    call = speech_call([300, 500, 1100], [0.5] * 3).timeline(60_000, error_ns=25_000)
-    numbers = write_timeline_text(path, call, judge(call))
+    call = speech_call([300, 500, 1100], [0.5] * 3).timeline(60_000, uncertainty_ns=25_000)
+    numbers = write_timeline_text(path, call, judge_call(call))
     lines = path.read_text().splitlines()
     times = [float(line.split()[0]) for line in lines]
     assert times == sorted(times)

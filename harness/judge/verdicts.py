@@ -1,0 +1,155 @@
+"""What the judge says: of one mark, of one of Asterisk's playback counters, of a call. Values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Literal
+
+import numpy as np
+
+from harness.judge.locate import Location
+from harness.judge.media_clock import Clocked
+from harness.protocol import Id
+
+MarkCommand = Literal["MARK", "MARK_MEDIA"]
+Outcome = Literal["played", "discarded"]
+Result = Literal["PASS", "FAIL", "INCONCLUSIVE"]
+
+
+class Verdict(str, Enum):
+    """What the judge says of one mark or counter (its explanation says why)."""
+
+    PASS = "PASS"
+    EARLY = "EARLY"
+    LATE = "LATE"
+    NEVER = "NEVER"
+    TWICE = "TWICE"
+    UNASKED = "UNASKED"
+    WRONG = "WRONG"
+    INCONCLUSIVE = "INCONCLUSIVE"
+
+
+FAILURES = frozenset(Verdict) - {Verdict.PASS, Verdict.INCONCLUSIVE}
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What is allowed. The measurement's uncertainty comes on top of it, on both sides.
+
+    There is none for early: an acknowledgement may never be.
+    """
+
+    late_ns: int = 2_000_000
+    lateness_ns: int = 10_000_000
+    """a packet sent later than this against the media clock measures nothing"""
+    around_lateness_ns: int = 2_000_000
+    """nor do packets of which half are sent later than this"""
+
+
+@dataclass(frozen=True)
+class MarkVerdict:
+    """One mark, or an acknowledgement that no mark asked for (without offset and ``sent_ns``)."""
+
+    id: Id
+    command: MarkCommand
+    offset: int | None
+    """bytes of media sent before it"""
+    sent_ns: int | None
+    due_ns: int | None
+    acked_ns: int | None
+    outcome: Outcome | None
+    """how it was acknowledged first"""
+    difference_ns: int | None
+    """acknowledged - due, where it was acknowledged as played"""
+    raw_wire_end_ns: int | None
+    """end of its audio by the moment its last packet was seen, without the media clock"""
+    lateness_ns: int | None
+    """of its last packet against the media clock"""
+    audio_end_ns: int | None
+    """end of its audio on the media clock; None when there is none before it"""
+    verdict: Verdict
+    explanation: str
+    """why, in one sentence; empty for PASS"""
+    reason: str = ""
+    """of MARK_DISCARDED; empty where the mark was not acknowledged so"""
+
+
+@dataclass(frozen=True)
+class CounterVerdict:
+    """One event with playback counters that Asterisk sent, or owes."""
+
+    name: str
+    """of the event, with its id if it has one"""
+    time_ns: int | None
+    """None when it never came"""
+    reported_bytes: int | None
+    """as played; None where nothing can be held against the wire"""
+    captured_bytes: int | None
+    since_mark_difference_ms: float | None
+    """``since_mark_ms`` less the media found on the wire behind that mark"""
+    verdict: Verdict
+    explanation: str
+    """why, in one sentence; empty for PASS"""
+
+    @property
+    def difference_bytes(self) -> int | None:
+        """Reported less captured."""
+        if self.reported_bytes is None or self.captured_bytes is None:
+            return None
+        return self.reported_bytes - self.captured_bytes
+
+
+@dataclass(frozen=True)
+class LocatedPacket:
+    """An RTP packet: which bytes of the stream it holds, and when they play."""
+
+    time_ns: int
+    sequence: int
+    """as on the wire"""
+    location: Location
+    clock: Clocked
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Of the differences (acknowledged - due), in ns."""
+
+    count: int
+    min_ns: int
+    median_ns: int
+    p95_ns: int
+    p99_ns: int
+    max_ns: int
+
+
+def statistics(marks: Iterable[MarkVerdict]) -> Statistics | None:
+    """Of the differences of the marks whose time could be judged, also of several calls."""
+    return statistics_of(timed_differences(marks))
+
+
+def timed_differences(marks: Iterable[MarkVerdict]) -> list[int]:
+    """Acknowledged - due, in ns, of each mark whose time could be judged."""
+    timed = {Verdict.PASS, Verdict.EARLY, Verdict.LATE, Verdict.TWICE}
+    return [
+        mark.difference_ns
+        for mark in marks
+        if mark.difference_ns is not None and mark.verdict in timed
+    ]
+
+
+def statistics_of(differences: Sequence[int]) -> Statistics | None:
+    """Of differences in ns; None when there is none."""
+    if not differences:
+        return None
+    median, p95, p99 = (int(value) for value in np.percentile(differences, [50, 95, 99]))
+    return Statistics(len(differences), min(differences), median, p95, p99, max(differences))
+
+
+def worst(results: Iterable[Result]) -> Result:
+    """FAIL if there is one, else INCONCLUSIVE if there is one, else PASS."""
+    kinds = set(results)
+    if "FAIL" in kinds:
+        return "FAIL"
+    return "INCONCLUSIVE" if "INCONCLUSIVE" in kinds else "PASS"

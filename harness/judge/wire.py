@@ -1,0 +1,221 @@
+"""The application's stream on the wire: which of its bytes left, and when they play. Pure."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from harness.capture.timeline import Codec, RtpPacket, Timeline
+from harness.judge.conversation import Conversation
+from harness.judge.locate import Location, Piece, locate
+from harness.judge.locate_audio import Payload, locate_audio
+from harness.judge.media_clock import Clocked, PacketSequence, in_order, media_clock
+from harness.judge.verdicts import LocatedPacket
+
+
+@dataclass(frozen=True)
+class AudioEnd:
+    """Where the audio before an offset ended, as far as it appeared on the wire."""
+
+    last: int
+    """offset behind the last byte that appeared"""
+    end_ns: int
+    """on the media clock"""
+    raw_ns: int
+    """by the moment the packet was seen"""
+    clock: Clocked
+    """of the packet that holds it"""
+    certain: bool
+    missing_after: bool
+    """whether RTP is missing right behind it, so that more could have been played"""
+
+
+class Wire:
+    """The stream's bytes on the wire, searchable by offset and by time."""
+
+    def __init__(self, timeline: Timeline, conversation: Conversation, error_bytes: int) -> None:
+        """``error_bytes`` is how many bytes a place in the stream may be wrong by."""
+        self._codec = timeline.codec
+        self._error_bytes = error_bytes
+        self.sequence: PacketSequence = in_order(timeline.rtp)
+        locations = _locations(timeline, self.sequence, conversation)
+        ready = [
+            _ready_ns(one.packet, where, conversation, timeline.wire)
+            for one, where in zip(self.sequence.packets, locations, strict=True)
+        ]
+        clocks = media_clock(self.sequence.packets, timeline.wire, ready)
+        self.packets = tuple(
+            LocatedPacket(one.packet.time_ns, one.packet.sequence, location, clock)
+            for one, location, clock in zip(self.sequence.packets, locations, clocks, strict=True)
+        )
+        """in the order of their sequence numbers"""
+        self.last_audio_ns = max(
+            (one.time_ns for one in self.packets if one.location.pieces), default=None
+        )
+        """when the last packet was sent that holds any of the stream"""
+        self._pieces: list[tuple[Piece, int]] = sorted(
+            ((piece, index) for index, where in enumerate(locations) for piece in where.pieces),
+            key=lambda found: found[0].offset,
+        )
+        self._begins = [piece.offset for piece, _ in self._pieces]
+        self._missing_before = [one.missing_before > 0 for one in self.sequence.packets]
+        begun = [self._play_ns(piece.start, index) for piece, index in self._pieces]
+        self._played = [self._play_ns(p.start + p.length, index) for p, index in self._pieces]
+        lengths = [piece.length for piece, _ in self._pieces]
+        self._sums_begun = _sums(zip(begun, lengths, strict=True))
+        self._sums_played = _sums(zip(self._played, lengths, strict=True))
+
+    @property
+    def end(self) -> int:
+        """Offset behind the last byte of the stream that appeared."""
+        return max((piece.end for piece, _ in self._pieces), default=0)
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether all of its packets could be located for certain."""
+        return all(one.location.certain for one in self.packets)
+
+    # ---- by offset -------------------------------------------------------------------------------
+
+    def seen(self, begin: int, end: int) -> int:
+        """How many of the bytes from ``begin`` to ``end`` appeared."""
+        first = max(0, bisect_right(self._begins, begin) - 1)
+        return sum(
+            max(0, min(piece.end, end) - max(piece.offset, begin))
+            for piece, _ in self._pieces[first : bisect_left(self._begins, end)]
+        )
+
+    def missing(self, begin: int, end: int) -> int:
+        """How many of them never appeared."""
+        return end - begin - self.seen(begin, end)
+
+    def last_seen(self, begin: int, end: int) -> int:
+        """Offset behind the last of them that appeared; ``begin`` if none did."""
+        place = bisect_left(self._begins, end) - 1
+        return min(end, max(begin, self._pieces[place][0].end)) if place >= 0 else begin
+
+    def played_ns(self, offset: int) -> int:
+        """When the last piece that begins before ``offset`` had been played; 0 if there is none."""
+        place = bisect_left(self._begins, offset) - 1
+        return self._played[place] if place >= 0 else 0
+
+    def audio_end(self, offset: int) -> AudioEnd | None:
+        """The end of the audio before ``offset``; None when none of it appeared."""
+        # A piece that begins at the offset may be found to begin a little before it.
+        place = bisect_left(self._begins, offset - self._error_bytes) - 1
+        if place < 0:
+            return None
+        piece, index = self._pieces[place]
+        packet = self.packets[index]
+        last = min(piece.end, offset)
+        played_ns = self._codec.duration_ns(piece.start + last - piece.offset)
+        return AudioEnd(
+            last,
+            packet.clock.start_ns + played_ns,
+            packet.time_ns + played_ns,
+            packet.clock,
+            packet.location.certain,
+            last < offset - self._error_bytes and self._missing_behind(place, index),
+        )
+
+    def whole(self, offset: int) -> int:
+        """``offset``, or where the sample begins in which it lies: half a sample is not played."""
+        place = bisect_right(self._begins, offset - 1) - 1
+        if self._codec.sample_bytes == 1 or self._error_bytes or place < 0:
+            return offset
+        piece, _ = self._pieces[place]
+        within = piece.start + offset - piece.offset
+        return offset - 1 if piece.end >= offset - 1 and within % 2 else offset
+
+    def rtp_missing_within(self, begin: int, end: int) -> bool:
+        """Whether RTP is missing between or behind the pieces that hold these bytes.
+
+        Nothing in the packets shows that the first ones of a call are missing, or the last ones.
+        Where others are, these can be, too.
+        """
+        outside = not self._pieces or begin < self._begins[0] or end > self._pieces[-1][0].end
+        if outside and self.sequence.missing:
+            return True
+        first = max(0, bisect_right(self._begins, begin) - 1)
+        last = max(0, bisect_left(self._begins, end) - 1)
+        return any(
+            self._missing_behind(place, self._pieces[place][1])
+            for place in range(first, min(last + 1, len(self._pieces)))
+        )
+
+    # ---- by time ---------------------------------------------------------------------------------
+
+    def begun_by(self, time_ns: int) -> int:
+        """Bytes of the pieces that had begun to play by then."""
+        return _sum_until(self._sums_begun, time_ns)
+
+    def played_by(self, time_ns: int) -> int:
+        """Bytes of the pieces that had been played to their end by then."""
+        return _sum_until(self._sums_played, time_ns)
+
+    def lateness_between(self, begin_ns: int, end_ns: int) -> int:
+        """The largest lateness of the packets whose audio begins in this time; 0 without any."""
+        return max(
+            (
+                one.clock.lateness_ns
+                for one in self.packets
+                if begin_ns <= one.clock.start_ns <= end_ns
+            ),
+            default=0,
+        )
+
+    def _play_ns(self, begin: int, index: int) -> int:
+        """When the byte at ``begin`` of a packet plays."""
+        return self.packets[index].clock.start_ns + self._codec.duration_ns(begin)
+
+    def _missing_behind(self, place: int, index: int) -> bool:
+        until = self._pieces[place + 1][1] if place + 1 < len(self._pieces) else None
+        following = self._missing_before[index + 1 : until + 1 if until is not None else None]
+        return any(following)
+
+
+def _locations(
+    timeline: Timeline, sequence: PacketSequence, conversation: Conversation
+) -> list[Location]:
+    codec, stream = timeline.codec, conversation.stream
+    if timeline.recoded is None:
+        payloads = [codec.canonical(one.packet.payload) for one in sequence.packets]
+        return locate(payloads, codec.canonical(stream), codec.silence)
+    heard = [
+        Payload(one.packet.payload, one.missing_before, conversation.sent_until(one.packet.time_ns))
+        for one in sequence.packets
+    ]
+    return locate_audio(heard, stream, codec, timeline.recoded)
+
+
+def _ready_ns(
+    packet: RtpPacket, where: Location, conversation: Conversation, codec: Codec
+) -> int | None:
+    """When the application had sent all that was needed for a packet to be played."""
+    if not where.pieces:
+        return None
+    times = [
+        conversation.sent_ns(where.pieces[-1].end),
+        _latest(conversation.continues, packet.time_ns),
+    ]
+    if where.padding or len(packet.payload) < codec.frame_bytes:
+        times.append(_latest(conversation.closings, packet.time_ns))
+    return max((time for time in times if time is not None), default=None)
+
+
+def _latest(times: Sequence[int], until_ns: int) -> int | None:
+    index = bisect_right(times, until_ns)
+    return times[index - 1] if index else None
+
+
+def _sums(moments: Iterable[tuple[int, int]]) -> tuple[list[int], list[int]]:
+    """Moments in their order, and what had been counted up to each."""
+    ordered = sorted(moments)
+    return [time for time, _ in ordered], list(accumulate(count for _, count in ordered))
+
+
+def _sum_until(sums: tuple[list[int], list[int]], time_ns: int) -> int:
+    index = bisect_right(sums[0], time_ns)
+    return sums[1][index - 1] if index else 0
