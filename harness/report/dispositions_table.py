@@ -1,4 +1,4 @@
-"""The table of what became of marks, by scenario, on the terminal and as Markdown."""
+"""How marks ended (played, discarded, ...), by scenario, on the terminal and as Markdown."""
 
 from __future__ import annotations
 
@@ -30,16 +30,17 @@ _HEADINGS = (
     "early",
     "late",
     "wrong",
-    "unclear",
-    "bytes off",
+    "inconclusive",
+    "diff bytes",
     "verdict",
 )
-TABLE_WIDTH = 160
+TABLE_WIDTH = 168
 """columns of the terminal"""
 LEGEND = (
-    "missing: not answered. unclear: the ruler was bent, three times. bytes off: the largest "
-    "difference between the played bytes that Asterisk reported and those found on the wire. "
-    "verdict: the worst; XFAIL: the driver did wrong in just the way it is known for."
+    "missing: not acknowledged. inconclusive: the measurement was unreliable (host stalled, "
+    "packets lost) in each of three attempts. diff bytes: the largest difference between the "
+    "played bytes that Asterisk reported and those found in the RTP. verdict: the worst; XFAIL: "
+    "expected failure, the driver failed in just the way it is known to."
 )
 """What the columns mean"""
 
@@ -47,7 +48,7 @@ LEGEND = (
 def dispositions_table(summary: RunSummary, title: str) -> Table:
     """One row a scenario and target, all its seeds together, and the sum of each target."""
     table = compact_table(title)
-    # Where there is no room, names are broken, but no number is cut.
+    # In a narrow terminal names are broken over lines; numbers are never cut.
     table.add_column(_HEADINGS[0], overflow="fold")
     for heading in _HEADINGS[1:]:
         left = heading in ("target", "verdict")
@@ -80,12 +81,12 @@ def dispositions_markdown(summary: RunSummary, notes: Sequence[str]) -> str:
 
 
 def dispositions_notes(summary: RunSummary) -> list[str]:
-    """What is said below the table."""
+    """The notes below the table."""
     by_target = _by_target(summary)
     notes = [LEGEND]
     for target, results in by_target.items():
-        if said := _interruptions(results):
-            notes.append(f"{target}: {said}" if len(by_target) > 1 else said)
+        if note := _interruptions(results):
+            notes.append(f"{target}: {note}" if len(by_target) > 1 else note)
     return notes
 
 
@@ -95,9 +96,10 @@ def _interruptions(results: Sequence[ScenarioResult]) -> str:
         return ""
     sizes = [abs(size) for size, _ in flushes if size is not None]
     times = [abs(ms) for _, ms in flushes if ms is not None]
-    said = [f"{len(flushes)} interruptions at random moments"]
+    plural = "" if len(flushes) == 1 else "s"
+    counts = [f"{len(flushes)} interruption{plural} at random moments"]
     if len(sizes) < len(flushes):
-        said.append(f"{len(flushes) - len(sizes)} of them not answered as they must be")
+        counts.append(f"{len(flushes) - len(sizes)} without a correct MEDIA_FLUSHED")
     differences = []
     if sizes:
         differences.append(
@@ -105,7 +107,7 @@ def _interruptions(results: Sequence[ScenarioResult]) -> str:
         )
     if times:
         differences.append(f"since_mark_ms by at most {max(times):.3f} ms")
-    return ": ".join(filter(None, [", ".join(said), ", ".join(differences)]))
+    return ": ".join(filter(None, [", ".join(counts), ", ".join(differences)]))
 
 
 def _by_target(summary: RunSummary) -> dict[str, list[ScenarioResult]]:

@@ -11,7 +11,7 @@ from harness.scenarios.result import Outcome, RunSummary, ScenarioResult
 
 JUNIT_FILE = "junit.xml"
 
-# XML 1.0 has no spelling for these; the ids of marks may hold some.
+# XML 1.0 cannot hold these; ids of marks may contain them.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 _SKIPPED = {
@@ -19,15 +19,15 @@ _SKIPPED = {
     Outcome.XFAIL: "expected failure: ",
     Outcome.NOT_RUN: "not run: ",
 }
-"""What neither passed nor failed: with how its message begins"""
+"""What neither passed nor failed, with the beginning of its message"""
 _FAILED = (Outcome.FAIL, Outcome.XPASS)
 _ERRORS = {Outcome.ERROR: "environment", Outcome.INCONCLUSIVE: "inconclusive"}
-"""What is no success and not the driver's fault either: with the type of its <error>"""
+"""What did not succeed and is not the driver's fault, with the type of its <error>"""
 
 
 def write_junit(path: Path, summary: RunSummary) -> None:
     """Write the file. XFAIL is a skipped test, and so is what was not run after a failure;
-    INCONCLUSIVE is an error: it may not pass."""
+    INCONCLUSIVE is an error: it must not count as passed."""
     root = ET.Element("testsuites", {"name": "playback marks", **_numbers(summary.results)})
     root.set("time", f"{summary.seconds:.3f}")  # several may have run at once
     for target in dict.fromkeys(result.target for result in summary.results):
@@ -59,18 +59,18 @@ def _add_case(suite: ET.Element, result: ScenarioResult, name: str) -> None:
     if result.outcome in _SKIPPED:
         ET.SubElement(case, "skipped", message=_SKIPPED[result.outcome] + message)
     elif result.outcome in _FAILED:
-        said = ET.SubElement(case, "failure", message=message, type=result.outcome.value)
-        said.text = _account(result)
+        failure = ET.SubElement(case, "failure", message=message, type=result.outcome.value)
+        failure.text = _details(result)
     elif result.outcome in _ERRORS:
-        said = ET.SubElement(case, "error", message=message, type=_ERRORS[result.outcome])
-        said.text = _account(result)
+        error = ET.SubElement(case, "error", message=message, type=_ERRORS[result.outcome])
+        error.text = _details(result)
     if result.calls:
         folders = "\n".join(call.folder for call in result.calls)
         ET.SubElement(case, "system-out").text = _text(f"{result.proves}\n{folders}")
 
 
-def _account(result: ScenarioResult) -> str:
-    again = f"run exactly this again: {result.rerun}" if result.rerun else ""
+def _details(result: ScenarioResult) -> str:
+    again = f"run again: {result.rerun}" if result.rerun else ""
     return _text("\n".join(filter(None, [result.reason, *result.failures, again])))
 
 

@@ -17,8 +17,8 @@ _FAILURE_STYLE = "bold red"
 
 LEGEND = (
     "audio end: when the last byte before the mark had been played, on the media clock of the RTP "
-    "packets that left. answer: when Asterisk's acknowledgement came. Both in seconds since the "
-    "media connection was made. diff: answer minus audio end; negative is too early."
+    "packets that Asterisk sent. ack: when its acknowledgement arrived. Both in seconds since the "
+    "media connection was made. diff: ack minus audio end; negative is too early."
 )
 """What the columns of `marks_table` mean"""
 
@@ -36,7 +36,7 @@ def compact_table(title: str) -> Table:
 
 
 def marks_table(call: JudgedCall, title: str, labels: Sequence[str] = ()) -> Table:
-    """One row a mark; ``labels`` (what was said before it) fill a column of their own.
+    """One row a mark; ``labels`` (what is spoken before it) fill a column of their own.
 
     Fits into 80 columns: where there is not room enough, ids and labels are cut, never numbers.
     """
@@ -45,7 +45,7 @@ def marks_table(call: JudgedCall, title: str, labels: Sequence[str] = ()) -> Tab
     table.add_column("mark", max_width=12 if labels else None)
     if labels:
         table.add_column("after", max_width=60)
-    for heading in ("offset", "audio end s", "answer s", "diff ms"):
+    for heading in ("offset", "audio end s", "ack s", "diff ms"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for index, mark in enumerate(call.marks):

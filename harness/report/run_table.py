@@ -1,4 +1,4 @@
-"""A run's scenarios on the terminal: how they get on, what became of them, which there are."""
+"""A run's scenarios on the terminal: their progress, their results, a list of them."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ OUTCOME_STYLES = {
     Outcome.NOT_RUN: "dim",
 }
 RUN_LEGEND = (
-    "marks: that passed, of all. p50, p99: of answered minus end of audio; negative is too early. "
-    "XFAIL: the driver did wrong in just the way it is known for."
+    "marks: passed/all. p50, p99: of ack minus audio end; negative is too early. XFAIL: expected "
+    "failure, the driver failed in just the way it is known to."
 )
 """What the columns of `run_table` mean"""
 
@@ -108,7 +108,7 @@ def scenario_list(listed: Sequence[tuple[Scenario, str]]) -> Text:
 
 
 class RunProgress(Watcher):
-    """Says how a run gets on. Made by `run_progress`."""
+    """The progress of a run. Made by `run_progress`."""
 
     def __init__(self, console: Console, total: int, bar: Progress | None, held: Held) -> None:
         self._console = console
@@ -140,7 +140,7 @@ class RunProgress(Watcher):
         self._print(line)
         bad = (Outcome.FAIL, Outcome.XPASS, Outcome.ERROR, Outcome.INCONCLUSIVE)
         if result.outcome in bad and result.rerun:
-            self._print(Text(f"    again: {result.rerun}", style="dim"))
+            self._print(Text(f"    run again: {result.rerun}", style="dim"))
         self._update()
 
     async def held(self, result: ScenarioResult, console: str) -> None:
@@ -148,7 +148,7 @@ class RunProgress(Watcher):
         if self._bar is None:
             await self._held(result, console)
             return
-        # The bar would write over what is asked.
+        # The bar would overwrite the prompt.
         self._bar.stop()
         try:
             await self._held(result, console)

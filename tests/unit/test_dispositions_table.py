@@ -100,16 +100,16 @@ def test_a_flush_that_was_not_answered_is_no_difference_of_zero(tmp_path: Path) 
     call = speech(tmp_path, "call", [0.5])
     assert notes(flushed(call)) == []
     assert notes(flushed(call, (None, None))) == [
-        "1 interruptions at random moments, 1 of them not answered as they must be"
+        "1 interruption at random moments, 1 without a correct MEDIA_FLUSHED"
     ]
     assert notes(flushed(call, (None, None), (-160, None), (3, -1.5))) == [
-        "3 interruptions at random moments, 1 of them not answered as they must be: "
+        "3 interruptions at random moments, 1 without a correct MEDIA_FLUSHED: "
         "MEDIA_FLUSHED.played and the bytes on the wire differ by at most 160 bytes, "
         "since_mark_ms by at most 1.500 ms"
     ]
 
 
-def test_interruptions_are_told_target_by_target(tmp_path: Path) -> None:
+def test_interruptions_are_counted_target_by_target(tmp_path: Path) -> None:
     call = speech(tmp_path, "call", [0.5])
     told = notes(flushed(call, (0, 0.0)), replace(flushed(call, (9, 0.0)), target="lab:a.yaml"))
-    assert [note.partition(" interruptions")[0] for note in told] == ["patched: 1", "lab:a.yaml: 1"]
+    assert [note.partition(" interruption")[0] for note in told] == ["patched: 1", "lab:a.yaml: 1"]

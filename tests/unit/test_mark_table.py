@@ -46,7 +46,7 @@ def test_the_table_fits_the_terminal_and_only_words_are_cut(width: int, mark_id:
     table = marks_table(judge_call(call.timeline(123_400)), "nothing played", [said])
     shown = lines_of(Console(width=width), table)
     assert all(len(line) <= width for line in shown)
-    heading = ["offset", "audio end s", "answer s", "diff ms", "verdict"]
+    heading = ["offset", "audio end s", "ack s", "diff ms", "verdict"]
     assert shown[1].split() == ["mark", "after", *" ".join(heading).split()]
     (row,) = shown[3:]
     *words, offset, due, answer, difference, verdict = row.split()

@@ -90,7 +90,7 @@ def test_progress_leaves_a_line_for_each_that_is_done(terminal: bool) -> None:
     assert "[ 1/12] PASS" in text
     assert "[ 2/12] FAIL" in text
     assert "m1 EARLY: acked\n" in text
-    assert f"    again: {result().rerun}\n" in text
+    assert f"    run again: {result().rerun}\n" in text
     if not terminal:
         assert "\x1b" not in text
         assert len(text.splitlines()) == 3
