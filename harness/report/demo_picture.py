@@ -15,11 +15,11 @@ from markupsafe import Markup
 
 from harness.judge.verdicts import MarkVerdict, timed_differences
 from harness.record.verdict_files import SavedCall
+from harness.report.labels import Label
 from harness.report.offsets_picture import Chart, Offsets, offset_charts
 from harness.report.templates import render, resource
 from harness.report.timeline_picture import (
     LANES,
-    Label,
     Limits,
     TimelinePicture,
     mark_kind,

@@ -38,15 +38,27 @@ _OPEN_ROWS = 2
 
 _WRONG = (Outcome.ERROR, Outcome.FAIL, Outcome.XPASS, Outcome.INCONCLUSIVE)
 MEANINGS = {
-    Outcome.PASS: "everything was as it must be",
-    Outcome.FAIL: "the driver did wrong",
-    Outcome.INCONCLUSIVE: "it could not be measured well enough to say, in each of the attempts",
-    Outcome.ERROR: "the harness or the machine did not get it done",
+    Outcome.PASS: "everything was as expected",
+    Outcome.FAIL: "the driver failed",
+    Outcome.INCONCLUSIVE: "the measurement was unreliable in each attempt (host stalled, packets "
+    "lost)",
+    Outcome.ERROR: "harness or environment error",
     Outcome.SKIP: "the target cannot run it",
-    Outcome.XFAIL: "the driver did wrong in just the way it is known for",
-    Outcome.XPASS: "the driver did not do the wrong it is known for: is the harness blind?",
-    Outcome.NOT_RUN: "the run stopped at a failure before it",
+    Outcome.XFAIL: "expected failure: the driver failed in just the way it is known to",
+    Outcome.XPASS: "the expected failure did not occur: is the driver fixed, or the harness blind?",
+    Outcome.NOT_RUN: "the run stopped at an earlier failure",
 }
+VERDICTS = {
+    Verdict.PASS: "acknowledged when its audio had been played, or discarded for the right reason",
+    Verdict.EARLY: "acknowledged while its audio was still playing",
+    Verdict.LATE: "acknowledged later than is allowed",
+    Verdict.NEVER: "not acknowledged",
+    Verdict.TWICE: "acknowledged more than once",
+    Verdict.UNASKED: "an acknowledgement that no mark asked for",
+    Verdict.WRONG: "acknowledged with a wrong field, in the wrong order or for the wrong reason",
+    Verdict.INCONCLUSIVE: "the measurement was unreliable where it matters for this mark",
+}
+"""What each verdict says of a mark"""
 
 
 @dataclass
@@ -93,7 +105,7 @@ class _RowView:
         return sum(call.counts.get(Verdict.PASS.value, 0) for call in self.result.calls)
 
     @property
-    def said(self) -> str:
+    def why(self) -> str:
         """The reason, or the first line of the first failure."""
         first = self.result.failures[0].partition("\n")[0] if self.result.failures else ""
         return self.result.reason or first
@@ -182,7 +194,7 @@ def report_html(run_folder: Path, summary: RunSummary) -> str:
         others=_not_in_charts(summary, usual),
         measured=measured,
         meanings=MEANINGS,
-        verdicts=[verdict.value for verdict in Verdict],
+        verdicts={verdict.value: VERDICTS[verdict] for verdict in Verdict},
         failures={verdict.value for verdict in FAILURES},
         outcomes=list(Outcome),
         wrong=[(outcome, summary.counts[outcome]) for outcome in _WRONG if summary.counts[outcome]],
@@ -193,7 +205,7 @@ def report_html(run_folder: Path, summary: RunSummary) -> str:
     )
 
 
-# ---- what the page says --------------------------------------------------------------------------
+# ---- the contents of the page --------------------------------------------------------------------
 
 
 def _rows(summary: RunSummary) -> list[_RowView]:

@@ -65,7 +65,7 @@
   addEventListener("hashchange", openTarget);
 
   // ---- the pictures ---------------------------------------------------------------------------
-  const LABEL_ROWS = 3, CHARACTER_PIXELS = 6.2, GAP = 62, FRAMES = 2, CLOSEST = 60, WIDEST = 8e6, NAMED_FRAME = 110;
+  const LABEL_ROWS = 3, CHARACTER_PIXELS = 6.2, GAP = 84, FRAMES = 2, CLOSEST = 60, WIDEST = 8e6, NAMED_FRAME = 110;
   const setUp = (figure) => {
     // A picture in a closed row has no size yet; to ask for it would make the browser lay it out.
     if (figure.dataset.ready || figure.closest("details:not([open])")) return;
@@ -138,23 +138,23 @@
     const stops = (odd.length ? odd : marks).slice().sort((a, b) => moment(a) - moment(b));
     let stop = stops.findIndex((mark) => Math.abs(moment(mark) - figure.dataset.focus) < 0.01);
     const seconds = (ms) => ms === null ? "never" : `${ms < 0 ? "−" : "+"}${Math.abs(ms / 1000).toFixed(6)} s`;
-    const sayMark = ([id, offset, sent, due, answered, difference, outcome, verdict, why]) => {
+    const sayMark = ([id, offset, sent, due, acked, difference, outcome, verdict, why]) => {
       const parts = [`mark ${JSON.stringify(id)} ${verdict}`];
       if (offset !== null) parts.push(`at byte ${offset}`, `sent ${seconds(sent)}`);
       if (outcome !== "discarded" && due !== null) parts.push(`due ${seconds(due)}`);
-      parts.push(answered === null ? "not answered" : `${outcome} ${seconds(answered)}`);
+      parts.push(acked === null ? "not acknowledged" : `acknowledged as ${outcome} ${seconds(acked)}`);
       if (difference !== null) parts.push(`${difference > 0 ? "+" : ""}${difference.toFixed(3)} ms`);
       return parts.join(", ") + (why ? `: ${why}` : "");
     };
     const sayFrame = (ms) => {
       // From the end: where frames overlap, the later one is drawn on top.
       for (let index = runs.length - 1; index >= 0; index--) {
-        const [start, count, sequence, first, size, slip] = runs[index];
+        const [start, count, sequence, first, size, late] = runs[index];
         const number = Math.floor((ms - start) / ptime);
         if (ms < start || number >= count) continue;
         const offset = first === null ? null : first + number * size;
         const what = first === null ? "not of the stream" : `bytes ${offset}..${offset + size}`;
-        return `RTP frame, sequence ${(sequence + number) % 65536}, ${what}${slip ? `, sent ${slip} ms late` : ""}`;
+        return `RTP frame, sequence ${(sequence + number) % 65536}, ${what}${late ? `, sent ${late} ms late` : ""}`;
       }
       return "no RTP frame";
     };

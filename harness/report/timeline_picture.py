@@ -8,7 +8,7 @@ are not stretched.
 from __future__ import annotations
 
 import heapq
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,17 +17,17 @@ from harness.judge.call import JudgedCall
 from harness.judge.conversation import Conversation
 from harness.judge.verdicts import FAILURES, LocatedPacket, MarkVerdict, Verdict
 from harness.record.verdict_files import SavedCall
+from harness.report.labels import Label, place_labels
+from harness.report.svg_path import SvgPath
 
 PIXELS_PER_MS = 2.0
 """at first: a frame of 20 ms is 40 pixels wide"""
-CHARACTER_PIXELS = 6.2
-"""width of a character of a label; report.js lays them out anew with the same"""
 
 _MARGIN_MS = 20.0
 _AFTER_MS = 200.0
 """shown behind the last event, though listening went on"""
 _LABEL_CHARACTERS = 16
-_SLIP_SHOWN_NS = 100_000
+_LATENESS_SHOWN_NS = 100_000
 """as in timeline.txt"""
 _REGULAR_MS = 1.0
 """a frame further from its place than this begins a new run"""
@@ -36,8 +36,8 @@ _BOUND_DRAWN_NS = 50_000_000
 _WIDEST_PIXELS = 2_000_000
 
 _LAYERS = (
-    *("stall", "paused", "allowed", "silence", "foreign", "unsure", "stream", "lost", "cut"),
-    *("slip", "due", "bar good", "bar doubt", "bar bad", "media", "sent", "event"),
+    *("stall", "paused", "allowed", "silence", "foreign", "unsure", "stream", "missing", "cut"),
+    *("late", "due", "bar good", "bar doubt", "bar bad", "media", "sent", "event"),
     *("flag", "dot gone", "dot good", "dot doubt", "dot bad"),
 )
 """What is drawn first lies below; what matters most on top"""
@@ -69,18 +69,6 @@ class Limits:
     frames: int = 2500
     marks: int = 400
     messages: int = 400
-
-
-@dataclass(frozen=True)
-class Label:
-    """A text over the picture."""
-
-    at_ms: float
-    text: str
-    kind: str
-    """class of its colour"""
-    row: int
-    """-1: no room at the first scale"""
 
 
 @dataclass
@@ -150,31 +138,6 @@ def mark_kind(mark: MarkVerdict) -> str:
     return "gone" if mark.outcome != "played" else "good"
 
 
-class _Path:
-    """The commands of an SVG path."""
-
-    def __init__(self, stretch: float) -> None:
-        self._stretch = stretch
-        self._parts: list[str] = []
-
-    def line(self, at_ms: float, top: float, bottom: float) -> None:
-        self._parts.append(f"{self._move(at_ms, top)}V{_number(bottom)}")
-
-    def dot(self, at_ms: float, y: float) -> None:
-        """A line without length: its round ends make it a dot of any width."""
-        self._parts.append(f"{self._move(at_ms, y)}h0")
-
-    def box(self, at_ms: float, width_ms: float, top: float, bottom: float) -> None:
-        right, left = (_number(sign * width_ms * self._stretch) for sign in (1, -1))
-        self._parts.append(f"{self._move(at_ms, top)}h{right}V{_number(bottom)}h{left}z")
-
-    def _move(self, at_ms: float, y: float) -> str:
-        return f"M{_number(at_ms * self._stretch)} {_number(y)}"
-
-    def __str__(self) -> str:
-        return "".join(self._parts)
-
-
 class _Drawing:
     def __init__(self, call: SavedCall, limits: Limits, stretch: float) -> None:
         self._stretch = stretch
@@ -182,7 +145,7 @@ class _Drawing:
         self._judged = call.judged
         self._conversation = Conversation(call.messages)
         self._limits = limits
-        self._paths: dict[str, _Path] = {}
+        self._paths: dict[str, SvgPath] = {}
         times = list(self._times())
         end = min(
             max(times, default=0.0) + _AFTER_MS, max(self._ms(call.judged.end_ns), *times, 1.0)
@@ -204,18 +167,18 @@ class _Drawing:
             kind: str(self._paths[kind]) for kind in _LAYERS if kind in self._paths
         }
 
-    def _path(self, kind: str) -> _Path:
-        return self._paths.setdefault(kind, _Path(self._stretch))
+    def _path(self, kind: str) -> SvgPath:
+        return self._paths.setdefault(kind, SvgPath(self._stretch))
 
     def _ms(self, time_ns: int) -> float:
         return (time_ns - self._judged.start_ns) / 1e6
 
     def _times(self) -> Iterator[float]:
         """Of all that is drawn."""
-        for place in self._judged.located:
-            yield self._ms(place.time_ns)
-            yield self._ms(place.clock.start_ns)
-            yield self._ms(place.clock.start_ns) + self._judged.ptime_ms
+        for packet in self._judged.located:
+            yield self._ms(packet.time_ns)
+            yield self._ms(packet.clock.start_ns)
+            yield self._ms(packet.clock.start_ns) + self._judged.ptime_ms
         for message in self._call.messages:
             yield self._ms(message.time_ns)
         for mark in self._judged.marks:
@@ -253,14 +216,14 @@ class _Drawing:
     # ---- the wire --------------------------------------------------------------------------------
 
     def _draw_frames(self, marks: Sequence[MarkVerdict]) -> None:
-        places, ptime = self._judged.located, float(self._judged.ptime_ms)
+        packets, ptime = self._judged.located, float(self._judged.ptime_ms)
         single = self._single_frames(marks)
         runs: list[list[Any]] = []
         bar: tuple[str, float, float] | None = None
-        for index, place in enumerate(places):
-            start = self._ms(place.clock.start_ns)
-            kind = _frame_kind(place)
-            continues = index > 0 and abs(start - self._end(places[index - 1])) < _REGULAR_MS
+        for index, packet in enumerate(packets):
+            start = self._ms(packet.clock.start_ns)
+            kind = _frame_kind(packet)
+            continues = index > 0 and abs(start - self._end(packets[index - 1])) < _REGULAR_MS
             if bar and bar[0] == kind and continues:
                 bar = (kind, bar[1], start + ptime)
             else:
@@ -268,19 +231,19 @@ class _Drawing:
                 bar = (kind, start, start + ptime)
             if index in single:
                 self._path("cut").line(start, LANES.frame_top, LANES.frame_bottom)
-                if place.clock.lateness_ns >= _SLIP_SHOWN_NS:
-                    wire = self._ms(place.time_ns)
-                    self._path("slip").line(wire, LANES.frame_top - 5, LANES.frame_top + 4)
-            missing = (place.sequence - places[index - 1].sequence - 1) % 2**16 if index else 0
-            # A new source (SSRC) begins at any number: no more than a second is called lost.
+                if packet.clock.lateness_ns >= _LATENESS_SHOWN_NS:
+                    wire = self._ms(packet.time_ns)
+                    self._path("late").line(wire, LANES.frame_top - 5, LANES.frame_top + 4)
+            missing = (packet.sequence - packets[index - 1].sequence - 1) % 2**16 if index else 0
+            # A new source (SSRC) begins at any number: no more than a second is called missing.
             if 0 < missing * ptime <= 1000 and self._judged.missing_packets:
-                width = max(ptime, start - self._end(places[index - 1]))
-                self._path("lost").box(start - width, width, LANES.frame_top, LANES.frame_bottom)
-            _add_to_runs(runs, place, start, ptime)
+                width = max(ptime, start - self._end(packets[index - 1]))
+                self._path("missing").box(start - width, width, LANES.frame_top, LANES.frame_bottom)
+            _add_to_runs(runs, packet, start, ptime)
         self._draw_bar(bar)
-        if len(single) < len(places):
+        if len(single) < len(packets):
             self.picture.notes.append(
-                f"{len(single)} of its {len(places)} RTP frames are drawn singly, around the "
+                f"{len(single)} of its {len(packets)} RTP frames are drawn singly, around the "
                 "marks that matter most; the others as one bar"
             )
         # So that the file stays small where nothing is regular.
@@ -292,14 +255,14 @@ class _Drawing:
             kind, begin, end = bar
             self._path(kind).box(begin, end - begin, LANES.frame_top, LANES.frame_bottom)
 
-    def _end(self, place: LocatedPacket) -> float:
-        return self._ms(place.clock.start_ns) + self._judged.ptime_ms
+    def _end(self, packet: LocatedPacket) -> float:
+        return self._ms(packet.clock.start_ns) + self._judged.ptime_ms
 
     def _single_frames(self, marks: Sequence[MarkVerdict]) -> set[int]:
-        places, most = self._judged.located, self._limits.frames
-        if len(places) <= most:
-            return set(range(len(places)))
-        starts = [place.clock.start_ns for place in places]
+        packets, most = self._judged.located, self._limits.frames
+        if len(packets) <= most:
+            return set(range(len(packets)))
+        starts = [packet.clock.start_ns for packet in packets]
         ordered = starts == sorted(starts)
         around = max(4, most // max(1, 2 * len(marks)))
         chosen: set[int] = set()
@@ -307,7 +270,7 @@ class _Drawing:
             if mark.due_ns is None or not ordered:
                 continue
             middle = bisect_left(starts, mark.due_ns)
-            chosen.update(range(max(0, middle - around), min(len(places), middle + around)))
+            chosen.update(range(max(0, middle - around), min(len(packets), middle + around)))
             if len(chosen) >= most:
                 break
         return chosen or set(range(most))
@@ -320,7 +283,7 @@ class _Drawing:
             kind = mark_kind(mark)
             if mark.sent_ns is not None:
                 self._path("sent").dot(self._ms(mark.sent_ns), LANES.sent)
-            # A discarded one is not due, nor is a flushed MARK_MEDIA, which is never answered.
+            # A discarded one is not due, nor is a flushed MARK_MEDIA, which is never acknowledged.
             judged = mark.outcome == "played" or mark.verdict is not Verdict.PASS
             if mark.due_ns is not None and judged:
                 due = self._ms(mark.due_ns)
@@ -330,10 +293,10 @@ class _Drawing:
                         due, late_ms, LANES.due_bottom, LANES.acknowledged + 8
                     )
             if mark.acked_ns is not None:
-                answered = self._ms(mark.acked_ns)
-                self._path(f"dot {kind}").dot(answered, LANES.acknowledged)
+                acked = self._ms(mark.acked_ns)
+                self._path(f"dot {kind}").dot(acked, LANES.acknowledged)
                 if mark.due_ns is not None and judged:
-                    begin, end = sorted((self._ms(mark.due_ns), answered))
+                    begin, end = sorted((self._ms(mark.due_ns), acked))
                     self._path(f"bar {kind}").box(
                         begin, end - begin, LANES.acknowledged - 3, LANES.acknowledged + 3
                     )
@@ -400,7 +363,7 @@ class _Drawing:
     def _row_of(self, texts: Sequence[tuple[float, str]]) -> list[Label]:
         rows = place_labels([(at, text, True) for at, text in texts], self.picture.pixels_per_ms, 1)
         return [
-            Label(at, text, "bad" if text.startswith(_LOSSES) else "plain", row)
+            Label(at, text, "bad" if text.startswith(_BAD_EVENTS) else "plain", row)
             for (at, text), row in zip(texts, rows, strict=True)
         ]
 
@@ -435,42 +398,44 @@ _COMMANDS = {
     "SET_MEDIA_DIRECTION": "direction",
 }
 """Commands drawn as a line through everything, and what they are called"""
-_LOSSES = ("MEDIA_DROPPED", "ERROR")
+_BAD_EVENTS = ("MEDIA_DROPPED", "ERROR")
 _ACKS = ("MARK_PLAYED", "MARK_DISCARDED", "MEDIA_MARK_PROCESSED")
 
 
-def _frame_kind(place: LocatedPacket) -> str:
-    if place.location.foreign:
+def _frame_kind(packet: LocatedPacket) -> str:
+    if packet.location.foreign:
         return "foreign"
-    if not place.location.pieces:
+    if not packet.location.pieces:
         return "silence"
-    return "stream" if place.location.certain else "unsure"
+    return "stream" if packet.location.certain else "unsure"
 
 
-def _add_to_runs(runs: list[list[Any]], place: LocatedPacket, start: float, ptime: float) -> None:
+def _add_to_runs(runs: list[list[Any]], packet: LocatedPacket, start: float, ptime: float) -> None:
     """Frames that follow each other in time, number and offset are one entry.
 
-    [begin ms, frames, first sequence number, first offset or None, bytes a frame, slip ms]
+    [begin ms, frames, first sequence number, first offset or None, bytes a frame, late ms]
     """
-    pieces = place.location.pieces
+    pieces = packet.location.pieces
     offset = pieces[0].offset if pieces else None
     length = sum(piece.length for piece in pieces)
-    slip = (
-        round(place.clock.lateness_ns / 1e6, 1) if place.clock.lateness_ns >= _SLIP_SHOWN_NS else 0
+    late_ms = (
+        round(packet.clock.lateness_ns / 1e6, 1)
+        if packet.clock.lateness_ns >= _LATENESS_SHOWN_NS
+        else 0
     )
     if runs:
-        begin, count, sequence, first, size, run_slip = runs[-1]
+        begin, count, sequence, first, size, run_late_ms = runs[-1]
         follows = offset == (None if first is None else first + count * size)
         if (
             follows
             and size == length
-            and slip == run_slip == 0
-            and place.sequence == (sequence + count) % 2**16
+            and late_ms == run_late_ms == 0
+            and packet.sequence == (sequence + count) % 2**16
             and abs(start - begin - count * ptime) < _REGULAR_MS
         ):
             runs[-1][1] += 1
             return
-    runs.append([round(start, 2), 1, place.sequence, offset, length, slip])
+    runs.append([round(start, 2), 1, packet.sequence, offset, length, late_ms])
 
 
 def _label(mark: MarkVerdict) -> str:
@@ -480,31 +445,8 @@ def _label(mark: MarkVerdict) -> str:
     if mark.difference_ns is not None and mark.verdict not in (Verdict.WRONG, Verdict.TWICE):
         return f"{name} {mark.difference_ns / 1e6:+.2f}"
     if mark.verdict is Verdict.PASS:
-        return f"{name} {mark.outcome or 'unanswered'}"
+        return f"{name} {mark.outcome or 'not acknowledged'}"
     return f"{name} {mark.verdict.value.lower()}"
-
-
-def place_labels(
-    wanted: Sequence[tuple[float, str, bool]], pixels_per_ms: float, rows: int
-) -> list[int]:
-    """The row of each label (moment in ms, text, whether important), so that none overlap.
-
-    -1 for one without room. Important ones choose first; report.js does the same at other scales.
-    """
-    taken: list[list[tuple[float, float]]] = [[] for _ in range(rows)]
-    found = [-1] * len(wanted)
-    for index in sorted(range(len(wanted)), key=lambda one: (not wanted[one][2], wanted[one][0])):
-        at, text, _ = wanted[index]
-        begin = at * pixels_per_ms
-        end = begin + (len(text) + 1) * CHARACTER_PIXELS
-        for row, spans in enumerate(taken):
-            place = bisect_right(spans, (begin, end))
-            free_before = place == 0 or spans[place - 1][1] <= begin
-            if free_before and (place == len(spans) or spans[place][0] >= end):
-                spans.insert(place, (begin, end))
-                found[index] = row
-                break
-    return found
 
 
 def _thinned(values: Iterable[Any], most: int) -> list[Any]:
@@ -513,9 +455,3 @@ def _thinned(values: Iterable[Any], most: int) -> list[Any]:
     if len(every) <= most:
         return every
     return [every[index * len(every) // most] for index in range(most)]
-
-
-def _number(value: float) -> str:
-    """As short as 0.01 allows."""
-    text = f"{value:.2f}".rstrip("0").rstrip(".")
-    return "0" if text in ("-0", "") else text

@@ -19,14 +19,9 @@ from harness.judge.verdicts import Bounds
 from harness.record.verdict_files import load_call
 from harness.report import html
 from harness.report.html import write_report
+from harness.report.labels import CHARACTER_PIXELS, place_labels
 from harness.report.offsets_picture import Offsets, offset_charts
-from harness.report.timeline_picture import (
-    CHARACTER_PIXELS,
-    Limits,
-    TimelinePicture,
-    place_labels,
-    timeline_picture,
-)
+from harness.report.timeline_picture import Limits, TimelinePicture, timeline_picture
 from harness.scenarios.result import Outcome, RunSummary, ScenarioResult, save_summary
 
 _VOID = {"meta", "link", "input", "br"}
@@ -163,11 +158,11 @@ def test_a_folder_cannot_be_a_script(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("outcome", "headline"),
     [
-        (Outcome.PASS, "1 of 1 scenario ran, all as they must"),
+        (Outcome.PASS, "1 of 1 scenario ran, all as expected"),
         (Outcome.FAIL, "1 failed of 1 scenario"),
         (Outcome.INCONCLUSIVE, "1 inconclusive of 1 scenario"),
-        (Outcome.ERROR, "1 not done of 1 scenario"),
-        (Outcome.XPASS, "1 passed against expectation of 1 scenario"),
+        (Outcome.ERROR, "1 ended in error of 1 scenario"),
+        (Outcome.XPASS, "1 passed unexpectedly of 1 scenario"),
         (Outcome.SKIP, "0 of 1 scenario ran"),
     ],
 )
@@ -186,7 +181,7 @@ def test_what_was_left_out_after_a_failure_is_in_the_table(tmp_path: Path) -> No
     assert rows[1] == (left_out.name, "NOT_RUN")
     badges = [text for _, text in shown.texts if text == "NOT RUN"]
     assert len(badges) == 2  # in the legend and in the row
-    assert {"class": "badge not_run", "title": "the run stopped at a failure before it"} in (
+    assert {"class": "badge not_run", "title": "the run stopped at an earlier failure"} in (
         shown.of("span", "badge")
     )
 
@@ -304,7 +299,7 @@ def test_commands_losses_and_pauses_are_drawn(tmp_path: Path) -> None:
     picture = timeline_picture(load_call(tmp_path / "call"), Limits())
     assert [flag.text for flag in picture.flags] == ["pause", "continue", "flush"]
     assert picture.paths["paused"].startswith("M300 ")
-    assert "lost" in picture.paths
+    assert "missing" in picture.paths
     assert ("MEDIA_DROPPED", "bad") in [(one.text, one.kind) for one in picture.events]
     assert picture.paths["dot gone"].count("M") == 1
 
@@ -358,5 +353,5 @@ def test_one_chart_is_enough_where_all_is_in_time() -> None:
 def test_a_summary_without_calls_has_no_chart(tmp_path: Path) -> None:
     run = RunSummary("harness run", "2026-11-22T11:00:00", 1.0, (result(Outcome.SKIP),))
     shown = Page(write_report(tmp_path, run).read_text())
-    assert "No mark was answered whose time could be judged." in shown.text
+    assert "No mark was acknowledged whose time could be judged." in shown.text
     assert "No call was judged." in shown.text
