@@ -17,7 +17,7 @@ from harness.judge.verdicts import CounterVerdict, MarkVerdict, Verdict
 from harness.retry import until_reliable
 from harness.scenarios.result import CallResult, Outcome, ScenarioResult, kept_of_call
 from harness.scenarios.schema import Known, Scenario, Step
-from harness.scenarios.steps import Player
+from harness.scenarios.steps import StepRunner
 from harness.targets.capabilities import Capabilities
 
 EXPECTATION = "EXPECTATION"
@@ -143,12 +143,12 @@ async def _attempt(
         call.conditions(seed),
         judged_later=True,
     ) as live:
-        player = Player(live, scenario, seed)
-        await player.play()
+        runner = StepRunner(live, scenario, seed)
+        await runner.run()
     # Nothing is judged by MARK then, so nothing else would show it.
-    unannounced = has_patch and not player.patched
+    unannounced = has_patch and not runner.patched
     missed = [not_announced(scenario)] if unannounced else []
-    live.expectations = _expectations(scenario, [*missed, *player.failures])
+    live.expectations = _expectations(scenario, [*missed, *runner.failures])
     live.judge()
     attempt = _weigh(live, run_folder)
     if unannounced:

@@ -164,7 +164,7 @@ class Play(StrictModel):
     marks: Literal["none", "each", "last"] = "none"
     """behind no message, each message, the last one"""
     pending: int = Field(default=1000, ge=1)
-    """with so many marks unanswered it waits"""
+    """with so many marks pending it waits"""
     fragments: int = Field(default=0, ge=0)
     """bytes of each WebSocket fragment that a message is sent in; 0: not fragmented"""
     stall_ms: int = Field(default=0, ge=0)
@@ -196,7 +196,7 @@ class Flush(StrictModel):
 class Wait(StrictModel):
     """Until something has happened. One of its kinds; `within_s` is how long at most."""
 
-    answered: Id | Literal["all"] | None = None
+    acknowledged: Id | Literal["all"] | None = None
     """the mark of this id, or all so far, in whichever way"""
     event: EventName | None = None
     """an event of this name that no step has waited for yet"""
@@ -210,9 +210,12 @@ class Wait(StrictModel):
 
     @model_validator(mode="after")
     def _one_kind(self) -> Wait:
-        kinds = [self.answered, self.event, self.packets, self.heard or None, self.closed or None]
+        kinds = [
+            *(self.acknowledged, self.event, self.packets),
+            *(self.heard or None, self.closed or None),
+        ]
         if sum(kind is not None for kind in kinds) != 1:
-            raise ValueError("wait for one of: answered, event, packets, heard, closed")
+            raise ValueError("wait for one of: acknowledged, event, packets, heard, closed")
         return self
 
 

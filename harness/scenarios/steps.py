@@ -32,15 +32,128 @@ from harness.scenarios import schema
 from harness.scenarios.cpu_load import cpu_load
 from harness.scenarios.schema import Id, Range, Scenario, Step, choose
 
-_OURS = frozenset({"MARK_DISCARDED", "MEDIA_FLUSHED", "PLAYBACK", "MEDIA_DROPPED", "MARK_PLAYED"})
+_PATCHED_EVENTS = frozenset(
+    {"MARK_DISCARDED", "MEDIA_FLUSHED", "PLAYBACK", "MEDIA_DROPPED", "MARK_PLAYED"}
+)
 """events that the stock driver does not have: nobody waits for them there"""
 _CHUNK_MS = (6, 88)
 """random messages: in G.711 these are 50 to 700 bytes, what text-to-speech engines send"""
-_ANSWER_TIMEOUT_S = 10.0
+_ACK_TIMEOUT_S = 10.0
 
 
-class Player:
-    """The application and the caller in one call."""
+class _Media:
+    """What the application plays in a call, and in pieces of which size."""
+
+    def __init__(self, call: schema.Call, chance: random.Random) -> None:
+        codec = codec_named(call.codec)
+        self._call = call
+        self._chance = chance
+        self._bytes_per_ms = codec.bytes_per_second / 1000
+        self._frame = codec.frame_bytes
+        self._sample = codec.sample_bytes
+
+    def chunks(self, play: schema.Play) -> Iterator[int]:
+        """The sizes of the messages of a ``play`` step, in bytes."""
+        rest = self.size(play)
+        while rest > 0:
+            size = rest
+            if play.chunks == "aligned":
+                size = self._frame
+            elif play.chunks == "random":
+                size = round(self._chance.uniform(*_CHUNK_MS) * self._bytes_per_ms)
+            size = min(self._whole_samples(size), rest)
+            yield size
+            rest -= size
+
+    def size(self, play: schema.Play) -> int:
+        """How many bytes a ``play`` step sends."""
+        if play.bytes is not None:
+            return choose(play.bytes, self._chance)
+        if play.frames is not None:
+            return choose(play.frames, self._chance) * self._frame
+        assert play.ms is not None
+        return self._whole_samples(round(choose(play.ms, self._chance) * self._bytes_per_ms))
+
+    def _whole_samples(self, size: int) -> int:
+        return max(1, size // self._sample) * self._sample
+
+    def next(self, offset: int, size: int) -> bytes:
+        """``size`` bytes of the media from ``offset`` on."""
+        call = self._call
+        return coded(
+            call.codec,
+            offset,
+            size,
+            caller_codec=call.caller_codec,
+            mixed=call.extension().mixed,
+        )
+
+
+class _SentMarks:
+    """The marks of a call that have been sent so far, of either kind, and which are pending."""
+
+    def __init__(self, call: LiveCall) -> None:
+        self._session = call.session
+        self._where = call.where
+        self._named = 0
+        self.ids: list[Id] = []
+        """in the order they were sent"""
+
+    def note(self, mark_id: Id | None, where: str) -> Id:
+        """A mark is about to be sent, by what stands at ``where``; its id as it comes back.
+
+        None is for the next of m0, m1, ...
+        """
+        if mark_id is None:
+            mark_id = f"m{self._named}"
+            self._named += 1
+        mark_id = self.as_acknowledged(mark_id)
+        self.ids.append(mark_id)
+        self._where.append(where)
+        return mark_id
+
+    def as_acknowledged(self, mark_id: Id) -> Id:
+        """The id as it comes back: in plain text numbers are text."""
+        return str(mark_id) if self._session.format is Format.PLAIN else mark_id
+
+    @property
+    def pending(self) -> int:
+        """How many are not acknowledged."""
+        return len(self.ids) - len(self._acknowledged())
+
+    @property
+    def oldest_pending(self) -> Id:
+        """The first that is not acknowledged. There must be one."""
+        return self.ids[len(self._acknowledged())]
+
+    async def until_acknowledged(self, ids: Sequence[Id], within_s: float) -> bool:
+        """Until each of these ids has come back as often as it was sent; False on time-out."""
+        wanted = {one: self.ids.count(one) for one in ids}
+
+        async def wait() -> None:
+            missing = dict(wanted)
+            async for event in self._session.iterate_events():
+                acknowledged = _acknowledged_id(event)
+                if acknowledged in missing:
+                    missing[acknowledged] -= 1
+                    if not missing[acknowledged]:
+                        del missing[acknowledged]
+                if not missing:
+                    return
+
+        try:
+            await asyncio.wait_for(wait(), within_s)
+        except asyncio.TimeoutError:
+            return False
+        return True
+
+    def _acknowledged(self) -> list[Id]:
+        events = self._session.events
+        return [one for event in events if (one := _acknowledged_id(event)) is not None]
+
+
+class StepRunner:
+    """Does the steps of the application and of the caller in one call."""
 
     def __init__(self, call: LiveCall, scenario: Scenario, seed: int) -> None:
         self.call = call
@@ -50,22 +163,17 @@ class Player:
         self.chance = random.Random(f"{seed}/{scenario.full_name}")
         self.failures: list[str] = []
         """stages that were not reached, as text with file and line"""
-        codec = codec_named(scenario.call.codec)
-        self._bytes_per_ms = codec.bytes_per_second / 1000
-        self._frame = codec.frame_bytes
-        self._sample = codec.sample_bytes
+        self._media = _Media(scenario.call, self.chance)
+        self._marks = _SentMarks(call)
         self._caller: RtpSender | None = None
-        self._answering = True
-        """whether answers come: who never answers is not waited for again"""
+        self._acknowledging = True
+        """whether acknowledgements come: where one never came, none is waited for again"""
         self._step: Step | None = None
         """that is being done, or was last"""
         self._to_end = False
         """whether a step so far ends the call, or waits for its end"""
-        self._marks = 0
-        self._asked: list[Id] = []
-        """ids of the marks sent, in order"""
 
-    async def play(self) -> None:
+    async def run(self) -> None:
         """All steps, one after the other, as long as the connection lasts.
 
         Raises ConnectionEnded where the scenario goes on to send behind an end that it wanted.
@@ -110,51 +218,20 @@ class Player:
 
     async def _play(self, play: schema.Play, step: Step) -> None:
         for _ in range(choose(play.times, self.chance)):
-            chunks = list(self._chunks(play))
+            chunks = list(self._media.chunks(play))
             for number, size in enumerate(chunks):
                 await self._send_media(size, play)
                 last = number == len(chunks) - 1
                 if play.marks == "each" or (play.marks == "last" and last):
                     await self._set_mark(None, step)
-                if self._answering and len(self._asked) - len(self._answers()) >= play.pending:
-                    oldest = self._asked[len(self._answers())]
-                    self._answering = await self._until_answered([oldest], _ANSWER_TIMEOUT_S)
-
-    def _chunks(self, play: schema.Play) -> Iterator[int]:
-        rest = self._size(play)
-        while rest > 0:
-            size = rest
-            if play.chunks == "aligned":
-                size = self._frame
-            elif play.chunks == "random":
-                size = round(self.chance.uniform(*_CHUNK_MS) * self._bytes_per_ms)
-            size = min(self._whole_samples(size), rest)
-            yield size
-            rest -= size
-
-    def _size(self, play: schema.Play) -> int:
-        if play.bytes is not None:
-            return choose(play.bytes, self.chance)
-        if play.frames is not None:
-            return choose(play.frames, self.chance) * self._frame
-        assert play.ms is not None
-        return self._whole_samples(round(choose(play.ms, self.chance) * self._bytes_per_ms))
-
-    def _whole_samples(self, size: int) -> int:
-        return max(1, size // self._sample) * self._sample
-
-    def _media(self, size: int) -> bytes:
-        call = self.scenario.call
-        return coded(
-            call.codec,
-            self.session.sent_bytes,
-            size,
-            caller_codec=call.caller_codec,
-            mixed=call.extension().mixed,
-        )
+                if self._acknowledging and self._marks.pending >= play.pending:
+                    oldest = self._marks.oldest_pending
+                    self._acknowledging = await self._marks.until_acknowledged(
+                        [oldest], _ACK_TIMEOUT_S
+                    )
 
     async def _send_media(self, size: int, play: schema.Play) -> None:
-        media = self._media(size)
+        media = self._media.next(self.session.sent_bytes, size)
         if play.stall_ms:
             await self.session.send_media_stalled(media, play.stall_ms / 1000)
         elif play.fragments:
@@ -170,11 +247,7 @@ class Player:
                 await self._set_mark(mark.id, step)
 
     async def _set_mark(self, mark_id: Id | None, step: Step) -> None:
-        if mark_id is None:
-            mark_id = f"m{self._marks}"
-            self._marks += 1
-        mark_id = self._as_answered(mark_id)
-        self._note_mark(mark_id, step)
+        mark_id = self._marks.note(mark_id, self.scenario.where(step))
         if self.patched:
             await self.session.mark(mark_id)
         elif isinstance(mark_id, int) and self.session.format is Format.JSON:
@@ -186,33 +259,23 @@ class Player:
         # events in time, since its kernel acknowledges no more (TCP).
         await asyncio.sleep(0)
 
-    def _as_answered(self, mark_id: Id) -> Id:
-        """The id as it comes back: in plain text numbers are text."""
-        return str(mark_id) if self.session.format is Format.PLAIN else mark_id
-
-    def _note_mark(self, mark_id: Id, step: Step) -> None:
-        self._asked.append(mark_id)
-        self.call.where.append(self.scenario.where(step))
-
     def _note_raw(self, text: str, where: str) -> None:
         """Note the mark that a text message sets, or that it ends the call, if it does."""
         command = parse_command(text)
         self._to_end = self._to_end or command.name == "HANGUP"
-        asked = {"MARK": command.id, "MARK_MEDIA": command.correlation_id}.get(command.name)
-        if asked is not None:
-            self._asked.append(asked)
-            self.call.where.append(where)
+        ids = {"MARK": command.id, "MARK_MEDIA": command.correlation_id}
+        if (mark_id := ids.get(command.name)) is not None:
+            self._marks.note(mark_id, where)
 
     async def _mark_in_one_write(self, play: schema.Play, step: Step) -> None:
-        mark_id = f"m{self._marks}"
-        self._marks += 1
-        self._note_mark(mark_id, step)
+        mark_id = str(self._marks.note(None, self.scenario.where(step)))
         command = (
             self.session.mark_text(mark_id)
             if self.patched
             else command_mark_media(self.session.format, mark_id)
         )
-        await self.session.send_in_one_write([self._media(self._size(play)), command])
+        media = self._media.next(self.session.sent_bytes, self._media.size(play))
+        await self.session.send_in_one_write([media, command])
 
     # ---- commands ----
 
@@ -274,17 +337,19 @@ class Player:
 
     async def _wait(self, wait: schema.Wait, step: Step) -> None:
         within_s = wait.within_s
-        if wait.answered is not None:
-            ids = self._asked if wait.answered == "all" else [self._as_answered(wait.answered)]
-            if unknown := set(ids) - set(self._asked):
+        if wait.acknowledged is not None:
+            ids = self._marks.ids
+            if wait.acknowledged != "all":
+                ids = [self._marks.as_acknowledged(wait.acknowledged)]
+            if unknown := set(ids) - set(self._marks.ids):
                 where = self.scenario.where(step)
                 self.failures.append(f"{where}: no mark {unknown.pop()!r} was set so far")
                 return
-            await self._until_answered(ids, within_s)
-            return  # what is not answered is the judge's to say
+            await self._marks.until_acknowledged(ids, within_s)
+            return  # what is not acknowledged is the judge's to say
         try:
             if wait.event is not None:
-                if self.patched or wait.event not in _OURS:
+                if self.patched or wait.event not in _PATCHED_EVENTS:
                     await self.session.wait_event(wait.event, within_s)
             elif wait.packets is not None:
                 count = choose(wait.packets, self.chance)
@@ -299,33 +364,9 @@ class Player:
         except HarnessFault as fault:
             self.failures.append(f"{self.scenario.where(step)}: {fault.what}")
 
-    def _answers(self) -> list[Id]:
-        return [one for event in self.session.events if (one := _answered_id(event)) is not None]
 
-    async def _until_answered(self, ids: Sequence[Id], within_s: float) -> bool:
-        """Until as many answers to each of these ids have come as marks were sent with it."""
-        wanted = {one: self._asked.count(one) for one in ids}
-
-        async def wait() -> None:
-            missing = dict(wanted)
-            async for event in self.session.iterate_events():
-                answered = _answered_id(event)
-                if answered in missing:
-                    missing[answered] -= 1
-                    if not missing[answered]:
-                        del missing[answered]
-                if not missing:
-                    return
-
-        try:
-            await asyncio.wait_for(wait(), within_s)
-        except asyncio.TimeoutError:
-            return False
-        return True
-
-
-def _answered_id(event: Event) -> Id | None:
-    """The id of the mark that an event answers, of whichever kind; None for other events."""
+def _acknowledged_id(event: Event) -> Id | None:
+    """The id of the mark that an event acknowledges, of whichever kind; None for other events."""
     if event.name in ("MARK_PLAYED", "MARK_DISCARDED"):
         return event.fields.get("id")
     return event.fields.get("correlation_id") if event.name in ACK_EVENT.values() else None

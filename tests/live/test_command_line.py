@@ -73,7 +73,7 @@ def test_what_a_file_expects_is_judged_again_too(tmp_path: Path) -> None:
         "steps:\n"
         "  - play: {bytes: 400}\n"
         "  - mark: a\n"
-        "  - wait: {answered: a}\n"
+        "  - wait: {acknowledged: a}\n"
         "  - wait: {event: QUEUE_DRAINED, within_s: 0.1}\n"
         "expect:\n"
         "  marks: {a: flush}\n"

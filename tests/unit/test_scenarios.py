@@ -33,7 +33,7 @@ steps:
         - mark: m-$codec
         - pause
         - continue
-  - wait: {answered: all}
+  - wait: {acknowledged: all}
 expect:
   marks: {m-$codec: played}
 stock:
@@ -103,8 +103,8 @@ def test_a_step_knows_its_line_also_inside_another(tmp_path: Path) -> None:
         ("codec: $codec", "codec: $kodec", "$kodec is not in the matrix"),
         ("times: $n", "times: 2", "the matrix has n, which nothing uses"),
         (
-            "answered: all",
-            "answered: all, event: ERROR",
+            "acknowledged: all",
+            "acknowledged: all, event: ERROR",
             "mine.yaml:17: steps[2].wait: wait for one of",
         ),
         (
@@ -134,7 +134,7 @@ def test_a_step_knows_its_line_also_inside_another(tmp_path: Path) -> None:
             "mine.yaml:19: expect.events.MEDIA_DROPED",
         ),
         ("expect:\n", "expect:\n  events: {MEDIA_DROPED: 0}\n", "did you mean 'MEDIA_DROPPED'"),
-        ("answered: all", "event: QUEUE_DRAIND", "did you mean 'QUEUE_DRAINED'"),
+        ("acknowledged: all", "event: QUEUE_DRAIND", "did you mean 'QUEUE_DRAINED'"),
         ("- pause", "- flush:", "mine.yaml:15: the key 'flush' has no value"),
         ("mark: m-$codec", "mark:", "mine.yaml:14: the key 'mark' has no value"),
         ("- pause", "- report:", "mine.yaml:15: the key 'report' has no value"),
@@ -145,7 +145,11 @@ def test_a_step_knows_its_line_also_inside_another(tmp_path: Path) -> None:
             "expect:\n  because: x\n  late_ms: .inf\n",
             "mine.yaml:20: 'late_ms' is no finite number",
         ),
-        ("answered: all", "answered: all, within_s: .nan", "mine.yaml:17: 'within_s' is no finite"),
+        (
+            "acknowledged: all",
+            "acknowledged: all, within_s: .nan",
+            "mine.yaml:17: 'within_s' is no finite",
+        ),
         ("groups: [full]", "groups: [ful]", "mine.yaml:2: groups[0]: 'ful': input should be"),
         (
             "  because: of the tick\n",

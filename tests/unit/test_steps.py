@@ -119,7 +119,7 @@ async def answers(asterisk: ClientConnection) -> None:
 
 
 def test_in_plain_text_a_number_is_answered_as_text(tmp_path: Path) -> None:
-    steps = "- mark: [a, 7]\n- wait: {answered: all}\n- mark: 8\n- wait: {answered: 8}"
+    steps = "- mark: [a, 7]\n- wait: {acknowledged: all}\n- mark: 8\n- wait: {acknowledged: 8}"
     result = run(tmp_path, steps, asterisk=answers)
     assert not [text for text in result.failures if "no mark" in text]
     assert result.seconds < 5, "each of the waits was in vain"
