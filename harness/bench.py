@@ -90,7 +90,7 @@ class LiveCall:
     rtp: RtpSocket
     """the caller's"""
     where: list[str] = field(default_factory=list)
-    """what asked for each mark, in the order they were sent (scenario.yaml:14)"""
+    """what set each mark, in the order they were sent (scenario.yaml:14)"""
     failures: list[str] = field(default_factory=list)
     """after the call: all that did not pass, as text"""
     expectations: Expectations | None = None
@@ -209,7 +209,7 @@ class Bench:
         self.target = target
         self.folder = folder
         self.not_captured = not_captured
-        """why socket time stamps measure and not a packet capture; empty if that does"""
+        """why times are socket time stamps and not of a packet capture; empty if they are of one"""
         self._stalls = stalls
         self._setting_up = asyncio.Lock()
 

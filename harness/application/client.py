@@ -50,15 +50,15 @@ from harness.protocol import Event, Format, Id
 OPEN_TIMEOUT_S = 5.0
 """for a connection to be made and MEDIA_START to come"""
 EVENT_TIMEOUT_S = 10.0
-"""for an event to come, unless its waiter says otherwise"""
+"""the usual time-out of `wait_event`"""
 CLOSE_TIMEOUT_S = 2.0
 
 Kind = Literal["text", "binary", "close"]
 """of a message: a command or event, media, the end of the connection"""
 
 _SUBPROTOCOL = Subprotocol("media")
-# No compression: it would cost time and hide the audio from a capture. No pings: they are traffic
-# nobody asked for, and a dead peer shows as an event that does not come. No limit on the size of
+# No compression: it would cost time and hide the audio from a capture. No pings: they are needless
+# traffic, and a dead peer shows as an event that does not come. No limit on the size of
 # a message: what Asterisk sends is audio frames.
 _OPTIONS: dict[str, Any] = {
     "compression": None,
@@ -101,7 +101,7 @@ class MediaSession:
 
     @property
     def path(self) -> str:
-        """Path and query of the URI that was connected to: tells calls apart."""
+        """Path and query of the URI that was connected to, by which calls can be told apart."""
         request = self._connection.request
         return request.path if request else ""
 
@@ -147,7 +147,7 @@ class MediaSession:
         await self._command("START_MEDIA_BUFFERING")
 
     async def stop_buffering(self, correlation_id: str | None = None) -> None:
-        """End of a segment of audio; answered by MEDIA_BUFFERING_COMPLETED."""
+        """End of a segment of audio; MEDIA_BUFFERING_COMPLETED follows."""
         await self.send_text(protocol.command_stop_buffering(self.format, correlation_id))
 
     async def mark(self, mark_id: Id) -> int:
@@ -163,7 +163,7 @@ class MediaSession:
         return await self.send_text(protocol.command_mark_media(self.format, correlation_id))
 
     async def flush(self, flush_id: Id | None = None) -> None:
-        """Throw away what is queued; with an id answered by MEDIA_FLUSHED."""
+        """Throw away what is queued; with an id, MEDIA_FLUSHED follows."""
         await self.send_text(protocol.command_flush(self.format, flush_id))
 
     async def report_queue_drained(self) -> None:
@@ -321,7 +321,7 @@ class MediaServer(Generic[Session]):
         except asyncio.TimeoutError:
             raise HarnessFault(
                 f"Asterisk did not open a media connection to {self.uri} within {timeout_s:g} s",
-                "Asterisk's log says what became of the call.",
+                "Asterisk's log says why the call failed.",
             ) from None
 
     async def _handle(self, connection: ServerConnection) -> None:

@@ -1,4 +1,4 @@
-"""A session whose messages are kept with their times, for the judge, and which knows speech."""
+"""A session whose messages are kept with their times, for the judge, and which can tell speech."""
 
 from __future__ import annotations
 

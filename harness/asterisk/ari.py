@@ -35,15 +35,15 @@ REQUEST_TIMEOUT_S = 10.0
 EVENT_TIMEOUT_S = 10.0
 """for a channel to come, or to be in the bridge"""
 _SHOWN_CHARACTERS = 80
-"""of what was answered by something that is not ARI"""
+"""of a response that is not ARI's"""
 CONNECTION_ID_VARIABLE = "MEDIA_WEBSOCKET_CONNECTION_ID"
 
-Event = dict[str, Any]
-"""one of ARI's, as it is spelled in JSON"""
+AriEvent = dict[str, Any]
+"""An event of ARI: the JSON object"""
 
 
 class AriRefused(HarnessFault):
-    """A request that ARI answered with an error."""
+    """A request to which ARI responded with an error."""
 
     def __init__(self, what: str, remedy: str, status: int) -> None:
         super().__init__(what, remedy)
@@ -82,10 +82,10 @@ class Ari:
         self._headers = {"Authorization": "Basic " + base64.b64encode(login.encode()).decode()}
 
     def ask(self, method: str, path: str, **query: str) -> Any:
-        """Make one request and return its answer's JSON, None if it has none. Blocks.
+        """Make one request and return the JSON of its response, None if it has none. Blocks.
 
-        Raises AriRefused with what ARI said, InputFault if it does not know the user or is no ARI,
-        EnvironmentFault if nothing answers.
+        Raises AriRefused with ARI's reason, InputFault if it does not know the user or is not ARI,
+        EnvironmentFault if nothing responds.
         """
         url = f"{self.access.uri}/{path}"
         if query:
@@ -264,7 +264,7 @@ class BridgedCall:
         return ExternalMedia(channel["id"], variables.get(CONNECTION_ID_VARIABLE, ""))
 
     async def in_bridge(self, channel: str) -> None:
-        """Until a channel is in the bridge: what it says before that nobody hears."""
+        """Until a channel is in the bridge: what is sent before that is not heard."""
         await self._until(
             lambda: channel in self._in_bridge, f"the channel {channel} did not enter its bridge"
         )
@@ -279,7 +279,7 @@ class BridgedCall:
         except asyncio.TimeoutError:
             raise HarnessFault(
                 f"ARI application {self.name}: {failure} within {EVENT_TIMEOUT_S:g} s",
-                "Asterisk's log says what became of the call.",
+                "Asterisk's log says why the call failed.",
             ) from None
         if self._failure is not None:
             raise self._failure
@@ -294,7 +294,7 @@ class BridgedCall:
             async with self._changed:
                 self._changed.notify_all()
 
-    async def _happened(self, event: Event) -> None:
+    async def _happened(self, event: AriEvent) -> None:
         channel = event.get("channel", {}).get("id", "")
         if event["type"] == "StasisStart":
             self._arrived.append(channel)
@@ -343,7 +343,7 @@ class BridgedCall:
 
 
 def waits_to_be_answered(extension: Extension) -> bool:
-    """Whether the application itself has to answer: option n, which is no part of another one."""
+    """Whether the application itself has to answer: option n, which is not part of another one."""
     return "n" in re.sub(r"\([^)]*\)", "", extension.options)
 
 

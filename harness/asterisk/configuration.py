@@ -28,7 +28,7 @@ ARI_USER = "harness"
 CONTEXT = "harness-calls"
 """of the dialplan, where the extensions are"""
 SILENT_PARTY = "Local/s@harness-silence"
-"""Somebody who answers and says nothing, as ARI's originate takes it"""
+"""A party that answers and is silent, as ARI's originate takes it"""
 CONNECTION_VARIABLE = "HARNESS_CONNECTION"
 """Global dialplan variables HARNESS_CONNECTION_<SIP Call-ID> hold the id of the connection that
 Asterisk expects for that call, when the application is to connect."""
@@ -99,7 +99,7 @@ class Extension:
 
     @property
     def mixed(self) -> bool:
-        """Whether audio goes through a mixer, which holds it back by up to a round of 20 ms."""
+        """Whether a mixer is between, which holds audio back by up to a mixing interval, 20 ms."""
         return self.bridge in ("conference", "conference of three", "ari of three", "stasis")
 
     @property
@@ -180,7 +180,7 @@ def websocket_client_conf(application_uri: str, ca: str = "") -> str:
     secure = application_uri.startswith("wss://")
     if not secure and not application_uri.startswith("ws://"):
         raise InputFault(
-            f"the application's URI is {application_uri!r}, which is no WebSocket's",
+            f"the application's URI is {application_uri!r}, which is not a WebSocket's",
             "Give one such as ws://127.0.0.1:8765/ or wss://127.0.0.1:8765/.",
         )
     return (

@@ -1,7 +1,7 @@
-"""Asterisk's console: commands to a running instance, and their answers.
+"""Asterisk's console: commands to a running instance, and their output.
 
-Each command is an ``asterisk -rx`` of its own under pexpect: its output then is the answer and
-nothing else, where an attached console mixes the answers with log lines and prompts.
+Each command is an ``asterisk -rx`` of its own under pexpect: its output then is that of the
+command alone, where an attached console mixes it with log lines and prompts.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _REFUSED = re.compile(r"^(No such command|Usage:|The module '.*' was not properl
 
 
 class NotAnswered(HarnessFault):
-    """Asterisk has the command, as far as can be told, and does not answer it in time."""
+    """Asterisk took the command, it seems, and does not answer it in time."""
 
 
 class Console:
@@ -34,7 +34,7 @@ class Console:
         control_socket: Path,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        """``asterisk`` is the command that with ``-rx <command>`` asks this Asterisk.
+        """``asterisk`` is the command that, with ``-rx <command>``, reaches this Asterisk.
 
         It needs no ``environment``, but the client of a container engine may.
         """
@@ -48,11 +48,11 @@ class Console:
         return shlex.join([*self._asterisk, "-rvvv"])
 
     def run(self, command: str, timeout_s: float = COMMAND_TIMEOUT_S) -> str:
-        """The answer to a console command, without trailing white space.
+        """The output of a console command, without trailing white space.
 
         Raises HarnessFault, with the output so far, when Asterisk cannot be reached, does not
-        answer in time (NotAnswered), or refuses the command. An answer that reports failure in a
-        command's own words is the caller's to read.
+        answer in time (NotAnswered), or refuses the command. An output that reports failure in a
+        command's own words is for the caller to read.
         """
         output, reached = self._execute(command, timeout_s)
         if not reached or _REFUSED.search(output):

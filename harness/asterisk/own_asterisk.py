@@ -7,7 +7,7 @@ It shares nothing with another Asterisk of the machine, or with another run of t
   capture of ``host <address>`` holds one instance's traffic and nobody else's. The address is
   reserved by an abstract unix socket of that name, which the kernel gives back when the harness
   ends in whichever way.
-* The SIP and HTTP ports are asked from the kernel on that address. Only a socket bound to *all*
+* The SIP and HTTP ports are chosen by the kernel on that address. Only a socket bound to *all*
   addresses could take one in between: then another start is made with new ports. For RTP,
   Asterisk itself tries port after port until one can be bound.
 * Configuration, logs and state are in the folder given, and the control socket in a temporary one.
@@ -229,7 +229,7 @@ class OwnAsterisk(ABC):
                 f"The end of its log:{log_tail(self.log)}",
             ) from silent
         except HarnessFault:
-            pass  # no is an answer, too
+            pass  # a refusal is an answer, too
 
     def stop(self) -> None:
         """Stop it, asking first. May be called at any time, and again."""
@@ -306,7 +306,7 @@ class OwnAsterisk(ABC):
         self.process.stop(lambda: self.console.run("core stop now", STOP_TIMEOUT_S))
 
     def _check_ports(self) -> None:
-        """Raise _PortTaken if SIP or HTTP is not where it was told to be."""
+        """Raise _PortTaken if SIP or HTTP is not where the configuration has it."""
         sip = f"{self.network.address}:{self.network.sip_port}"
         http = self.network.http_authority
         if sip not in self.console.run("pjsip show transports"):

@@ -40,7 +40,7 @@ class AsteriskHangs(ProductFault):
 
 
 class AsteriskEnded(HarnessFault):
-    """Asterisk ended, by itself or by somebody's signal. Why, its log must say."""
+    """Asterisk ended, by itself or by somebody's signal. Its log must say why."""
 
     kind = "Asterisk ended"
 
@@ -67,7 +67,7 @@ class AsteriskProcess:
 
     @property
     def _output(self) -> Path:
-        """What Asterisk writes to its standard output: what it says before it has a log."""
+        """What Asterisk writes to its standard output: what comes before it has a log."""
         return self._folder / "log" / "asterisk-output.log"
 
     @property

@@ -1,7 +1,7 @@
 """The caller's voice: RTP (RFC 3550) towards Asterisk, a packet each 20 ms, silence between words.
 
 A real telephone never stops sending: so sequence numbers and timestamps go on through the silence,
-and what is said next begins on the clock of what was said before.
+and the next words begin on the clock of those before.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class RtpSender:
             return self._sent
 
     def speak(self, frames: Iterable[bytes]) -> None:
-        """Send these payloads, 20 ms each, behind what is still to be said; then silence again.
+        """Send these payloads, 20 ms each, behind what is still to be spoken; then silence again.
 
         Returns at once. See `speech.rtp_payloads` for where to get them.
         """
@@ -80,7 +80,7 @@ class RtpSender:
             self._words.extend(frames)
 
     def wait_spoken(self, timeout_s: float) -> None:
-        """Until all has been said. HarnessFault when it takes longer or cannot be sent."""
+        """Until all has been spoken. HarnessFault when it takes longer or cannot be sent."""
         with self._changed:
             done = self._changed.wait_for(lambda: not self._words or self._failure, timeout_s)
             if self._failure:

@@ -1,7 +1,7 @@
 """The caller's RTP port: receives what Asterisk sends, with the kernel's time stamps, and talks.
 
-It is the sink of every call (so that Asterisk meets no ICMP error), and the ruler where packets
-may not be captured.
+It is the sink of every call (so that Asterisk meets no ICMP error), and what measures the RTP where
+packets cannot be captured.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Asks a SIP peer whether it is there (OPTIONS, RFC 3261, 11), before anything is called."""
+"""Checks that a SIP peer is there (OPTIONS, RFC 3261, 11), before anything is called."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from harness.caller.sip_stream import open_stream, read_message
 from harness.errors import EnvironmentFault
 
 ATTEMPTS = 3
-ANSWER_TIMEOUT_S = 1.0
+RESPONSE_TIMEOUT_S = 1.0
 """for each attempt: a datagram may be lost"""
 
 
 async def ask_options(peer: SipPeer) -> str:
-    """The status line of the answer. Any will do: even a refusal is spoken by a SIP server.
+    """The status line of the response. Any will do: even a refusal comes from a SIP server.
 
-    Raises EnvironmentFault when nothing answers.
+    Raises EnvironmentFault when nothing responds.
     """
     if peer.transport != "udp":
         reader, writer = await open_stream(peer)
         try:
             address, port = writer.get_extra_info("sockname")
             writer.write(_request(peer, address, port))
-            answer = await asyncio.wait_for(read_message(reader), ATTEMPTS * ANSWER_TIMEOUT_S)
+            response = await asyncio.wait_for(read_message(reader), ATTEMPTS * RESPONSE_TIMEOUT_S)
         except asyncio.TimeoutError:
-            answer = b""
+            response = b""
         finally:
             writer.transport.abort()
-        if not answer:
+        if not response:
             raise _silent(peer)
-        return _status_line(answer)
+        return _status_line(response)
     loop = asyncio.get_running_loop()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
         udp.bind((local_address_towards(peer), 0))
@@ -42,8 +42,8 @@ async def ask_options(peer: SipPeer) -> str:
         for _ in range(ATTEMPTS):
             try:
                 await loop.sock_sendall(udp, request)
-                answer = await asyncio.wait_for(loop.sock_recv(udp, 65535), ANSWER_TIMEOUT_S)
-                return _status_line(answer)
+                response = await asyncio.wait_for(loop.sock_recv(udp, 65535), RESPONSE_TIMEOUT_S)
+                return _status_line(response)
             except asyncio.TimeoutError:
                 continue
             except OSError as error:  # what an ICMP message says: nobody listens there
@@ -59,8 +59,8 @@ def _silent(peer: SipPeer, why: str = "") -> EnvironmentFault:
     )
 
 
-def _status_line(answer: bytes) -> str:
-    return answer.split(b"\r\n", 1)[0].decode(errors="replace")
+def _status_line(response: bytes) -> str:
+    return response.split(b"\r\n", 1)[0].decode(errors="replace")
 
 
 def _request(peer: SipPeer, address: str, port: int) -> bytes:

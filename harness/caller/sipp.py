@@ -3,8 +3,8 @@
 SIPp does the signalling only. The RTP that Asterisk sends goes straight to the address each call
 names, which is a socket of the harness.
 
-The packaged SIPp can authenticate itself, but speaks no TLS, and over TCP could not be told to hang
-up. So it always speaks UDP, and `open_relay` puts that on the stream.
+The packaged SIPp can authenticate itself, but speaks no TLS, and over TCP it takes no request to
+hang up. So it always speaks UDP, and `open_relay` puts that on the stream.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ END_TIMEOUT_S = 5.0
 Side = Literal["caller", "asterisk"]
 
 INVITE_TIMEOUT_S = 10.0
-"""for the PBX to call us when it was asked to"""
+"""for the PBX to call us when it should"""
 _BIND_TIMEOUT_S = 5.0
 _BIND_POLL_S = 0.005
 
@@ -115,7 +115,7 @@ class SipCall:
         self._ended_by: Side | None = None
 
     async def answered(self, timeout_s: float = ANSWER_TIMEOUT_S) -> None:
-        """Until the call is answered (200 OK). Raises CallFailed when it is not going to be."""
+        """Until the call is answered (200 OK). Raises CallFailed when it will not be."""
         await self._sipp.wait_for(
             lambda: self._media is not None or self._refused, f"{self} was not answered", timeout_s
         )
@@ -392,8 +392,8 @@ class _Sipp:
     async def check_exit(self) -> None:
         """Let SIPp end by itself; CallFailed if the call has not come to its end.
 
-        When it has, SIPp's exit code is not asked: it is 1, too, if it was told to hang up in the
-        very moment in which Asterisk did.
+        When it has, SIPp's exit code does not matter: it is 1, too, if both sides hung up in the
+        same moment.
         """
         await self.wait_for(
             lambda: self._exit_code is not None, "SIPp did not end with its call", END_TIMEOUT_S

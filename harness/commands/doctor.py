@@ -48,26 +48,26 @@ def _run(options: argparse.Namespace, console: Console) -> int:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at."""
+    """One prerequisite that was checked."""
 
     what: str
     good: bool
     needed: bool
-    """whether nothing works without it; else some things do not"""
+    """whether nothing works without it; otherwise only some things do not"""
     found: str
     remedy: str = ""
 
 
 def examine(root: Path) -> Iterator[Finding]:
-    """Look at everything, one thing after the other."""
+    """Check everything, one thing after the other."""
     version = ".".join(map(str, sys.version_info[:3]))
     yield Finding("Python", sys.version_info >= _MIN_PYTHON, True, version, "install 3.10 or newer")
     for program, package, needed, use in (
         ("sipp", "sip-tester", True, "places the calls"),
-        ("tcpdump", "tcpdump", False, "captures both legs on one clock"),
-        ("espeak-ng", "espeak-ng", False, "speaks in the demonstration and as the caller"),
+        ("tcpdump", "tcpdump", False, "captures both call legs on one clock"),
+        ("espeak-ng", "espeak-ng", False, "speech of the demonstration and of the caller"),
         ("gcc", "gcc", True, "builds Asterisk and the module"),
-        ("ccache", "ccache", False, "makes the next build a matter of seconds"),
+        ("ccache", "ccache", False, "makes the next build take seconds"),
         ("openssl", "openssl", False, "makes certificates for wss"),
     ):
         found = shutil.which(program)
@@ -85,7 +85,7 @@ def examine(root: Path) -> Iterator[Finding]:
         False,
         why_not or "possible",
         "run as root, or give tcpdump the right: setcap cap_net_raw,cap_net_admin=eip; "
-        "without it socket time stamps are the ruler, and the reports say so",
+        "without it, times are socket time stamps with a larger uncertainty, as the reports say",
     )
     yield _build(root)
     yield _loopback()
@@ -95,7 +95,7 @@ def examine(root: Path) -> Iterator[Finding]:
         free >= _FREE_BYTES,
         False,
         f"{free / 1024**3:.1f} GiB free here",
-        "a build and its captures want 3 GiB",
+        "a build and its captures need 3 GiB",
     )
     processors = len(os.sched_getaffinity(0))
     yield Finding(
@@ -103,7 +103,7 @@ def examine(root: Path) -> Iterator[Finding]:
         processors >= 2,
         False,
         str(processors),
-        "on one, Asterisk and its observer wait for each other: many runs will be inconclusive",
+        "on one, Asterisk and the capture wait for each other: many runs will be inconclusive",
     )
     yield _engine()
 

@@ -82,7 +82,7 @@ def check(lab: Lab, folder: Path, console: Console) -> int:
     with bench_on(target, folder) as b:
         for title, step in _steps(b, target):
             try:
-                said = step()
+                found = step()
             except Fault as fault:
                 console.print(Text.assemble(("FAIL ", "red"), f"{title}: {fault.what}"))
                 console.print(Text(f"     {_remedy(fault)}"), soft_wrap=True)
@@ -93,7 +93,7 @@ def check(lab: Lab, folder: Path, console: Console) -> int:
                     highlight=False,
                 )
                 return EXIT_ENVIRONMENT
-            console.print(Text.assemble(("ok   ", "green"), f"{title}: {said}"), soft_wrap=True)
+            console.print(Text.assemble(("ok   ", "green"), f"{title}: {found}"), soft_wrap=True)
         for name, reason in missing_connections(lab.file).items():
             console.print(Text.assemble(("skip ", "yellow"), f"{name}: {reason}"))
         why = b.not_captured
@@ -116,14 +116,14 @@ def _steps(b: Bench, target: LabTarget) -> Iterator[Step]:
     for extension in target.lab.file.extensions:
         title = f"call to {extension.name}"
         if extension.bridge in ARI_BRIDGES:
-            spelling = extension.message_format.value
-            title += f" ({extension.bridge}, {extension.codec}, {spelling}, {extension.connection})"
+            words = (extension.bridge, extension.codec, extension.message_format.value)
+            title += f" ({', '.join(words)}, {extension.connection})"
         yield title, partial(_check_call, b, title, extension)
 
 
 def _check_ari(target: LabTarget) -> str:
     ari = target.ari
-    assert ari is not None, "asked before"
+    assert ari is not None, "the caller looked"
     version = ari.version()
     modules = ari.running_modules()
     wanted = {*target.lab.file.calls.bridges, *target.lab.file.connections}
@@ -165,7 +165,7 @@ async def _speak(call: LiveCall, extension: Extension) -> str:
             "Does a firewall let UDP through from the PBX's rtp.conf ports? Behind NAT set"
             " external_media_address on the PBX's transport.",
         )
-    marks = "MARK is understood" if patched else "not patched: MARK_MEDIA will be judged"
+    marks = "MARK is supported" if patched else "not patched: MARK_MEDIA will be judged"
     return (
         f"answered, media connection open, MEDIA_START, {len(call.rtp.packets)} RTP packets,"
         f" {ACK_EVENT[command]}; {marks}"
@@ -173,7 +173,7 @@ async def _speak(call: LiveCall, extension: Extension) -> str:
 
 
 def _remedy(fault: Fault) -> str:
-    """What to do; SIP's own refusals say more than the harness could about where they arose."""
+    """What to do: SIP's own refusals show best where they arose."""
     connection = (
         "See the lines of websocket_client.conf, a firewall between, and for wss:// whether the PBX"
         " trusts our certificate, whose common name must be the host of the URI."

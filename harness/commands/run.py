@@ -106,7 +106,7 @@ def _run(options: argparse.Namespace, console: Console) -> int:
     folder = OUT
     chosen = RunOptions(
         names=options.names,
-        # The smoke group if the user says nothing.
+        # The smoke group by default.
         groups=options.group or ([] if options.names else ["smoke"]),
         targets=options.target,
         parallel=options.parallel,
@@ -164,7 +164,7 @@ def _print_dispositions(console: Console, summary: RunSummary, folder: Path) -> 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What the user asked for."""
+    """What the user has chosen."""
 
     names: Sequence[str] = ()
     groups: Sequence[Group] = ()

@@ -21,7 +21,7 @@ _INT16 = np.iinfo(np.int16)
 def decode(codec: str, data: bytes) -> Samples:
     """The samples of ``data``, which is in a codec of Asterisk's name ``codec``.
 
-    An odd byte at the end of slin is no sample. Raises InputFault for a codec that is not known.
+    An odd byte at the end of slin is ignored. Raises InputFault for a codec that is not known.
     """
     if codec in _LEVELS:
         return _LEVELS[codec][np.frombuffer(data, np.uint8)]

@@ -1,4 +1,4 @@
-"""Position-coded media for transparent codecs: every 16 bytes of it tell where they stand.
+"""Position-coded media for transparent codecs: any 16 bytes of it show their offset.
 
 The endless stream is cut into blocks of 8 bytes; block number n holds the 64-bit value mix(n), an
 invertible scrambling, so that a payload looks like noise (a codec or a silence detector finds no

@@ -1,7 +1,7 @@
 """What a scenario file may say, and what it means. docs/scenarios.md is the page for its authors.
 
-A scenario is a call, what the application and the caller do in it step by step, and what is to
-come of it. Whatever else the file says, every mark and every account of the call is judged.
+A scenario is a call, what the application and the caller do in it step by step, and assertions on
+the outcome. Every mark and every playback counter of the call is judged in any case.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from harness.strict_yaml import Document, Location, StrictModel, read
 
 Group = Literal["smoke", "full", "soak", "dispositions", "baseline"]
 GROUPS: dict[Group, str] = {
-    "smoke": "a minute: is the feature there, and does it tell the truth",
+    "smoke": "a minute: is the feature there, and is it right",
     "full": "everything: the whole matrix and every disposition",
     "soak": "long calls and many marks",
-    "dispositions": "everything that can become of a mark, for the table in docs/measurements.md",
-    "baseline": "what the stock driver does wrong today, beyond acknowledging",
+    "dispositions": "every disposition of a mark, for the table in docs/measurements.md",
+    "baseline": "what the stock driver does wrong today, beyond acknowledgements",
 }
 EventName = Literal[
     "DTMF_END",
@@ -188,7 +188,7 @@ class Mark(StrictModel):
 
 
 class Flush(StrictModel):
-    """FLUSH_MEDIA; with an id it is answered."""
+    """FLUSH_MEDIA; with an id, MEDIA_FLUSHED follows."""
 
     id: Id | None = None
 
@@ -300,7 +300,7 @@ class Step(StrictModel):
 
 
 class Expect(StrictModel):
-    """What must have come of it, besides that every mark and account is truthful."""
+    """Assertions beyond the built-in checks of every mark and playback counter."""
 
     marks: dict[str, Literal["played", "flush", "hangup", "limit", "direction", "nothing"]] = Field(
         default_factory=dict
@@ -311,7 +311,7 @@ class Expect(StrictModel):
     gapless: bool = False
     """the media to the caller went on without interruption"""
     late_ms: float | None = Field(default=None, gt=0)
-    """an answer may come so late"""
+    """how late an acknowledgement may be"""
     because: str = ""
     """why so late"""
 
@@ -323,7 +323,7 @@ class Expect(StrictModel):
 
 
 class Known(StrictModel):
-    """What a driver is known to do wrong with it, so that it is no surprise; or why not to try."""
+    """How a driver is expected to fail it (XFAIL), or why it cannot run there."""
 
     fails: tuple[
         Literal["EARLY", "LATE", "NEVER", "TWICE", "UNASKED", "WRONG", "EXPECTATION"], ...
@@ -471,7 +471,7 @@ def _refuse_no_values(document: Document, where: Location, value: object) -> Non
         named = f"the key '{where[-1]}'" if isinstance(where[-1], str) else "this item"
         raise document.fault(where, f"{named} has no value: give one, or {{}} for defaults")
     if isinstance(value, float) and not math.isfinite(value):
-        raise document.fault(where, f"'{where[-1]}' is no finite number")
+        raise document.fault(where, f"'{where[-1]}' is not a finite number")
     if isinstance(value, Mapping):
         for key, one in value.items():
             _refuse_no_values(document, [*where, key], one)

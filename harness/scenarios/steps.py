@@ -1,9 +1,9 @@
 """Does a scenario's steps in a call that is up.
 
-What a step waits for and does not get is noted and not raised: the call goes on, and the judge has
-the last word on the marks. So is an end of the connection that no step has asked for: then there
-are no more steps, and what came of the call until then is judged. The stock driver is taken through
-the same steps with the commands it knows, MARK_MEDIA and FLUSH_MEDIA without an id.
+What a step waits for and does not get is recorded and not raised: the call goes on, and the judge
+has the last word on the marks. So is an end of the connection that no step has caused: then there
+are no more steps, and the call until then is judged. The stock driver is taken through the same
+steps with the commands it knows, MARK_MEDIA and FLUSH_MEDIA without an id.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a PBX can do for a call, and why it cannot: what `harness list` and the runner ask."""
+"""What a PBX can do for a call, and why it cannot: for `harness list` and the runner."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from harness.asterisk.configuration import Extension
 
 @dataclass(frozen=True)
 class Capabilities:
-    """Of one target, found out by asking it."""
+    """Of one target, found out from it."""
 
     version: str
-    """of Asterisk, such as 22.10.1; "unknown" when it would not tell"""
+    """of Asterisk, such as 22.10.1; "unknown" if that cannot be found out"""
     playback_marks: bool
-    """whether MARK is understood; if not, MARK_MEDIA is judged"""
+    """whether MARK is supported; if not, MARK_MEDIA is judged"""
     codecs: frozenset[str]
     """that the WebSocket channel and the caller can both have, by Asterisk's names"""
     connections: frozenset[str]

@@ -94,7 +94,7 @@ class LabTarget:
         return f"{self.lab.file.connect.uri}/{connection_id}"
 
     def connection_uri(self, call_id: str) -> str:
-        """Where the application is to connect for the SIP call: asked over ARI, again and again."""
+        """Where the application is to connect for the SIP call: polled over ARI."""
         deadline = time.monotonic() + CONNECTION_TIMEOUT_S
         while time.monotonic() < deadline:
             if connection := self._connection_of(call_id):
@@ -163,7 +163,7 @@ class LabTarget:
 def missing_connections(file: LabFile) -> dict[str, str]:
     reasons = {}
     if file.connect and not file.ari:
-        reasons["incoming"] = "where to connect for a call, only ARI tells: add ari to its file"
+        reasons["incoming"] = "where to connect for a call, only ARI can tell: add ari to its file"
     if not file.ari:
         reasons |= dict.fromkeys(ARI_BRIDGES, "its file has no ari")
     return reasons

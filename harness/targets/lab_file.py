@@ -52,7 +52,7 @@ class Sip(StrictModel):
     transport: Transport = "udp"
     user: Annotated[str, Field(pattern=r"^[\w.+-]+$")] = "harness"
     password_from: str | None = None
-    """variable of the environment; none: the PBX knows us by our address"""
+    """variable of the environment; none: the PBX identifies us by our address"""
     ca: Path | None = None
     """for tls; none: the machine's authorities"""
     originate_at: Annotated[str, Field(pattern=r"^PJSIP/[\w.-]+$")] | None = None
@@ -137,7 +137,7 @@ class LabFile(StrictModel):
 
     @property
     def connections(self) -> list[Connection]:
-        """Those that can be used. Where to connect for a call, only ARI tells."""
+        """Those that can be used. Where to connect for a call, only ARI can tell."""
         outgoing: list[Connection] = ["outgoing"] if self.listen else []
         incoming: list[Connection] = ["incoming"] if self.connect and self.ari else []
         return outgoing + incoming
@@ -169,7 +169,7 @@ class LabFile(StrictModel):
 def number_of(extension: Extension) -> str:
     """What is dialled for a call of this kind: its parameters, so that a PBX can have each once.
 
-    Bridges over ARI need but one extension, since all else is said over ARI.
+    Bridges over ARI need but one extension, since all else is given over ARI.
     """
     if extension.bridge in ARI_BRIDGES:
         return "marks-ari"

@@ -35,7 +35,7 @@ class TargetName:
 
     @property
     def patched(self) -> bool:
-        """Whether it was made with the patch, whatever it says of itself."""
+        """Whether it was made with the patch, whatever its MEDIA_START says."""
         return not self.stock and self.lab_file is None
 
     @property

@@ -139,7 +139,7 @@ class OwnTarget:
         return self.asterisk.connection_uri(call_id)
 
     def capabilities(self, ask: AskMediaStart) -> Capabilities:
-        """What its console says; no call is placed."""
+        """From its console; no call is placed."""
         run = self.asterisk.console.run
         version = re.search(r"Asterisk (?:GIT-)?(\S+)", run("core show version"))
         modules = self.asterisk.console.running_modules()

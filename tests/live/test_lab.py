@@ -331,7 +331,7 @@ def test_check_finds_everything(pbx: Pbx) -> None:
     assert code == EXIT_PASS, output
     assert "FAIL" not in output
     assert output.count("call to marks-") == 16
-    assert "MARK is understood" in output
+    assert "MARK is supported" in output
 
 
 def test_check_changes_nothing(plain_pbx: Pbx) -> None:

@@ -143,12 +143,12 @@ def test_a_step_knows_its_line_also_inside_another(tmp_path: Path) -> None:
         (
             "expect:\n",
             "expect:\n  because: x\n  late_ms: .inf\n",
-            "mine.yaml:20: 'late_ms' is no finite number",
+            "mine.yaml:20: 'late_ms' is not a finite number",
         ),
         (
             "acknowledged: all",
             "acknowledged: all, within_s: .nan",
-            "mine.yaml:17: 'within_s' is no finite",
+            "mine.yaml:17: 'within_s' is not a finite",
         ),
         ("groups: [full]", "groups: [ful]", "mine.yaml:2: groups[0]: 'ful': input should be"),
         (
