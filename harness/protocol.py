@@ -27,6 +27,9 @@ Id = str | int
 """Of a mark or a flush. Plain text only carries printable ASCII without space."""
 
 
+MarkCommand = Literal["MARK", "MARK_MEDIA"]
+"""The two kinds of mark: the patched driver's, and the stock driver's own"""
+
 FormatName = Literal["plain", "json"]
 """A control message format, as scenarios and lab files name it"""
 

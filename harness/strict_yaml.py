@@ -22,7 +22,7 @@ from pydantic_core import ErrorDetails
 from harness.errors import InputFault
 
 Model = TypeVar("Model", bound=BaseModel)
-Location = Sequence[str | int]
+KeyPath = Sequence[str | int]
 """Keys and indexes from the top of a document down to a value, as pydantic's ``loc``"""
 
 
@@ -53,7 +53,7 @@ class Document:
         except yaml.YAMLError as error:
             raise InputFault(f"{path}: this is no YAML: {error}") from error
 
-    def line(self, location: Location) -> int:
+    def line(self, location: KeyPath) -> int:
         """The line, from 1, of the value there; for a key that is missing, of what should have it.
 
         Names that are in no file, such as the tags pydantic puts into the ``loc`` of a union, are
@@ -91,7 +91,7 @@ class Document:
             lines = [f"{self.path}:{line}: {sentence}" for line, sentence in faults]
             raise InputFault("\n  ".join(lines)) from None
 
-    def fault(self, location: Location, sentence: str) -> InputFault:
+    def fault(self, location: KeyPath, sentence: str) -> InputFault:
         """A fault found by somebody else in the value there, to be raised."""
         return InputFault(f"{self.path}:{self.line(location)}: {sentence}")
 
@@ -144,7 +144,7 @@ def read(path: Path) -> Document:
         raise InputFault(f"{path} cannot be read: {reason}") from error
 
 
-def _dotted(location: Location) -> str:
+def _dotted(location: KeyPath) -> str:
     text = ""
     for step in location:
         text += f"[{step}]" if isinstance(step, int) else f".{step}"
@@ -161,7 +161,7 @@ def _one_of(known: Iterable[str]) -> str:
     return f"; known are {names}" if names else ""
 
 
-def _known_keys(model: type[BaseModel], location: Location) -> set[str]:
+def _known_keys(model: type[BaseModel], location: KeyPath) -> set[str]:
     """The keys that may stand at ``location`` of a document of ``model``."""
     here: set[Hashable] = {model}
     for step in location:

@@ -6,13 +6,12 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Literal
 
 from harness.application.client import MediaSession
 from harness.errors import HarnessFault
-from harness.media.coded import coded
+from harness.media.probe_signal import probe_signal
+from harness.protocol import MarkCommand
 
-MarkCommand = Literal["MARK", "MARK_MEDIA"]
 ACK_EVENT = {"MARK": "MARK_PLAYED", "MARK_MEDIA": "MEDIA_MARK_PROCESSED"}
 _ID_FIELD = {"MARK": "id", "MARK_MEDIA": "correlation_id"}
 
@@ -36,11 +35,11 @@ def coded_pieces(
 ) -> list[bytes]:
     """Position-coded media from ``offset`` on, cut into pieces of these sizes in bytes.
 
-    The other arguments are those of `coded`.
+    The other arguments are those of `probe_signal`.
     """
     pieces = []
     for size in sizes:
-        pieces.append(coded(codec, offset, size, caller_codec=caller_codec, mixed=mixed))
+        pieces.append(probe_signal(codec, offset, size, caller_codec=caller_codec, mixed=mixed))
         offset += size
     return pieces
 

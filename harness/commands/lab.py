@@ -11,14 +11,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from harness.application.marks import ACK_EVENT, MarkCommand, acknowledged, mark
+from harness.application.marks import ACK_EVENT, acknowledged, mark
 from harness.asterisk.configuration import ARI_BRIDGES, Extension
 from harness.bench import Bench, LiveCall, bench_on
 from harness.caller.sip_options import ask_options
 from harness.commands.command import EXIT_ENVIRONMENT, EXIT_PASS, OUT, Commands
 from harness.errors import EnvironmentFault, Fault
 from harness.media.codecs import codec_named
-from harness.media.coded import coded
+from harness.media.probe_signal import probe_signal
+from harness.protocol import MarkCommand
 from harness.record.run_folder import new_folder
 from harness.targets.lab import LabTarget, missing_connections
 from harness.targets.lab_file import Lab, load_lab
@@ -105,10 +106,10 @@ def check(lab: Lab, folder: Path, console: Console) -> int:
     return EXIT_PASS
 
 
-Step = tuple[str, Callable[[], str]]
+_CheckStep = tuple[str, Callable[[], str]]
 
 
-def _steps(b: Bench, target: LabTarget) -> Iterator[Step]:
+def _steps(b: Bench, target: LabTarget) -> Iterator[_CheckStep]:
     yield "way to the PBX", lambda: f"{target.sip} is reached from {target.rtp_address}"
     yield "SIP OPTIONS", lambda: asyncio.run(ask_options(target.sip))
     if target.ari:
@@ -153,7 +154,7 @@ async def _speak(call: LiveCall, extension: Extension) -> str:
         frame = codec.frame_bytes
         for number in range(_CHECK_FRAMES):
             await session.send_media(
-                coded(codec.name, number * frame, frame, mixed=extension.mixed)
+                probe_signal(codec.name, number * frame, frame, mixed=extension.mixed)
             )
         await mark(session, command, "check")
         await acknowledged(session, command, "check", _CHECK_TIMEOUT_S)

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from harness.application.client import MediaSession
-from harness.application.marks import MarkCommand, coded_pieces, play_with_marks, random_sizes
+from harness.application.marks import coded_pieces, play_with_marks, random_sizes
 from harness.asterisk.configuration import Extension
 from harness.bench import Bench, LiveCall, bench
 from harness.commands.command import EXIT_CODES, EXIT_PASS, OUT, ROOT, Commands, positive
@@ -29,7 +29,7 @@ from harness.commands.printing import (
 from harness.install.build import Build, load_build
 from harness.judge.verdicts import worst
 from harness.media import position_code
-from harness.protocol import Format
+from harness.protocol import Format, MarkCommand
 from harness.record.run_folder import new_run_folder
 from harness.record.verdict_files import shown
 from harness.report.mark_table import compact_table, summary_line

@@ -45,7 +45,7 @@ def coded(codec: str, offset: int, size: int) -> bytes:
     Raises InputFault for a codec without an encoder.
     """
     if codec == "g722":
-        return _G722.part(offset, size)
+        return _G722_STREAM.part(offset, size)
     each = _BYTES_A_SAMPLE.get(codec, 1)
     first, last = offset // each, -(-(offset + size) // each)
     data = encode(codec, samples(first, last - first, 16000 if codec == "slin16" else 8000))
@@ -83,4 +83,4 @@ def _band_pass(rate_hz: int) -> npt.NDArray[np.int64]:
     return fixed
 
 
-_G722 = _G722Stream()
+_G722_STREAM = _G722Stream()

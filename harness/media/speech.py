@@ -13,19 +13,17 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from harness.errors import EnvironmentFault, HarnessFault
 from harness.media import pcm
 from harness.media.codecs import codec_named
+from harness.media.pcm import Samples
 
 SAMPLE_RATE_HZ = 8000
 PTIME_MS = 20
 _TIMEOUT_S = 30
 _ROOM_NOISE = 24
 """amplitude of the noise under the speech, of 32768: 63 dB below full scale, not audible"""
-
-Samples = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

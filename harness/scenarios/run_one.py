@@ -16,7 +16,7 @@ from harness.judge.expectations import Expectations
 from harness.judge.verdicts import CounterVerdict, MarkVerdict, Verdict
 from harness.retry import until_reliable
 from harness.scenarios.result import CallResult, Outcome, ScenarioResult, kept_of_call
-from harness.scenarios.schema import Known, Scenario, Step
+from harness.scenarios.schema import ExpectedFailure, Scenario, Step
 from harness.scenarios.steps import StepRunner
 from harness.targets.capabilities import Capabilities
 
@@ -113,7 +113,7 @@ def why_not(scenario: Scenario, stock: bool, capabilities: Capabilities) -> str:
     return capabilities.lacks(call.extension())
 
 
-def known_of(scenario: Scenario, stock: bool, capabilities: Capabilities) -> Known | None:
+def known_of(scenario: Scenario, stock: bool, capabilities: Capabilities) -> ExpectedFailure | None:
     """What the scenario says of the target's driver.
 
     A lab PBX without the patch is there to be judged: nothing is excused.
@@ -186,7 +186,7 @@ def _weigh(live: LiveCall, run_folder: Path) -> Attempt:
     return Attempt(call, frozenset(kinds), inconclusive, tuple(live.failures), reason)
 
 
-def outcome(attempt: Attempt, known: Known | None) -> tuple[Outcome, str]:
+def outcome(attempt: Attempt, known: ExpectedFailure | None) -> tuple[Outcome, str]:
     """The outcome and its reason; ``known`` is what the driver is known to do wrong."""
     kinds = ", ".join(sorted(attempt.kinds))
     if known is None:

@@ -24,7 +24,7 @@ from harness.judge.verdicts import Bounds
 from harness.media.codecs import CodecName
 from harness.network_impairment import BadNetwork
 from harness.protocol import FormatName, format_named
-from harness.strict_yaml import Document, Location, StrictModel, read
+from harness.strict_yaml import Document, KeyPath, StrictModel, read
 
 Group = Literal["smoke", "full", "soak", "dispositions", "baseline"]
 GROUPS: dict[Group, str] = {
@@ -78,10 +78,10 @@ Range = Annotated[
     AfterValidator(_in_order),
 ]
 """A number, or [lowest, highest] out of which the run's seed chooses one"""
-Id = Annotated[str, Field(strict=True)] | Annotated[int, Field(strict=True)]
+MarkId = Annotated[str, Field(strict=True)] | Annotated[int, Field(strict=True)]
 
 
-class Network(StrictModel):
+class NetworkImpairment(StrictModel):
     """What is wrong with the way between Asterisk and the caller, in both directions.
 
     It is so behind the place where Asterisk's packets are measured. Chosen by the run's seed.
@@ -117,7 +117,7 @@ class Call(StrictModel):
     """of the application's socket: a small one fills up soon when it is not read"""
     with_handshake: tuple[str, ...] = ()
     """text messages in one write with the answer to the WebSocket's handshake (outgoing only)"""
-    network: Network | None = None
+    network: NetworkImpairment | None = None
     """between Asterisk and the caller; none: as good as loopback is"""
     websocket_delay_ms: float = Field(default=0.0, ge=0)
     """between Asterisk and the application, each way (outgoing only)"""
@@ -180,9 +180,9 @@ class Play(StrictModel):
 class Mark(StrictModel):
     """One mark, or some in a row."""
 
-    id: Id | None = None
+    id: MarkId | None = None
     """by default the next of m0, m1, ..."""
-    ids: tuple[Id, ...] = ()
+    ids: tuple[MarkId, ...] = ()
     count: Range = (1, 1)
     """of marks with ids of their own (or all with ``id``)"""
 
@@ -190,13 +190,13 @@ class Mark(StrictModel):
 class Flush(StrictModel):
     """FLUSH_MEDIA; with an id, MEDIA_FLUSHED follows."""
 
-    id: Id | None = None
+    id: MarkId | None = None
 
 
 class Wait(StrictModel):
     """Until something has happened. One of its kinds; `within_s` is how long at most."""
 
-    acknowledged: Id | Literal["all"] | None = None
+    acknowledged: MarkId | Literal["all"] | None = None
     """the mark of this id, or all so far, in whichever way"""
     event: EventName | None = None
     """an event of this name that no step has waited for yet"""
@@ -322,7 +322,7 @@ class Expect(StrictModel):
         return self
 
 
-class Known(StrictModel):
+class ExpectedFailure(StrictModel):
     """How a driver is expected to fail it (XFAIL), or why it cannot run there."""
 
     fails: tuple[
@@ -337,7 +337,7 @@ class Known(StrictModel):
     """why it makes no sense there"""
 
     @model_validator(mode="after")
-    def _with_reason(self) -> Known:
+    def _with_reason(self) -> ExpectedFailure:
         if bool(self.fails) == bool(self.cannot) or bool(self.fails) != bool(self.because):
             raise ValueError("give either cannot, or fails and because")
         return self
@@ -375,8 +375,8 @@ class _Resolved(StrictModel):
     call: Call = Call()
     steps: Annotated[tuple[Step, ...], AfterValidator(_some)]
     expect: Expect = Expect()
-    stock: Known | None = None
-    patched: Known | None = None
+    stock: ExpectedFailure | None = None
+    patched: ExpectedFailure | None = None
 
 
 @dataclass(frozen=True)
@@ -391,8 +391,8 @@ class Scenario:
     call: Call
     steps: tuple[Step, ...]
     expect: Expect
-    stock: Known | None
-    patched: Known | None
+    stock: ExpectedFailure | None
+    patched: ExpectedFailure | None
     lines: dict[int, int]
     """line in the file of each step, by the step's ``id()``"""
 
@@ -465,7 +465,7 @@ def load_scenarios(path: Path) -> list[Scenario]:
     return scenarios
 
 
-def _refuse_no_values(document: Document, where: Location, value: object) -> None:
+def _refuse_no_values(document: Document, where: KeyPath, value: object) -> None:
     """Refuse a key without a value, which would be as if it were not there, and infinite ones."""
     if value is None:
         named = f"the key '{where[-1]}'" if isinstance(where[-1], str) else "this item"
@@ -484,7 +484,7 @@ def _check_exclude(document: Document, file: ScenarioFile) -> None:
     """Refuse what is of no parameter: it would leave nothing out, without a word."""
     for index, excluded in enumerate(file.exclude):
         for name, value in excluded.items():
-            here: Location = ["exclude", index, name]
+            here: KeyPath = ["exclude", index, name]
             if name not in file.matrix:
                 there = ", ".join(file.matrix) or "nothing"
                 raise document.fault(here, f"'{name}' is not in the matrix; there is: {there}")
@@ -533,7 +533,7 @@ def _replace(value: Any, parameters: Mapping[str, str | int], path: Path) -> Any
 
 
 def _step_lines(
-    document: Document, where: Location, steps: Sequence[Step]
+    document: Document, where: KeyPath, steps: Sequence[Step]
 ) -> Iterator[tuple[int, int]]:
     for index, step in enumerate(steps):
         here = [*where, index]

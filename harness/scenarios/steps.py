@@ -19,18 +19,19 @@ from harness.bench import LiveCall
 from harness.caller.rtp_sender import RtpSender
 from harness.errors import HarnessFault
 from harness.media.codecs import codec_named
-from harness.media.coded import coded
+from harness.media.probe_signal import probe_signal
 from harness.media.speech import interruption
 from harness.protocol import (
     Event,
     Format,
+    Id,
     command_mark_media,
     command_set_direction,
     parse_command,
 )
 from harness.scenarios import schema
 from harness.scenarios.cpu_load import cpu_load
-from harness.scenarios.schema import Id, Range, Scenario, Step, choose
+from harness.scenarios.schema import Range, Scenario, Step, choose
 
 _PATCHED_EVENTS = frozenset(
     {"MARK_DISCARDED", "MEDIA_FLUSHED", "PLAYBACK", "MEDIA_DROPPED", "MARK_PLAYED"}
@@ -80,7 +81,7 @@ class _Media:
     def next(self, offset: int, size: int) -> bytes:
         """``size`` bytes of the media from ``offset`` on."""
         call = self._call
-        return coded(
+        return probe_signal(
             call.codec,
             offset,
             size,

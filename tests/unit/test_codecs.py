@@ -17,7 +17,7 @@ from harness.errors import InputFault
 from harness.judge.call import judge_call
 from harness.media import audio_code, pcm, position_code
 from harness.media.codecs import CODECS, OPUS_FRAME_BYTES, SDP_CODECS, codec_named, recoded
-from harness.media.coded import coded
+from harness.media.probe_signal import probe_signal
 from harness.record.capture_files import load_timeline, save_timeline
 
 MS = 1_000_000
@@ -95,7 +95,7 @@ def test_l16_is_in_network_order_on_the_wire_and_not_on_the_websocket() -> None:
 
 
 def test_a_call_in_slin_is_judged_by_the_bytes_the_application_sent(tmp_path: Path) -> None:
-    sent = coded("slin", 0, 1600)
+    sent = probe_signal("slin", 0, 1600)
     rtp = [
         RtpPacket(
             (20 * number + 20) * MS, number, 160 * number, 96, 7, CODECS["slin"].from_wire(frame)
@@ -247,16 +247,16 @@ def test_audio_code_is_loud_enough_and_within_the_telephone_band(rate_hz: int) -
 
 
 def test_a_call_is_played_what_survives_its_path() -> None:
-    assert coded("slin", 7, 99) == position_code.encode(7, 99)
-    assert coded("g722", 0, 160, caller_codec="g722") == position_code.encode(0, 160)
-    assert coded("g722", 0, 160, mixed=True) == audio_code.coded("g722", 0, 160)
-    assert coded("slin16", 3, 5, caller_codec="ulaw") == audio_code.coded("slin16", 3, 5)
+    assert probe_signal("slin", 7, 99) == position_code.encode(7, 99)
+    assert probe_signal("g722", 0, 160, caller_codec="g722") == position_code.encode(0, 160)
+    assert probe_signal("g722", 0, 160, mixed=True) == audio_code.coded("g722", 0, 160)
+    assert probe_signal("slin16", 3, 5, caller_codec="ulaw") == audio_code.coded("slin16", 3, 5)
 
 
 def test_opus_comes_in_whole_frames() -> None:
-    frames = coded("opus", 160, 2 * OPUS_FRAME_BYTES)
+    frames = probe_signal("opus", 160, 2 * OPUS_FRAME_BYTES)
     assert [frames[0], frames[OPUS_FRAME_BYTES]] == [0x78, 0x78]
     assert position_code.decode(frames[1:]) == 160
     assert position_code.decode(frames[OPUS_FRAME_BYTES + 1 :]) == 240
     with pytest.raises(ValueError, match="not whole frames"):
-        coded("opus", 0, 100)
+        probe_signal("opus", 0, 100)

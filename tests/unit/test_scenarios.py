@@ -14,7 +14,7 @@ from harness.media.codecs import CODECS, CodecName
 from harness.scenarios.choose import choose_scenarios
 from harness.scenarios.result import CallResult, Outcome
 from harness.scenarios.run_one import EXPECTATION, Attempt, outcome, rerun_command
-from harness.scenarios.schema import Known, Scenario, load_scenarios, shipped
+from harness.scenarios.schema import ExpectedFailure, Scenario, load_scenarios, shipped
 
 GOOD = """\
 proves: something
@@ -242,7 +242,7 @@ def test_a_name_that_is_none_is_told(name: str, said: str) -> None:
 
 CALL = CallResult("folder", "PASS", {"PASS": 3}, (1,), 10, 0, "capture", 1, 0, 2_000_000)
 GOOD_ATTEMPT = Attempt(CALL, frozenset(), False, (), "")
-KNOWN = Known(fails=("EARLY", "NEVER"), because="of the tick")
+KNOWN = ExpectedFailure(fails=("EARLY", "NEVER"), because="of the tick")
 
 
 @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ KNOWN = Known(fails=("EARLY", "NEVER"), because="of the tick")
     ],
 )
 def test_outcome(
-    kinds: list[str], inconclusive: bool, known: Known | None, expected: Outcome
+    kinds: list[str], inconclusive: bool, known: ExpectedFailure | None, expected: Outcome
 ) -> None:
     attempt = replace(GOOD_ATTEMPT, kinds=frozenset(kinds), inconclusive=inconclusive)
     assert outcome(attempt, known)[0] is expected

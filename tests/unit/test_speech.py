@@ -11,7 +11,7 @@ from harness.errors import EnvironmentFault
 from harness.media import pcm, speech
 
 
-def tone(hz: float, rate_hz: int) -> speech.Samples:
+def tone(hz: float, rate_hz: int) -> pcm.Samples:
     return 8000 * np.sin(2 * np.pi * hz * np.arange(rate_hz // 2) / rate_hz)
 
 

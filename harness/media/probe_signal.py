@@ -1,4 +1,5 @@
-"""The media a call is to be played so that it can be judged: position code of the right kind."""
+"""The signal of a call, by which the judge can locate its audio: a position code, in its bytes or
+in its sound."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from harness.media.codecs import OPUS_FRAME_BYTES, recoded
 _OPUS_HEADER = bytes([15 << 3])
 
 
-def coded(
+def probe_signal(
     codec: str, offset: int, size: int, *, caller_codec: str = "", mixed: bool = False
 ) -> bytes:
     """The ``size`` bytes of a call's media from byte ``offset`` on, in the application's codec.
