@@ -27,7 +27,7 @@ def add_to(commands: Commands) -> None:
         help="list the scenarios, and which of them a target can run",
         description="Lists scenarios, what each proves, and whether the target can run it.",
     )
-    add_choice(parser)
+    add_choice(parser, "all")
     parser.set_defaults(command=_run)
 
 

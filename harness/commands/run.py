@@ -44,13 +44,13 @@ def add_to(commands: Commands) -> None:
         "judged. The results are in out/latest: report.html, junit.xml, summary.json, and a folder "
         "for each call.",
     )
-    add_choice(parser)
+    add_choice(parser, "the smoke group")
     parser.add_argument(
         "-j",
         "--parallel",
         type=positive,
         metavar="N",
-        help="calls at a time (default: one per processor)",
+        help="scenarios at a time (default: one per processor)",
     )
     parser.add_argument(
         "--repeat", type=positive, default=1, metavar="N", help="run each N times, with N seeds"
@@ -63,13 +63,15 @@ def add_to(commands: Commands) -> None:
     parser.set_defaults(command=_run)
 
 
-def add_choice(parser: argparse.ArgumentParser) -> None:
-    """The arguments that choose scenarios and targets, for `run` and `list`."""
+def add_choice(parser: argparse.ArgumentParser, default: str) -> None:
+    """The arguments that choose scenarios and targets, for `run` and `list`; ``default`` is what
+    is chosen without."""
     parser.add_argument(
         "names",
         nargs="*",
         metavar="SCENARIO",
-        help="a name, with parameters if need be (matrix[codec=ulaw]), or a file; default: all",
+        help="a name, with parameters if need be (matrix[codec=ulaw]), or a file; "
+        f"default: {default}",
     )
     groups = "; ".join(f"{name}: {what}" for name, what in GROUPS.items())
     parser.add_argument(
