@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from harness.capture.timeline import Message, Sender
-from harness.judge.verdicts import MarkCommand, Outcome
-from harness.protocol import Command, Event, Id, parse_command, parse_event
+from harness.judge.verdicts import Outcome
+from harness.protocol import Command, Event, Id, MarkCommand, parse_command, parse_event
 
 
 @dataclass(frozen=True)

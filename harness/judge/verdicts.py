@@ -11,9 +11,8 @@ import numpy as np
 
 from harness.judge.locate import Location
 from harness.judge.media_clock import Clocked
-from harness.protocol import Id
+from harness.protocol import Id, MarkCommand
 
-MarkCommand = Literal["MARK", "MARK_MEDIA"]
 Outcome = Literal["played", "discarded"]
 Result = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 
