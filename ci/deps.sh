@@ -46,7 +46,7 @@ alternatives() {
 
 # On a system without dpkg: the commands and libraries themselves.
 missing_elsewhere() {
-    for tool in gcc make pkg-config patch bzip2 xz tar python3; do
+    for tool in gcc make pkg-config patch bzip2 xz tar python3 setpriv; do
         command -v "$tool" >/dev/null || printf '%s ' "$tool"
     done
     command -v wget >/dev/null || command -v curl >/dev/null || printf 'wget-or-curl '

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-import ctypes
+import errno
 import os
+import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-_PR_SET_PDEATHSIG = 1
-# Loaded before any fork: between fork and exec a child must not wait for the dynamic linker's lock.
-_LIBC = ctypes.CDLL(None, use_errno=True)
+from harness.errors import EnvironmentFault
 
 
-def die_with_parent() -> None:
-    """Have the kernel kill this process when its parent ends. To be given as ``preexec_fn``.
+def die_with_parent(command: Sequence[str]) -> list[str]:
+    """The command to start instead of ``command``, so that the kernel kills it with its parent.
 
     Context managers stop everything after an exception or Ctrl-C, but nothing in Python runs
-    after SIGKILL, so the kernel must do it. The "parent" here is the *thread* that started the
-    child: start children from the main thread.
+    after SIGKILL, so the kernel must do it. The "parent" here is the *thread* that starts the
+    child: it must live as long as the child is to. setpriv(1) replaces itself by the command, so
+    the process is the command's; no Python code runs between fork and exec, where it is not safe
+    in a process with threads.
+
+    Raises FileNotFoundError, as Popen would, when there is no such program in the PATH, and
+    EnvironmentFault when there is no setpriv.
     """
-    parent = os.getppid()
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:  # the parent ended before the kernel was told
-        os._exit(1)
+    program = command[0]
+    if "/" not in program and shutil.which(program) is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), program)
+    if shutil.which("setpriv") is None:
+        raise EnvironmentFault("there is no setpriv", "Install util-linux 2.33 or newer.")
+    return ["setpriv", "--pdeathsig", "KILL", "--", *command]
 
 
 @contextmanager

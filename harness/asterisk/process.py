@@ -79,14 +79,13 @@ class AsteriskProcess:
         """Run Asterisk by this command."""
         with self._output.open("ab") as output, stopping_waits():
             self._process = subprocess.Popen(
-                command,
+                die_with_parent(command),
                 cwd=self._folder,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=die_with_parent,
             )
 
     def check_alive(self, within_s: float = 0.0) -> None:

@@ -252,7 +252,7 @@ class _Sipp:
         log_read, log_write = os.pipe()
         try:
             self._process = await asyncio.create_subprocess_exec(
-                *(program, *arguments, "-m", "1"),
+                *die_with_parent([program, *arguments, "-m", "1"]),
                 *(word for name in keywords for word in ("-key", name, keywords[name])),
                 *("-i", self.local_address, "-bind_local", "-ci", self.local_address),
                 *("-inf", f"/dev/fd/{injection}"),
@@ -266,7 +266,6 @@ class _Sipp:
                 pass_fds=(injection, log_write),
                 # Ctrl-C is for the harness, which then hangs up.
                 start_new_session=True,
-                preexec_fn=die_with_parent,
             )
         except BaseException:
             os.close(log_read)

@@ -62,11 +62,15 @@ def watch_stalls(folder: Path, pid: int = 0) -> Iterator[StallWatch]:
             with file.open("wb") as output:
                 processes.append(
                     subprocess.Popen(
-                        [sys.executable, "-I", "-S", __file__, *map(str, (processor, *scheduling))],
+                        die_with_parent(
+                            [
+                                *(sys.executable, "-I", "-S", __file__),
+                                *map(str, (processor, *scheduling)),
+                            ]
+                        ),
                         stdin=subprocess.DEVNULL,
                         stdout=output,
                         start_new_session=True,
-                        preexec_fn=die_with_parent,
                     )
                 )
             files.append(file)

@@ -354,14 +354,13 @@ class _Tools:
         with log.open("w") as file:
             try:
                 child = subprocess.Popen(
-                    command,
+                    die_with_parent(command),
                     cwd=cwd,
                     env=self._environment,
                     stdin=subprocess.DEVNULL,
                     stdout=file,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
-                    preexec_fn=die_with_parent,
                 )
             except FileNotFoundError as problem:
                 raise EnvironmentFault(

@@ -244,12 +244,11 @@ def _pull(engine: Engine, name: str) -> str | None:
     """Pull an image; why it could not be had, None when it was."""
     # Not through a terminal: podman would ask which registry is meant.
     process = subprocess.Popen(
-        [engine.name, "pull", name],
+        die_with_parent([engine.name, "pull", name]),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        preexec_fn=die_with_parent,
     )
     assert process.stdout is not None
     silence = threading.Timer(_REGISTRY_ANSWER_S, process.kill)
@@ -296,14 +295,13 @@ def _bootstrap(engine: Engine) -> None:
     ]
     with tempfile.TemporaryFile() as complaints:
         maker = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=complaints, preexec_fn=die_with_parent
+            die_with_parent(command), stdout=subprocess.PIPE, stderr=complaints
         )
         importer = subprocess.Popen(
-            [engine.name, "import", "-", OWN_BASE],
+            die_with_parent([engine.name, "import", "-", OWN_BASE]),
             stdin=maker.stdout,
             stdout=subprocess.DEVNULL,
             stderr=complaints,
-            preexec_fn=die_with_parent,
         )
         assert maker.stdout is not None
         maker.stdout.close()  # or it would not be told when the importer has ended
@@ -429,11 +427,10 @@ def _run_logged(
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         status = subprocess.run(
-            [engine.name, *arguments],
+            die_with_parent([engine.name, *arguments]),
             input=(dockerfile or "").encode(),
             stdout=output,
             stderr=subprocess.STDOUT,
-            preexec_fn=die_with_parent,
         ).returncode
     if status != 0:
         lines = log.read_text(errors="backslashreplace").splitlines()[-20:]

@@ -30,11 +30,12 @@ def cpu_load(cores: int, max_s: float = LOAD_MAX_S) -> Iterator[None]:
         for _ in range(cores):
             processes.append(
                 subprocess.Popen(
-                    [sys.executable, "-I", "-S", "-c", _BUSY, str(max(1, round(max_s)))],
+                    die_with_parent(
+                        [sys.executable, "-I", "-S", "-c", _BUSY, str(max(1, round(max_s)))]
+                    ),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     start_new_session=True,
-                    preexec_fn=die_with_parent,
                 )
             )
         for process in processes:

@@ -241,14 +241,15 @@ class _Worker:
         self._log.parent.mkdir(parents=True, exist_ok=True)
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "harness.scenarios.worker", json.dumps(self._given)),
+                *die_with_parent(
+                    [sys.executable, "-m", "harness.scenarios.worker", json.dumps(self._given)]
+                ),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
                 limit=_LONGEST_LINE,
                 # Ctrl-C is for the harness, which then stops its workers in order.
                 start_new_session=True,
-                preexec_fn=die_with_parent,
             )
         try:
             ready = (await self._read())["ready"]

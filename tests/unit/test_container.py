@@ -38,7 +38,7 @@ def make_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeEngine:
     """Puts shell scripts in the place of docker and podman."""
     place = tmp_path / "bin"
     place.mkdir()
-    for tool in ("cat", "sh", "sleep"):
+    for tool in ("cat", "setpriv", "sh", "sleep"):
         (place / tool).symlink_to(f"/bin/{tool}")
     monkeypatch.setenv("PATH", str(place))
     monkeypatch.delenv("CONTAINER_ENGINE", raising=False)
