@@ -31,8 +31,8 @@ REPORT_FILE = "report.html"
 PICTURES_BYTES = 7_000_000
 """of all pictures together; so the file stays below 10 MB"""
 _THINNED = Limits(frames=300, marks=60, messages=60)
-_TEXTS_SHOWN = 25
-"""failures of one scenario"""
+_FIRST_TEXTS, _LAST_TEXTS = 20, 5
+"""failures of one scenario that are shown: what is not of a single mark comes last"""
 _OPEN_ROWS = 2
 """rows that are open from the start: with something wrong in them, or where there are no more"""
 
@@ -113,7 +113,12 @@ class _RowView:
     @property
     def texts(self) -> Sequence[str]:
         """The failures that are shown."""
-        return self.result.failures[:_TEXTS_SHOWN]
+        every = self.result.failures
+        left_out = len(every) - _FIRST_TEXTS - _LAST_TEXTS
+        if left_out <= 0:
+            return every
+        more = f"... {left_out} more: see timeline.txt of the calls ..."
+        return [*every[:_FIRST_TEXTS], more, *every[-_LAST_TEXTS:]]
 
 
 @dataclass
@@ -198,7 +203,6 @@ def report_html(run_folder: Path, summary: RunSummary) -> str:
         failures={verdict.value for verdict in FAILURES},
         outcomes=list(Outcome),
         wrong=[(outcome, summary.counts[outcome]) for outcome in _WRONG if summary.counts[outcome]],
-        texts_shown=_TEXTS_SHOWN,
         lanes=LANES,
         style=resource("pictures.css") + resource("report.css"),
         script=resource("report.js"),

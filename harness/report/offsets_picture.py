@@ -1,4 +1,4 @@
-"""The distribution of (answered - due) in report.html, all targets on one axis. Pure.
+"""The distribution of (acknowledged - due) in report.html, all targets on one axis. Pure.
 
 Values in, positions out; the template draws them.
 """

@@ -15,7 +15,7 @@ from hand_made import speech_call
 from made_results import placed, result, speech, summary
 
 from harness.commands.report import regenerate
-from harness.judge.verdicts import Bounds
+from harness.judge.verdicts import Bounds, Verdict
 from harness.record.verdict_files import load_call
 from harness.report import html
 from harness.report.html import write_report
@@ -184,6 +184,33 @@ def test_what_was_left_out_after_a_failure_is_in_the_table(tmp_path: Path) -> No
     assert {"class": "badge not_run", "title": "the run stopped at an earlier failure"} in (
         shown.of("span", "badge")
     )
+
+
+def test_of_many_failures_the_first_and_the_last_are_shown(tmp_path: Path) -> None:
+    failures = tuple(f"failure {number:03}" for number in range(100))
+    text = page(tmp_path, result(Outcome.FAIL, failures=failures)).text
+    shown = re.findall(r"failure (\d+)", text)
+    # The first one is in the row, too, as the reason.
+    assert [int(number) for number in shown[1:]] == [*range(20), *range(95, 100)]
+    assert "... 75 more: see timeline.txt of the calls ..." in text
+
+
+def test_where_there_is_little_to_see_it_is_open(tmp_path: Path) -> None:
+    def opened(*outcomes: Outcome) -> list[bool]:
+        shown = page(tmp_path, *(result(one, scenario=one.value) for one in outcomes))
+        return ["open" in row for row in shown.of("details", "row")]
+
+    assert opened(Outcome.PASS, Outcome.XFAIL) == [True, True]
+    assert opened(Outcome.PASS, Outcome.XFAIL, Outcome.SKIP) == [False, False, False]
+
+
+def test_it_says_what_each_verdict_means(tmp_path: Path) -> None:
+    shown = page(tmp_path, result(calls=(speech(tmp_path, "call", [0.5]),)))
+    for verdict in Verdict:
+        assert shown.text.count(f" {verdict.value} ") >= 1
+        assert html.VERDICTS[verdict] in shown.text
+    assert {"href": "#key"} in shown.of("a")
+    assert {"id": "key"} in shown.of("section")
 
 
 def test_an_empty_run_is_a_page(tmp_path: Path) -> None:
