@@ -177,12 +177,12 @@ def _notes(timeline: Timeline, conversation: Conversation, wire: Wire) -> list[s
     foreign = sum(1 for one in wire.packets if one.location.foreign)
     sent = conversation.sent
     counts = [
-        (sequence.missing, "RTP packets lost"),
+        (sequence.missing, "RTP packets missing"),
         (sequence.duplicates, "RTP packets came twice"),
         (sequence.reordered, "RTP packets came out of order"),
         (foreign, "RTP packets hold bytes that are not the application's"),
-        (wire.missing(0, sent), f"of {sent} bytes never left"),
-        (timeline.measurement.capture_drops, "packets lost by the capture"),
+        (wire.missing(0, sent), f"of {sent} bytes were never sent"),
+        (timeline.measurement.capture_drops, "packets missed by the capture"),
     ]
     notes = [f"{count} {what}" for count, what in counts if count] + conversation.notes
     if timeline.recoded is not None:

@@ -95,7 +95,7 @@ class Flush:
 
     time_ns: int
     id: Id | None
-    """None for one that is not answered"""
+    """None for one that is not acknowledged"""
     begin: int
     """bytes sent before the flush before it"""
     end: int
@@ -328,7 +328,7 @@ class Conversation:
     def _read_event(self, sent: SentEvent) -> None:
         self.events.append(sent)
         if not self.opted_in and _needs_opt_in(sent.event):
-            self.unasked.append((sent, "nothing had asked for it"))
+            self.unasked.append((sent, "the application had not opted in"))
         read = _EVENTS.get(sent.event.name)
         if read:
             read(self, sent)

@@ -119,7 +119,7 @@ class _Evidence:
     def _unreliable(self, reported: int, played: int | None) -> str:
         """Why nothing can be held against the wire; empty if it can."""
         if self.wire.sequence.missing:
-            return "packets were lost"
+            return "RTP is missing"
         if not self.wire.is_certain:
             return "packets could not be located"
         cut_short = played is not None and reported > played == self.wire.seen(0, self.talk.sent)
@@ -146,13 +146,14 @@ class _Evidence:
         return count * 1000 / self.codec.bytes_per_second
 
     def hole(self, begin: int, end: int, more: int = 0) -> list[str]:
-        """What is wrong when bytes never left that should have: all up to ``end``, and ``more``."""
+        """What is wrong where bytes were never sent: all up to ``end`` should be, and ``more``."""
         missing = max(0, self.wire.missing(begin, end)) + more
         unreported = missing - self.dropped.within(begin, end + more)
         if unreported <= self.error_bytes:
             return []
         return [
-            f"{unreported} bytes from {begin} on never left, and nothing flushed or dropped them"
+            f"{unreported} bytes from {begin} on were never sent, "
+            "and nothing flushed or dropped them"
         ]
 
 
@@ -169,7 +170,9 @@ def _judge_flush(evidence: _Evidence, flush: Flush) -> CounterVerdict | None:
     marks = [mark for mark in evidence.talk.marks[: flush.marks] if mark.command == "MARK"]
     for mark in marks:
         if mark.ack is None or mark.ack.rank > sent.rank:
-            why = f'it came before the answer of the mark "{mark.id}", which was sent before'
+            why = (
+                f'it came before the acknowledgement of the mark "{mark.id}", which was sent before'
+            )
             return _verdict(name, sent, Verdict.EARLY, f"{why} the flush")
     wire = evidence.wire
     played = wire.seen(0, flush.end)
@@ -312,7 +315,7 @@ def _judge_final(evidence: _Evidence) -> CounterVerdict | None:
     if len(finals) > 1:
         return _verdict(name, sent, Verdict.TWICE, f"it came {len(finals)} times")
     if not talk.opted_in:
-        return _verdict(name, sent, Verdict.UNASKED, "nothing asked for accounts")
+        return _verdict(name, sent, Verdict.UNASKED, "the application had not opted in")
     event = sent.event
     played = wire.seen(0, talk.sent)
     expected = played - _played_unreported(evidence, event, played)
@@ -332,7 +335,7 @@ def _judge_final(evidence: _Evidence) -> CounterVerdict | None:
     )
     dropped, reported = event.count("dropped") or 0, evidence.dropped.total
     if reported != dropped:
-        faults.plain.append(f"dropped is {dropped}, but MEDIA_DROPPED events told of {reported}")
+        faults.plain.append(f"dropped is {dropped}, but MEDIA_DROPPED events reported {reported}")
     if talk.events[-1].rank != sent.rank:
         faults.plain.append("it was not the last event")
     return evidence.against_the_wire(name, sent, played, None, faults)
@@ -378,7 +381,7 @@ def _unless_not_captured(one: CounterVerdict) -> CounterVerdict:
     """What the capture dropped may be what this needs."""
     if one.verdict in (Verdict.PASS, Verdict.INCONCLUSIVE):
         return one
-    why = f"packets were lost; {one.explanation}"
+    why = f"the capture missed packets; {one.explanation}"
     return replace(one, verdict=Verdict.INCONCLUSIVE, explanation=why)
 
 

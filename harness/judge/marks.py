@@ -31,6 +31,7 @@ _READ_NS = 100_000_000
 _Decision = tuple[Verdict, str]
 """and why, in one sentence; empty for PASS"""
 _PASS: _Decision = (Verdict.PASS, "")
+_SAYS = "the acknowledgement says"
 
 
 def judge_marks(
@@ -41,12 +42,12 @@ def judge_marks(
     verdicts = [judge.verdict(mark) for mark in conversation.marks]
     for index in _overtaken(conversation.marks):
         if verdicts[index].verdict is Verdict.PASS:
-            why = "it was answered after a mark that was sent later"
+            why = "it was acknowledged after a mark that was sent later"
             verdicts[index] = replace(verdicts[index], verdict=Verdict.WRONG, explanation=why)
     verdicts = uncertainty.unless_by_chance(verdicts)
     verdicts += [judge.unasked(ack) for ack in conversation.unasked_acks]
     if drops := uncertainty.measurement.capture_drops:
-        why = f"the ruler lost {drops} packets of this call's capture"
+        why = f"the capture missed {drops} packets of this call"
         verdicts = [replace(one, verdict=Verdict.INCONCLUSIVE, explanation=why) for one in verdicts]
     return tuple(verdicts)
 
@@ -130,22 +131,22 @@ class _Judge:
         """What is wrong with a mark however well the wire was measured."""
         if len(mark.acks) > 1:
             times = ", ".join(f"{ack.outcome} {self._at(ack.time_ns)}" for ack in mark.acks)
-            return Verdict.TWICE, f"answered {len(mark.acks)} times: {times}"
+            return Verdict.TWICE, f"acknowledged {len(mark.acks)} times: {times}"
         ack = mark.ack
         if ack is None:
             closed_ns = self._talk.closed_by_ns("asterisk")
             if mark.command == "MARK" and closed_ns > mark.sent_ns:
                 return Verdict.NEVER, (
-                    f"not answered when Asterisk closed the connection at {self._at(closed_ns)}"
+                    f"not acknowledged when Asterisk closed the connection at {self._at(closed_ns)}"
                 )
             return None
         if ack.offset is not None and ack.offset != mark.offset:
             return Verdict.WRONG, (
-                f"the answer says offset {ack.offset}, but {mark.offset} bytes were sent before it"
+                f"{_SAYS} offset {ack.offset}, but {mark.offset} bytes were sent before it"
             )
         if mark.direction_in and ack.outcome == "played":
             return Verdict.WRONG, (
-                f"acked as played at {self._at(ack.time_ns)}, but it was set while the "
+                f"acknowledged as played at {self._at(ack.time_ns)}, but it was set while the "
                 "direction of media was 'in'"
             )
         why = _misstated(mark, ack) if ack.is_detailed else ""
@@ -155,9 +156,9 @@ class _Judge:
         """Why this mark cannot be judged; empty when it can."""
         if audio is None:
             missing = mark.offset > 0 and self._wire.sequence.missing > 0
-            return "RTP was lost, and none of its audio was seen" if missing else ""
+            return "RTP is missing, and none of its audio was seen" if missing else ""
         if audio.missing_after:
-            return f"RTP was lost where its audio ends, after byte {audio.last}"
+            return f"RTP is missing where its audio ends, after byte {audio.last}"
         if not audio.certain:
             return "its last packet could be from several places of the stream"
         if audio.raw_ns <= mark.sent_ns:
@@ -198,8 +199,8 @@ class _Judge:
         if listened_ns <= within_ns:
             return self._not_owed(f"listening ended {listened}, which is too early")
         if self._app_closed_ns:
-            return Verdict.NEVER, f"not answered; the application closed {listened}"
-        return Verdict.NEVER, f"not answered; listened until {listened}"
+            return Verdict.NEVER, f"not acknowledged; the application closed {listened}"
+        return Verdict.NEVER, f"not acknowledged; listened until {listened}"
 
     def _not_owed(self, why: str) -> _Decision:
         """What to say of a mark whose acknowledgement was not due yet when the messages end.
@@ -230,7 +231,7 @@ class _Judge:
         if flush_ns is None or flush_ns > ack.time_ns:
             return Verdict.WRONG, f"{said}, but nothing was flushed after it was set"
         if self._complete(mark):
-            return Verdict.WRONG, f"{said}, but all of its audio left"
+            return Verdict.WRONG, f"{said}, but all of its audio was sent"
         # The marks in the frame that is in play are acknowledged first, and there can be hundreds.
         ahead_ns = min(self._acked_before[mark.number], ack.time_ns)
         due_ns = max(flush_ns, ahead_ns) + self._frame_ns
@@ -247,7 +248,7 @@ class _Judge:
             return Verdict.WRONG, f"{said}, but its audio had ended at {self._at(due_ns)}"
         last_ns = self._wire.last_audio_ns
         if last_ns is not None and last_ns > ack.time_ns + 2 * self._frame_ns:
-            return Verdict.WRONG, f"{said}, but audio left until {self._at(last_ns)}"
+            return Verdict.WRONG, f"{said}, but audio was sent until {self._at(last_ns)}"
         until_ns = self._talk.closed_ns or self._timeline.end_ns
         if until_ns - ack.time_ns > _CLOSED_NS + self._late_ns:
             return Verdict.WRONG, f"{said}, but the connection was open until {self._at(until_ns)}"
@@ -271,7 +272,7 @@ class _Judge:
             if due_ns == mark.sent_ns
             else "its audio ended"
         )
-        explanation = f"acked at {self._at(ack.time_ns)}, {cause} at {self._at(due_ns)}"
+        explanation = f"acknowledged at {self._at(ack.time_ns)}, {cause} at {self._at(due_ns)}"
         if difference_ns < 0:
             verdict, excuse = Verdict.EARLY, self._early_excuse(difference_ns, audio)
         else:
@@ -284,12 +285,11 @@ class _Judge:
         uncertainty_ns = self._uncertainty.measurement.uncertainty_ns
         if uncertainty_ns > MOST_UNCERTAIN_NS:
             return Verdict.INCONCLUSIVE, (
-                "it seems in time, but by a ruler that can be wrong by "
-                f"{uncertainty_ns / 1e6:.1f} ms"
+                f"it seems in time, but by times that can be wrong by {uncertainty_ns / 1e6:.1f} ms"
             )
         if self._uncertainty.taken_late(ack.time_ns):
             return Verdict.INCONCLUSIVE, (
-                "it seems in time, but the harness itself was late to see the answer"
+                "it seems in time, but the harness itself was late to see the acknowledgement"
             )
         wrong = self._wrong_values(mark, ack, due_ns) if ack.is_detailed else ""
         return (Verdict.WRONG, wrong) if wrong else _PASS
@@ -324,17 +324,17 @@ class _Judge:
         error_ms = self._uncertainty.error_ms
         least_ms, most_ms = (seen - hidden) * byte_ms - error_ms, seen * byte_ms + error_ms
         if not least_ms <= played_ms <= most_ms and not self._wire.sequence.missing:
-            return f"the answer says played_ms {played_ms:g}, but it should be {seen * byte_ms:.3f}"
+            return f"{_SAYS} played_ms {played_ms:g}, but it should be {seen * byte_ms:.3f}"
         dropped, reported = ack.event.count("dropped") or 0, self._dropped.total
         if dropped > reported and not self._left_too_early(ack):
-            return f"the answer says dropped {dropped}, but MEDIA_DROPPED events told of {reported}"
+            return f"{_SAYS} dropped {dropped}, but MEDIA_DROPPED events reported {reported}"
         at_ns = ack.at_ns
         if at_ns is not None and abs(at_ns + self._clocks_ns - due_ns) > (
             self._late_ns + self._frame_ns
         ):
             return (
-                f"the answer says at {at_ns / 1e6:.3f}, but by the other answers' clock it was due "
-                f"at {(due_ns - self._clocks_ns) / 1e6:.3f}"
+                f"{_SAYS} at {at_ns / 1e6:.3f}, but by the clock of the other acknowledgements "
+                f"it was due at {(due_ns - self._clocks_ns) / 1e6:.3f}"
             )
         return ""
 
@@ -346,19 +346,22 @@ class _Judge:
             return None
         end = self._ends[mark.number]
         if self._wire.rtp_missing_within(found.begin, end):
-            return Verdict.INCONCLUSIVE, f"RTP was lost, {found.bytes} of its bytes were not seen"
+            return Verdict.INCONCLUSIVE, f"RTP is missing, {found.bytes} of its bytes were not seen"
         held_ns = self._uncertainty.stalled_behind(self._wire.last_audio_ns)
         if held_ns and found.bytes == end - max(found.begin, self._wire.end):
             return Verdict.INCONCLUSIVE, (
-                f"acked as played, but the host stalled for {held_ns / 1e6:.0f} ms "
+                f"acknowledged as played, but the host stalled for {held_ns / 1e6:.0f} ms "
                 "when its audio was to leave, and the call ended"
             )
         explanation = (
-            f"acked as played at {self._at(ack.time_ns)}, but {found.unreported} of the "
-            f"{end - found.begin} bytes since the mark or flush before it never left"
+            f"acknowledged as played at {self._at(ack.time_ns)}, but {found.unreported} of the "
+            f"{end - found.begin} bytes since the mark or flush before it were never sent"
         )
         if mark.command == "MARK" and self._left_too_early(ack):
-            return Verdict.INCONCLUSIVE, f"{explanation}; the application closed before it was told"
+            return (
+                Verdict.INCONCLUSIVE,
+                f"{explanation}; the application closed before it could be reported",
+            )
         return Verdict.WRONG, explanation
 
     def _left_too_early(self, ack: Acknowledgement) -> bool:
@@ -467,10 +470,10 @@ def _misstated(mark: Mark, ack: Acknowledgement) -> str:
     """What is missing in a detailed acknowledgement, or is not as it must be; else empty."""
     again = ack.event.fields.get("correlation_id")
     if again != mark.id or type(again) is not type(mark.id):
-        return f"the answer says correlation_id {again!r}"
+        return f"{_SAYS} correlation_id {again!r}"
     numbers = ["offset", "at"] + (["played_ms", "dropped"] if ack.outcome == "played" else [])
     missing = [name for name in numbers if ack.event.decimal(name) is None]
-    return f"the answer has no number as {', '.join(missing)}" if missing else ""
+    return f"the acknowledgement has no number as {', '.join(missing)}" if missing else ""
 
 
 def _between_clocks(marks: Sequence[Mark]) -> int:

@@ -117,7 +117,7 @@ def test_a_tail_outside_buffering_is_dropped_and_that_is_told(
         assert (short.fields["offset"], short.fields["dropped"]) == (STRETCH + 80, 80)
         assert (whole.fields["offset"], whole.fields["dropped"]) == (2 * STRETCH + 80, 0)
         assert short.number("played_ms") == STRETCH / BYTES_PER_MS
-    # The 80 bytes never left: what the mark waited for is the end of the byte before them.
+    # The 80 bytes were never sent: what the mark waited for is the end of the byte before them.
     assert call.judged.located[9].location.pieces[-1].end == STRETCH
     assert call.judged.marks[0].audio_end_ns == end_on_the_wire(call, STRETCH)
 

@@ -104,27 +104,29 @@ CAUGHT = {
     "one-ms-early": spoken(Fault(Verdict.EARLY, ENDED, (-1.1, 0))),
     "five-ms-late": spoken(Fault(Verdict.LATE, ENDED, (4.9, 10))),
     "on-the-tick": spoken(Fault(Verdict.LATE, ENDED, (2, 25))),
-    "twice": {"m4": Fault(Verdict.TWICE, "answered 2 times")},
+    "twice": {"m4": Fault(Verdict.TWICE, "acknowledged 2 times")},
     "never": {
-        "m4": Fault(Verdict.NEVER, "not answered"),
-        FLUSH: Fault(Verdict.EARLY, 'before the answer of the mark "m4"'),
+        "m4": Fault(Verdict.NEVER, "not acknowledged"),
+        FLUSH: Fault(Verdict.EARLY, 'before the acknowledgement of the mark "m4"'),
     },
     "unasked": {"nobody": Fault(Verdict.UNASKED, "no such mark was set")},
     "out-of-order": {"m8": Fault(Verdict.WRONG, "after a mark that was sent later")},
     "offset-off-by-one": dict.fromkeys(
-        (*SPOKEN, "cut", "pending"), Fault(Verdict.WRONG, "the answer says offset")
+        (*SPOKEN, "cut", "pending"), Fault(Verdict.WRONG, "the acknowledgement says offset")
     ),
     "flushed-as-played": {
-        "cut": Fault(Verdict.WRONG, "never left"),
+        "cut": Fault(Verdict.WRONG, "never sent"),
         FLUSH: Fault(Verdict.WRONG, "last_mark is 'cue'"),
     },
     "played-as-flushed": {"m4": Fault(Verdict.WRONG, "but nothing was flushed")},
     "discarded-while-it-plays": {
         "m4": Fault(Verdict.WRONG, "but the direction of media was not 'in'"),
-        "m5": Fault(Verdict.WRONG, "but audio left until"),
+        "m5": Fault(Verdict.WRONG, "but audio was sent until"),
     },
-    "silent-at-hang-up": {"pending": Fault(Verdict.NEVER, "not answered")},
-    "flush-answered-first": {FLUSH: Fault(Verdict.EARLY, 'before the answer of the mark "cut"')},
+    "silent-at-hang-up": {"pending": Fault(Verdict.NEVER, "not acknowledged")},
+    "flush-answered-first": {
+        FLUSH: Fault(Verdict.EARLY, 'before the acknowledgement of the mark "cut"')
+    },
     "flush-counts-one-more": {FLUSH: Fault(Verdict.WRONG, "played is")},
     "since-mark-one-ms-more": {FLUSH: Fault(Verdict.WRONG, "since_mark_ms is")},
     "report-does-not-add-up": {

@@ -418,7 +418,7 @@ def ended(
 
 
 def test_media_that_was_never_played_was_not_flushed_at_a_hang_up_long_after() -> None:
-    never = "1600 bytes from 0 on never left, and nothing flushed or dropped them"
+    never = "1600 bytes from 0 on were never sent, and nothing flushed or dropped them"
     assert ended(3200, 1600) == never
     assert ended(3200, 1600, 300) == ""  # the call ended while it was played
     assert ended(1759, 1600) == ""  # the beginning of a frame waits for its rest
@@ -459,7 +459,9 @@ def test_bytes_lost_in_the_middle_were_not_flushed(flushed: bool) -> None:
         call._add(231, "asterisk", "close", b"")
         return [one.explanation for one in judged_call(call).counters if one.explanation]
 
-    assert explanations() == ["160 bytes from 0 on never left, and nothing flushed or dropped them"]
+    assert explanations() == [
+        "160 bytes from 0 on were never sent, and nothing flushed or dropped them"
+    ]
     assert explanations("MEDIA_DROPPED bytes=160 reason=overflow offset=800") == []
 
 
@@ -489,7 +491,7 @@ def test_a_flush_is_answered_when_what_was_handed_over_has_been_played(
     assert judge_call(timed).counters[0].verdict is verdict
 
 
-# ---- a bent ruler --------------------------------------------------------------------------------
+# ---- an unreliable measurement -------------------------------------------------------------------
 
 
 def test_lost_rtp_makes_a_difference_inconclusive() -> None:
@@ -497,7 +499,7 @@ def test_lost_rtp_makes_a_difference_inconclusive() -> None:
     del call.packets[3]
     judged = judged_call(call)
     assert judged.counters_result == "INCONCLUSIVE"
-    assert judged.counters[0].explanation.startswith("packets were lost; played is 1760")
+    assert judged.counters[0].explanation.startswith("RTP is missing; played is 1760")
 
 
 def test_the_failure_text_says_what_and_when() -> None:
@@ -588,7 +590,7 @@ def test_a_capture_that_lost_packets_makes_a_difference_inconclusive() -> None:
     )
     judged = judge_call(timeline)
     assert judged.counters_result == "INCONCLUSIVE"
-    assert judged.counters[0].explanation.startswith("packets were lost; played is 1761")
+    assert judged.counters[0].explanation.startswith("the capture missed packets; played is 1761")
 
 
 def test_silence_that_could_be_from_elsewhere_makes_a_difference_inconclusive() -> None:
@@ -677,9 +679,9 @@ def test_losses_told_and_counted_must_agree() -> None:
         return judged_call(call).counters[-1].explanation
 
     assert explanation(100, 100) == ""
-    assert explanation(99, 100) == "dropped is 100, but MEDIA_DROPPED events told of 99"
-    assert explanation(0, 100) == "dropped is 100, but MEDIA_DROPPED events told of 0"
-    assert explanation(100, 99) == "dropped is 99, but MEDIA_DROPPED events told of 100"
+    assert explanation(99, 100) == "dropped is 100, but MEDIA_DROPPED events reported 99"
+    assert explanation(0, 100) == "dropped is 100, but MEDIA_DROPPED events reported 0"
+    assert explanation(100, 99) == "dropped is 99, but MEDIA_DROPPED events reported 100"
 
 
 @pytest.mark.parametrize(

@@ -72,12 +72,12 @@ def test_the_numbers_of_a_verdict() -> None:
 
 
 @pytest.mark.parametrize(("answered_ms", "verdict"), [(144.21, "PASS"), (144.19, "EARLY")])
-def test_the_rulers_error_widens_the_early_side(answered_ms: float, verdict: str) -> None:
+def test_the_uncertainty_widens_the_early_side(answered_ms: float, verdict: str) -> None:
     assert verdicts(one_mark(answered_ms).timeline(uncertainty_ns=400_000)) == [verdict]
 
 
 @pytest.mark.parametrize(("answered_ms", "verdict"), [(147.79, "PASS"), (147.81, "LATE")])
-def test_the_rulers_error_widens_the_late_side(answered_ms: float, verdict: str) -> None:
+def test_the_uncertainty_widens_the_late_side(answered_ms: float, verdict: str) -> None:
     assert verdicts(one_mark(answered_ms).timeline(uncertainty_ns=400_000)) == [verdict]
 
 
@@ -87,7 +87,7 @@ def test_the_rulers_error_widens_the_late_side(answered_ms: float, verdict: str)
         (5_000_000, 145.0, "PASS"),
         (5_000_001, 145.0, "INCONCLUSIVE"),
         (6_000_000, 134.0, "INCONCLUSIVE"),
-        # Too early or late even for such a ruler
+        # Too early or late even for such a measurement
         (6_000_000, 132.9, "EARLY"),
         (6_000_000, 159.1, "LATE"),
         (6_000_000, None, "NEVER"),
@@ -294,7 +294,7 @@ def test_loss_before_the_mark_before_it_does_not_matter() -> None:
     assert verdicts(call) == ["INCONCLUSIVE", "PASS"]
 
 
-# ---- a bent ruler --------------------------------------------------------------------------------
+# ---- an unreliable measurement -------------------------------------------------------------------
 
 
 def test_the_slip_of_one_packet_does_not_move_the_end_of_its_audio() -> None:
@@ -703,16 +703,22 @@ def test_json_and_its_offset() -> None:
     ("changes", "says"),
     [
         ({}, ""),
-        ({"correlation_id": None}, "the answer says correlation_id None"),
-        ({"correlation_id": "zzz"}, "the answer says correlation_id 'zzz'"),
-        ({"correlation_id": "17"}, "the answer says correlation_id '17'"),
-        ({"offset": None}, "the answer has no number as offset"),
-        ({"played_ms": None, "at": "never"}, "the answer has no number as at, played_ms"),
-        ({"dropped": None}, "the answer has no number as dropped"),
+        ({"correlation_id": None}, "the acknowledgement says correlation_id None"),
+        ({"correlation_id": "zzz"}, "the acknowledgement says correlation_id 'zzz'"),
+        ({"correlation_id": "17"}, "the acknowledgement says correlation_id '17'"),
+        ({"offset": None}, "the acknowledgement has no number as offset"),
+        ({"played_ms": None, "at": "never"}, "the acknowledgement has no number as at, played_ms"),
+        ({"dropped": None}, "the acknowledgement has no number as dropped"),
         ({"played_ms": 124.875}, ""),
-        ({"played_ms": 125.126}, "the answer says played_ms 125.126, but it should be 125.000"),
-        ({"played_ms": 99999}, "the answer says played_ms 99999, but it should be 125.000"),
-        ({"dropped": 1}, "the answer says dropped 1, but MEDIA_DROPPED events told of 0"),
+        (
+            {"played_ms": 125.126},
+            "the acknowledgement says played_ms 125.126, but it should be 125.000",
+        ),
+        (
+            {"played_ms": 99999},
+            "the acknowledgement says played_ms 99999, but it should be 125.000",
+        ),
+        ({"dropped": 1}, "the acknowledgement says dropped 1, but MEDIA_DROPPED events reported 0"),
     ],
 )
 def test_what_an_answer_in_json_says_of_a_mark(changes: dict[str, object], says: str) -> None:
@@ -797,7 +803,8 @@ def test_the_failure_text() -> None:
     verdict = failed(one_mark(124.808))
     text = verdict.mark_text(verdict.marks[0], "prompt.yaml:14", "out/timeline.txt:88")
     assert text == (
-        'prompt.yaml:14: mark "a" EARLY: acked at +0.124808 s, its audio ended at +0.145000 s\n'
+        'prompt.yaml:14: mark "a" EARLY: acknowledged at +0.124808 s, its audio ended at '
+        "+0.145000 s\n"
         "  (-20.192 ms; allowed 0 .. +2.0 ms; uncertainty +-0.4 ms; 10 packets, 0 missing)"
         "   out/timeline.txt:88"
     )
@@ -806,7 +813,8 @@ def test_the_failure_text() -> None:
 def test_the_failure_text_says_how_long_was_listened() -> None:
     verdict = failed(one_mark(None))
     assert verdict.mark_text(verdict.marks[0]).startswith(
-        'mark "a" NEVER: not answered; listened until 4.855 s after its audio ended at +0.145000 s'
+        'mark "a" NEVER: not acknowledged; listened until 4.855 s after its audio ended at '
+        "+0.145000 s"
     )
 
 
@@ -840,7 +848,7 @@ def cause(timeline: Timeline, number: int = 0) -> tuple[str, str]:
 
 
 def without(call: Call, *numbers: int) -> Call:
-    """The call with these RTP packets lost."""
+    """The call with these RTP packets missing."""
     call.packets = [one for number, one in enumerate(call.packets) if number not in numbers]
     return call
 
@@ -900,8 +908,16 @@ def never_left() -> Call:
             "but the connection was open until +5.000000 s",
         ),
         (discarded(130, "limit").timeline(), "WRONG", "but none was pending"),
-        (one_mark(125).timeline(), "EARLY", "acked at +0.125000 s, its audio ended at +0.145000 s"),
-        (one_mark(150).timeline(), "LATE", "acked at +0.150000 s, its audio ended at +0.145000 s"),
+        (
+            one_mark(125).timeline(),
+            "EARLY",
+            "acknowledged at +0.125000 s, its audio ended at +0.145000 s",
+        ),
+        (
+            one_mark(150).timeline(),
+            "LATE",
+            "acknowledged at +0.150000 s, its audio ended at +0.145000 s",
+        ),
         (one_mark(None).timeline(), "NEVER", "after its audio ended at +0.145000 s"),
         (without(one_mark(None), 6, 7, 8, 9).timeline(), "NEVER", "of its audio that was seen at"),
         (answered_twice().timeline(), "TWICE", "played +0.145000 s, played +0.150000 s"),
@@ -912,9 +928,9 @@ def never_left() -> Call:
         (
             never_left().timeline(),
             "WRONG",
-            "1600 of the 3200 bytes since the mark or flush before it never",
+            "1600 of the 3200 bytes since the mark or flush before it were",
         ),
-        (one_mark(145.5).timeline(dropped=3), "INCONCLUSIVE", "the ruler lost 3 packets"),
+        (one_mark(145.5).timeline(dropped=3), "INCONCLUSIVE", "the capture missed 3 packets"),
         (without(one_mark(145.5), *range(1, 7)).timeline(), "INCONCLUSIVE", "where its audio ends"),
         (without(one_mark(145.5), 2).timeline(), "INCONCLUSIVE", "160 of its bytes were not seen"),
         (slipping({6: 12.0}).timeline(), "INCONCLUSIVE", "ends in was sent 12.0 ms late"),
@@ -934,7 +950,7 @@ def never_left() -> Call:
         (
             one_mark(145.5).timeline(stalls_ms=[(145, 146)], source="socket"),
             "INCONCLUSIVE",
-            "the harness itself was late to see the answer",
+            "the harness itself was late to see the acknowledgement",
         ),
         (
             one_mark(140).timeline(stalls_ms=[(120, 135)]),
@@ -979,7 +995,7 @@ def test_lost_rtp_hides_all_of_a_marks_audio() -> None:
     assert cause(call.timeline()) == ("PASS", "")
     assert cause(without(call, 1).timeline()) == (
         "INCONCLUSIVE",
-        "RTP was lost, and none of its audio was seen",
+        "RTP is missing, and none of its audio was seen",
     )
 
 
@@ -987,7 +1003,7 @@ def test_a_pause_that_ends_is_no_excuse() -> None:
     call = paused_for_good()
     call.command(150, "CONTINUE_MEDIA")
     found, explanation = cause(call.timeline())
-    assert (found, "not answered" in explanation) == ("NEVER", True)
+    assert (found, "not acknowledged" in explanation) == ("NEVER", True)
 
 
 def test_an_unanswered_mark_of_media_that_was_flushed_says_so() -> None:
@@ -1001,7 +1017,7 @@ def test_what_was_flushed_and_had_left_before_is_wrong() -> None:
     call.command(300, "FLUSH_MEDIA")
     call.event(300.4, "MARK_DISCARDED id=a reason=flush")
     found, explanation = cause(call.timeline())
-    assert (found, "but all of its audio left" in explanation) == ("WRONG", True)
+    assert (found, "but all of its audio was sent" in explanation) == ("WRONG", True)
 
 
 def test_a_mark_with_nothing_left_to_play_that_is_late_says_so() -> None:
@@ -1010,7 +1026,7 @@ def test_a_mark_with_nothing_left_to_play_that_is_late_says_so() -> None:
     call.event(15, "MARK_PLAYED id=a")
     assert cause(call.timeline()) == (
         "LATE",
-        "acked at +0.005000 s, it was sent, with nothing left to play, at +0.000000 s",
+        "acknowledged at +0.005000 s, it was sent, with nothing left to play, at +0.000000 s",
     )
     unanswered = Call()
     unanswered.command(10, "MARK id=a")
@@ -1081,13 +1097,13 @@ def test_the_verdict_of_a_call_is_that_of_its_worst_mark() -> None:
     assert verdict(0.5, 40) == "FAIL"
 
 
-# ---- discarded without a reason, or not answered at the end --------------------------------------
+# ---- discarded without a reason, or not acknowledged at the end ----------------------------------
 
 
 def test_discarded_as_hung_up_while_the_call_goes_on_is_wrong() -> None:
     found, explanation = cause(discarded(60, "hangup").timeline())
     assert found == "WRONG"
-    assert "but audio left until +0.200000 s" in explanation
+    assert "but audio was sent until +0.200000 s" in explanation
     # Frames may be on their way.
     hung_up = closed(without(discarded(130, "hangup"), 8, 9), 131)
     assert cause(hung_up.timeline()) == ("PASS", "")
@@ -1190,7 +1206,9 @@ def test_but_what_had_ceased_to_play_long_before_it_closed_was_lost() -> None:
     call = left(without(one_mark(None), 4, 5, 6, 7, 8, 9), 900)
     found, explanation = cause(call.timeline())
     assert found == "NEVER"
-    assert explanation.startswith("not answered; the application closed 0.800 s after the last of")
+    assert explanation.startswith(
+        "not acknowledged; the application closed 0.800 s after the last of"
+    )
 
 
 @pytest.mark.parametrize(("at_ms", "verdict"), [(140, "PASS"), (170, "NEVER")])
