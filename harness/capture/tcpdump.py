@@ -1,7 +1,7 @@
 """Captures the loopback interface with tcpdump, with nanosecond time stamps of the kernel.
 
 tcpdump is known to be capturing, and the file to be complete, by probes: UDP datagrams to a port of
-our own that is part of the filter. They are also the measure of the ruler's error.
+our own that is part of the filter. They also measure the uncertainty of its times.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class CaptureSummary:
     packets: int
     """packets tcpdump wrote, our probes among them"""
     dropped: int
-    """packets the kernel or the interface lost"""
+    """packets the kernel or the interface dropped"""
     uncertainty_ns: int
     """bound of a time stamp's error, measured with the probes"""
 

@@ -154,16 +154,16 @@ Frame = tuple[int, int]
 
 
 def _heard(payloads: Sequence[Payload], caller: Codec) -> tuple[Samples, list[Frame]]:
-    """The caller's audio, silent where packets were lost, and where in it each payload is."""
+    """The caller's audio, silent where packets are missing, and where in it each payload is."""
     heard = _upsampled(decode(caller.name, b"".join(one.data for one in payloads)), caller)
-    lost = RATE_HZ * caller.ptime_ms // 1000
+    frame = RATE_HZ * caller.ptime_ms // 1000
     parts: list[Samples] = []
     frames: list[Frame] = []
     position = read = 0
     for payload in payloads:
         if payload.missing_before:
-            parts.append(np.zeros(payload.missing_before * lost))
-            position += payload.missing_before * lost
+            parts.append(np.zeros(payload.missing_before * frame))
+            position += payload.missing_before * frame
         count = len(payload.data) * RATE_HZ // caller.bytes_per_second
         parts.append(heard[read : read + count])
         frames.append((position, position + count))
@@ -540,7 +540,7 @@ class _Nominal:
         error = self._error // 8 if goes_on else self._error
         best, least = last, error + 1
         for delay in (last, *self._delays):
-            # The latter when what comes first was lost behind the first of two filters.
+            # The latter when what comes first is missing behind the first of two filters.
             for begin in (sound.begin - delay.whole, sound.begin - delay.out_of):
                 edge = self._edge_near(begin)
                 if edge is not None and abs(edge - begin) < least:

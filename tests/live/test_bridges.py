@@ -18,7 +18,7 @@ from harness.judge.verdicts import Bounds
 
 STASIS = Extension("stasis", bridge="stasis")
 # An answer may be a round of the mixer, 20 ms, late; and where the bridge begins to mix all packets
-# are held back by up to a round from then on, which is no fault of the ruler.
+# are held back by up to a round from then on, which is no fault of the measurement.
 MIXED = Bounds(late_ns=22_000_000, lateness_ns=22_000_000, around_lateness_ns=22_000_000)
 MARKS = 12
 

@@ -116,7 +116,7 @@ def test_a_first_fragment_of_a_kilobyte_ends_the_call(patched: Bench) -> None:
 
     call = asyncio.run(place())
     assert call.session.close_code == 1003
-    # Even so each mark is answered, and the accounts are closed.
+    # Even so each mark is answered, and the counters are closed.
     assert ids(of(call, "MARK_PLAYED") + of(call, "MARK_DISCARDED")) == ["before"]
     assert of(call, "PLAYBACK")[-1].flag("final")
 
@@ -214,7 +214,7 @@ def test_asterisk_kills_the_callers_channel(patched: Bench) -> None:
 
 
 def test_what_the_network_loses_is_not_held_against_asterisk(patched: Bench) -> None:
-    """The ruler is before the loss: all pass. Seen from behind it nothing is a failure, either."""
+    """Before the loss all pass. What is measured behind it makes nothing a failure, either."""
 
     async def place(name: str) -> LiveCall:
         async with patched.call(
@@ -228,7 +228,7 @@ def test_what_the_network_loses_is_not_held_against_asterisk(patched: Bench) -> 
     assert call.judged.missing_packets == 0
     arrived = {packet.sequence for packet in call.rtp.packets}
     timeline = load_timeline(call.folder)
-    # With the times of before: the relay is no ruler for them.
+    # With the times of before: the relay measures nothing of them.
     seen = tuple(packet for packet in timeline.rtp if packet.sequence in arrived)
     behind: JudgedCall = judge_call(replace(timeline, rtp=seen))
     assert behind.missing_packets > 0.1 * call.judged.packets
@@ -257,7 +257,7 @@ def test_the_caller_is_heard_through_a_bad_network(patched: Bench) -> None:
         return call
 
     call = asyncio.run(place())
-    # The relay's delay is behind the ruler: it makes nothing early or late.
+    # The relay's delay is behind what is measured: it makes nothing early or late.
     assert not FAILURES & {mark.verdict for mark in call.judged.marks}
     assert call.judged.counters_result != "FAIL"
 

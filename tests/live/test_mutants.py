@@ -74,7 +74,7 @@ async def one_tick(session: MediaSession) -> None:
 
 @dataclass(frozen=True)
 class Fault:
-    """What the judge must say of a mark or an account."""
+    """What the judge must say of a mark or a counter."""
 
     verdict: Verdict
     says: str
@@ -135,7 +135,7 @@ CAUGHT = {
     },
     "no-final-report": {FINAL: Fault(Verdict.NEVER, "it did not come")},
 }
-"""What each mutant must be accused of; of every other mark and account the judge says PASS"""
+"""What each mutant must be accused of; of every other mark and counter the judge says PASS"""
 
 
 def build_mutant(build: Build, name: str) -> Path:
@@ -178,16 +178,16 @@ def exchanged(build: Build, run_folder: Path) -> Iterator[Bench]:
 
 
 def found(call: LiveCall) -> dict[str, Found]:
-    """What the judge says of every mark, by its id, and of every account, by its name.
+    """What the judge says of every mark, by its id, and of every counter event, by its name.
 
-    Of several accounts with the same name it is the last one that did not pass.
+    Of several counter events with the same name it is the last one that did not pass.
     """
     marks = {
         str(mark.id): Found(mark.verdict, mark.explanation, mark.difference_ns)
         for mark in call.judged.marks
     }
-    accounts = sorted(call.judged.counters, key=lambda one: one.verdict is not Verdict.PASS)
-    return marks | {one.name: Found(one.verdict, one.explanation) for one in accounts}
+    counters = sorted(call.judged.counters, key=lambda one: one.verdict is not Verdict.PASS)
+    return marks | {one.name: Found(one.verdict, one.explanation) for one in counters}
 
 
 def test_the_driver_as_it_is_passes(exchanged: Bench) -> None:

@@ -37,5 +37,5 @@ def test_marks_over_tls(encrypted: Bench, bridge: Bridge, connection: Connection
 
     call = passing_call(encrypted, extension.name, script, extension)
     assert len(call.judged.marks) == MARKS
-    # The same ruler as without: what is encrypted is read with the application's own secrets.
+    # Measured as without: what is encrypted is read with the application's own secrets.
     assert call.judged.measurement.source == ("socket" if encrypted.not_captured else "capture")

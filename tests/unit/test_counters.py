@@ -1,4 +1,4 @@
-"""The judge of Asterisk's accounts, on timelines made by hand."""
+"""The judge of Asterisk's playback counters, on timelines made by hand."""
 
 from __future__ import annotations
 

@@ -108,6 +108,18 @@ def test_messages_have_sender_kind_content_and_the_completing_segments_time(tmp_
     )
 
 
+def test_a_segment_as_large_as_ip_allows_is_read_whole(tmp_path: Path) -> None:
+    """With its headers it is longer than scapy's iteration gives of a packet."""
+    talk = Conversation()
+    talk.upgrade()
+    media = bytes(range(256)) * 255 + bytes(range(211))
+    segment = talk.add(frame(Opcode.BINARY, media, client=False), client=False)
+    assert len(segment) == 14 + 65535
+    talk.add(frame(Opcode.TEXT, b"MARK id=a", client=False), client=False)
+    messages = messages_of(capture_of(tmp_path, talk.packets))
+    assert [message.data for message in messages] == [media, b"MARK id=a"]
+
+
 def test_when_the_application_connects_the_senders_are_the_other_way_round(tmp_path: Path) -> None:
     talk = Conversation()
     talk.upgrade()
@@ -381,7 +393,7 @@ def test_a_real_capture_holds_all_that_was_sent_on_the_clock_it_was_sent_by(tmp_
     save_captured_call(tmp_path, call)
     assert load_timeline(tmp_path) == timeline
 
-    # Both rulers saw the same packets, at almost the same time.
+    # Both measurements saw the same packets, at almost the same time.
     assert [packet.sequence for packet in sink.packets] == list(range(200))
     pairs = zip(sink.packets, timeline.rtp, strict=True)
     assert max(abs(one.time_ns - other.time_ns) for one, other in pairs) < 5 * MS

@@ -26,7 +26,7 @@ from harness.scenarios.result import (
 
 
 def spoken(after_ms: float) -> Call:
-    """A call with a mark, answered so long after its audio ended, all accounts in order."""
+    """A call with a mark, answered so long after its audio ended, all counters in order."""
     call = speech_call([1000], [after_ms])
     call.event(
         4000,

@@ -1,4 +1,4 @@
-"""Commands and events of chan_websocket as text, in both spellings."""
+"""Commands and events of chan_websocket as text, in both control message formats."""
 
 from __future__ import annotations
 
@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from harness import protocol
 from harness.errors import InputFault
-from harness.protocol import UNPARSEABLE, Event, Format, parse_event
+from harness.protocol import (
+    UNPARSEABLE,
+    Command,
+    Event,
+    Format,
+    parse_command,
+    parse_event,
+)
 
 PLAIN_IDS = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=64)
 JSON_IDS = st.text(min_size=1, max_size=16) | st.integers(-(2**62), 2**62)
@@ -138,7 +145,7 @@ def test_a_stock_id_is_read_with_its_spaces(name: str, first: str, second: str) 
     assert parse_event(f"{name} {first} {second}").fields == {"correlation_id": f"{first} {second}"}
 
 
-def test_a_stock_mark_without_an_id_is_the_same_in_both_spellings() -> None:
+def test_a_stock_mark_without_an_id_is_the_same_in_both_formats() -> None:
     plain = parse_event("MEDIA_MARK_PROCESSED")
     as_json = parse_event('{"event":"MEDIA_MARK_PROCESSED","correlation_id":""}')
     assert plain.fields == as_json.fields == {"correlation_id": ""}
@@ -220,3 +227,172 @@ def test_matching_looks_at_types_and_at_what_is_there() -> None:
     assert not event.matches("MARK_PLAYED", {"id": True})
     assert not event.matches("MARK_PLAYED", {"missing": None})
     assert not event.matches("MARK_DISCARDED", {"id": 1})
+
+
+# --- Texts on which the client and the judge once disagreed, decided by what the driver sends ---
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "fields"),
+    [
+        # %s%s%s: the id of STOP_MEDIA_BUFFERING or MARK_MEDIA as it came, spaces included.
+        (
+            "MEDIA_BUFFERING_COMPLETED x y",
+            "MEDIA_BUFFERING_COMPLETED",
+            {"correlation_id": "x y"},
+        ),
+        ("MEDIA_BUFFERING_COMPLETED x", "MEDIA_BUFFERING_COMPLETED", {"correlation_id": "x"}),
+        ("MEDIA_BUFFERING_COMPLETED a=b", "MEDIA_BUFFERING_COMPLETED", {"correlation_id": "a=b"}),
+        # No id and an empty one are the same: JSON has an empty string for both.
+        ("MEDIA_BUFFERING_COMPLETED", "MEDIA_BUFFERING_COMPLETED", {"correlation_id": ""}),
+        ("MEDIA_MARK_PROCESSED", "MEDIA_MARK_PROCESSED", {"correlation_id": ""}),
+        # The driver strips the command, so an id ends with no blank; nothing is stripped here.
+        ("MEDIA_MARK_PROCESSED a ", "MEDIA_MARK_PROCESSED", {"correlation_id": "a "}),
+        ("MEDIA_MARK_PROCESSED  a", "MEDIA_MARK_PROCESSED", {"correlation_id": " a"}),
+        # error_text is always the last field, so what looks like a field in it is none.
+        (
+            "ERROR error_text:x=1 command:MARK",
+            "ERROR",
+            {"error_text": "x=1 command:MARK"},
+        ),
+        (
+            "ERROR channel_id:1.2 error_text:'in' is no command:MARK\n",
+            "ERROR",
+            {"channel_id": "1.2", "error_text": "'in' is no command:MARK"},
+        ),
+        (
+            "ERROR channel_id:1.2 command:MARK error_text:MARK needs id=<1 to 64 bytes>",
+            "ERROR",
+            {
+                "channel_id": "1.2",
+                "command": "MARK",
+                "error_text": "MARK needs id=<1 to 64 bytes>",
+            },
+        ),
+        # The driver's own events have colons, those of the marks equals signs.
+        ("STATUS queue_length:3", "STATUS", {"queue_length": "3"}),
+        (
+            "MEDIA_START channel:WebSocket/a=b/0x1 ptime:20",
+            "MEDIA_START",
+            {"channel": "WebSocket/a=b/0x1", "ptime": "20"},
+        ),
+        ("DTMF_END digit:# channel_id:1.2", "DTMF_END", {"digit": "#", "channel_id": "1.2"}),
+        ("MARK_PLAYED id=a:b=c", "MARK_PLAYED", {"id": "a:b=c"}),
+        ("MEDIA_XON", "MEDIA_XON", {}),
+        # Neither format, as no driver sends it
+        ("hello", UNPARSEABLE, {}),
+        ('{"event":7}', UNPARSEABLE, {}),
+    ],
+)
+def test_an_event_is_read_as_the_driver_writes_it(
+    text: str, name: str, fields: dict[str, Any]
+) -> None:
+    assert parse_event(text) == Event(name, fields, text)
+
+
+# --- Commands as the driver reads them ---
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "fields"),
+    [
+        # ast_strip() takes blanks off both ends; the name ends at the first space.
+        (" MARK id=a\r\n", "MARK", {"id": "a"}),
+        ("MARK", "MARK", {}),
+        ("MARK a", "MARK", {}),
+        # The id is all that follows "id=", and so is not a valid one.
+        ("MARK id=a b", "MARK", {"id": "a b"}),
+        ("FLUSH_MEDIA now", "FLUSH_MEDIA", {}),
+        ("MARK_MEDIA a b ", "MARK_MEDIA", {"correlation_id": "a b"}),
+        ("MARK_MEDIA", "MARK_MEDIA", {"correlation_id": ""}),
+        ("STOP_MEDIA_BUFFERING x", "STOP_MEDIA_BUFFERING", {"correlation_id": "x"}),
+        ("REPORT_PLAYBACK", "REPORT_PLAYBACK", {}),
+        ("REPORT_PLAYBACK interval_ms=20", "REPORT_PLAYBACK", {"interval_ms": "20"}),
+        ("REPORT_PLAYBACK often", "REPORT_PLAYBACK", {"interval_ms": "often"}),
+        ("HANGUP", "HANGUP", {}),
+        ('{"command":"MARK","id":7}', "MARK", {"id": 7}),
+        ('{"command":7}', UNPARSEABLE, {}),
+        ("{", UNPARSEABLE, {}),
+        ("", UNPARSEABLE, {}),
+    ],
+)
+def test_a_command_is_read_as_the_driver_reads_it(
+    text: str, name: str, fields: dict[str, Any]
+) -> None:
+    assert parse_command(text) == Command(name, fields, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "mark_id"),
+    [
+        ("MARK id=a", "a"),
+        ("MARK id=a b", None),
+        ("MARK id=", None),
+        ("MARK id=" + "x" * 65, None),
+        ("MARK", None),
+        ('{"command":"MARK","id":"a b"}', "a b"),
+        ('{"command":"MARK","id":7}', 7),
+        ('{"command":"MARK","id":""}', None),
+        ('{"command":"MARK","id":true}', None),
+        ('{"command":"MARK","id":1.5}', None),
+        ('{"command":"MARK","id":"\\ud800"}', "\ud800"),
+    ],
+)
+def test_only_an_id_that_the_driver_takes_is_one(text: str, mark_id: object) -> None:
+    found = parse_command(text).id
+    assert found == mark_id
+    assert type(found) is type(mark_id)
+
+
+@pytest.mark.parametrize(
+    ("text", "opts_in"),
+    [
+        ("MARK id=a", True),
+        ("MARK", True),  # it gets an ERROR of ours
+        ("FLUSH_MEDIA", False),
+        ("FLUSH_MEDIA now", False),  # the stock driver's clients may send anything there
+        ("FLUSH_MEDIA id=", True),
+        ("REPORT_PLAYBACK often", True),
+        ("MARK_MEDIA id=a", False),
+        ('{"command":"FLUSH_MEDIA"}', False),
+        ('{"command":"FLUSH_MEDIA","id":null}', True),
+        ('{"command":"REPORT_PLAYBACK"}', True),
+    ],
+)
+def test_a_command_of_ours_opts_in_even_if_it_is_not_valid(text: str, opts_in: bool) -> None:
+    assert parse_command(text).opts_in is opts_in
+
+
+@given(JSON_IDS)
+def test_a_command_written_is_read_the_same(mark_id: str | int) -> None:
+    for message_format in Format:
+        try:
+            text = protocol.command_mark(message_format, mark_id)
+        except InputFault:
+            continue  # this format cannot carry it
+        found = parse_command(text)
+        assert found.name == "MARK"
+        assert found.id == (mark_id if message_format is Format.JSON else str(mark_id))
+
+
+@pytest.mark.parametrize(
+    ("value", "count", "decimal"),
+    [
+        ("12", 12, 12.0),
+        (12, 12, 12.0),
+        ("1.5", None, 1.5),
+        (1.5, None, 1.5),
+        ("", None, None),
+        ("inf", None, None),
+        (None, None, None),
+        ([1], None, None),
+    ],
+)
+def test_a_number_that_need_not_be_there(value: Any, count: int | None, decimal: float) -> None:
+    event = Event("PLAYBACK", {"n": value})
+    assert (event.count("n"), event.decimal("n")) == (count, decimal)
+
+
+@given(st.text())
+def test_no_command_is_fatal(text: str) -> None:
+    assert parse_command(text).raw == text

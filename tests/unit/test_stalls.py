@@ -88,7 +88,7 @@ def test_many_marks_of_one_moment_can_all_be_late_by_chance() -> None:
 @pytest.mark.parametrize(
     ("stalls_ms", "verdict"),
     [
-        # Audio ends at 145 ms. What can hold back the packets around is no ruler ...
+        # Audio ends at 145 ms. What can hold back the packets around measures nothing ...
         ([(120.0, 135.0)], "INCONCLUSIVE"),
         # ... but not a slip, nor a stall that was over before.
         ([(130.0, 139.0)], "EARLY"),
