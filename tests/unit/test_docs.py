@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.commands.cli import main
+from harness.scenarios.schema import load_scenarios
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
@@ -117,3 +118,38 @@ def test_each_link_leads_somewhere(page: Path) -> None:
             assert target.exists(), f"{page.name}: {path} does not exist"
             if anchor and target.suffix == ".md":
                 assert anchor in headings(target), f"{page.name}: no heading {path}{anchor}"
+
+
+def test_the_architecture_names_every_room_and_every_file_of_the_module() -> None:
+    page = (ROOT / "docs/architecture.md").read_text()
+    rooms = {path for path in (ROOT / "harness").iterdir() if not path.name.startswith("_")}
+    named = [
+        f"harness/{path.name}{'/' * path.is_dir()}" for path in rooms if path.name != "py.typed"
+    ]
+    named += [f"asterisk-module/{path.name}" for path in (ROOT / "asterisk-module").glob("*.c")]
+    assert not [name for name in sorted(named) if f"`{name}`" not in page]
+
+
+def test_the_architecture_names_every_hook() -> None:
+    """Each function of ours that the series calls from the driver's own file."""
+    page = (ROOT / "docs/architecture.md").read_text()
+    called: set[str] = set()
+    for patch in (ROOT / "patches").glob("*/*.patch"):
+        in_driver = False
+        for line in patch.read_text().splitlines():
+            if line.startswith("diff --git"):
+                in_driver = line.endswith("/channels/chan_websocket.c")
+            elif in_driver and line.startswith("+"):
+                called |= set(re.findall(r"\bplayback_\w+\(", line))
+    assert called
+    assert not [name for name in sorted(called) if f"`{name})`" not in page]
+
+
+def test_the_scenarios_of_the_documents_can_be_read(tmp_path: Path) -> None:
+    """The example, also with the expected failures that are shown by themselves."""
+    example, stock = re.findall(
+        r"```yaml\n(.*?)```", (ROOT / "docs/scenarios.md").read_text(), re.S
+    )
+    file = tmp_path / "my_scenario.yaml"
+    file.write_text(example + stock)
+    assert load_scenarios(file)
