@@ -319,7 +319,7 @@ def test_without_ari_calls_that_need_it_are_refused_with_the_reason(plain_pbx: P
         able = bench.capabilities
     assert able.playback_marks
     assert able.version == "unknown"
-    assert "only ARI tells" in able.lacks(Extension("a", connection="incoming"))
+    assert "only ARI can tell" in able.lacks(Extension("a", connection="incoming"))
     assert "no ari" in able.lacks(Extension("a", bridge="ari"))
 
 
