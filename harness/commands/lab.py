@@ -60,11 +60,12 @@ def _run_lines(options: argparse.Namespace, console: Console) -> int:
 
 def print_lines(path: Path, console: Console) -> int:
     """Print what the PBX's configuration needs; returns the exit code."""
+    lines = lab_lines(load_lab(path))
     console.print(
         "To be added to the PBX's configuration. Replace what is in <>. Nothing here is done by"
         " the harness."
     )
-    for name, text in lab_lines(load_lab(path)).items():
+    for name, text in lines.items():
         console.print()
         console.print(Text(f"; ---- {name} ----", style="bold"))
         console.print(Text(text), soft_wrap=True, end="")
