@@ -13,7 +13,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from harness.judge.verdicts import MarkVerdict, timed_differences
+from harness.judge.verdicts import MarkVerdict, Verdict, timed_differences
 from harness.record.verdict_files import SavedCall
 from harness.report.labels import Label
 from harness.report.offsets_picture import Chart, Offsets, offset_charts
@@ -73,7 +73,7 @@ class _CloseUp:
 
 def write_demo_picture(path: Path, title: str, calls: Sequence[PicturedCall]) -> None:
     """Write the picture; the same mark of all ``calls`` is shown closely."""
-    number = _furthest_mark(calls)
+    number = _shown_mark(calls)
     path.write_text(
         render(
             "demo.svg.j2",
@@ -90,15 +90,23 @@ def write_demo_picture(path: Path, title: str, calls: Sequence[PicturedCall]) ->
     )
 
 
-def _furthest_mark(calls: Sequence[PicturedCall]) -> int:
-    """Index of the mark acknowledged furthest from its time on any of the calls."""
+def _shown_mark(calls: Sequence[PicturedCall]) -> int:
+    """Index of the mark acknowledged furthest from its time on any call, of those that could be
+    judged on all of them, if there are any."""
+    marks = [one.call.judged.marks for one in calls]
+    unclear = {
+        index
+        for each in marks
+        for index, mark in enumerate(each)
+        if mark.verdict is Verdict.INCONCLUSIVE
+    }
     differences = [
-        (abs(mark.difference_ns), index)
-        for one in calls
-        for index, mark in enumerate(one.call.judged.marks)
+        (index not in unclear, abs(mark.difference_ns), index)
+        for each in marks
+        for index, mark in enumerate(each)
         if mark.difference_ns is not None
     ]
-    return max(differences, default=(0, 0))[1]
+    return max(differences, default=(False, 0, 0))[2]
 
 
 def _chart(calls: Sequence[PicturedCall]) -> Chart | None:
@@ -127,7 +135,7 @@ def _close_up(one: PicturedCall, number: int) -> _CloseUp:
         ]
     ]
     close_up = _CloseUp(
-        f"{one.name}: {_said(mark)}",
+        f"{one.name}: {_heading(mark)}",
         mark_kind(mark),
         picture,
         (centre - judged.start_ns) / 1e6,
@@ -136,12 +144,13 @@ def _close_up(one: PicturedCall, number: int) -> _CloseUp:
     return close_up
 
 
-def _said(mark: MarkVerdict) -> str:
+def _heading(mark: MarkVerdict) -> str:
     if mark.difference_ns is None:
         return f"{mark.command} {mark.id} {mark.outcome or 'was not acknowledged'}"
     side = "after" if mark.difference_ns >= 0 else "before"
     ms = abs(mark.difference_ns) / 1e6
-    return f"{mark.command} {mark.id} is acknowledged {ms:.2f} ms {side} the end of its audio"
+    text = f"{mark.command} {mark.id} is acknowledged {ms:.2f} ms {side} the end of its audio"
+    return f"{text} (inconclusive)" if mark.verdict is Verdict.INCONCLUSIVE else text
 
 
 def _without_variables(style: str) -> Markup:

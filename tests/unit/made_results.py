@@ -45,9 +45,15 @@ def summary(*results: ScenarioResult) -> RunSummary:
     return RunSummary("harness run --group smoke", "2026-11-22T11:00:00", 61.0, results)
 
 
-def placed(run: Path, folder: str, call: Call, bounds: Bounds | None = None) -> CallResult:
+def placed(
+    run: Path,
+    folder: str,
+    call: Call,
+    bounds: Bounds | None = None,
+    stalls_ms: Sequence[tuple[float, float]] = (),
+) -> CallResult:
     """Judge a call and write its files below the run's folder."""
-    timeline = call.timeline(60_000, uncertainty_ns=25_000)
+    timeline = call.timeline(60_000, uncertainty_ns=25_000, stalls_ms=stalls_ms)
     judged = judge_call(timeline, bounds)
     (run / folder).mkdir(parents=True)
     write_call_files(run / folder, timeline, judged)

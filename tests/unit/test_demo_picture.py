@@ -111,6 +111,23 @@ def test_a_mark_without_an_acknowledgement_is_drawn(tmp_path: Path) -> None:
     assert not starts(picture, "dot bad")
 
 
+def test_a_mark_that_could_be_judged_is_shown_where_there_is_one(tmp_path: Path) -> None:
+    def stalled(name: str, *after_ms: float) -> PicturedCall:
+        call = speech_call([400, 1200], after_ms)
+        placed(tmp_path, name, call, stalls_ms=[(169, 190)])
+        return PicturedCall(name, load_call(tmp_path / name))
+
+    # The second mark's audio ends at 170 ms, in a host stall.
+    both = drawn(tmp_path, stalled("both", 0.5, 15.0))
+    assert "both: MARK m0 is acknowledged 0.50 ms after the end of its audio" in texts(both)
+    call = stalled("one", 0.5, 15.0)
+    only = replace(call.call, judged=replace(call.call.judged, marks=call.call.judged.marks[1:]))
+    assert (
+        "one: MARK m1 is acknowledged 15.00 ms after the end of its audio (inconclusive)"
+        in texts(drawn(tmp_path, PicturedCall("one", only)))
+    )
+
+
 def test_it_loads_nothing_and_needs_no_variables(tmp_path: Path) -> None:
     drawn(tmp_path, pictured(tmp_path, "patched", speech(5)))
     text = (tmp_path / "picture.svg").read_text()
