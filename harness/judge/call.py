@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from harness.capture.timeline import Measurement, Timeline
-from harness.judge.conversation import Conversation
 from harness.judge.counters import judge_counters
+from harness.judge.evidence import Evidence, read_evidence
 from harness.judge.expectations import Expectations, unmet_expectations
 from harness.judge.locate_audio import ERROR_NS
 from harness.judge.marks import judge_marks
-from harness.judge.uncertainty import Uncertainty, tolerance_ns
+from harness.judge.uncertainty import tolerance_ns
 from harness.judge.verdicts import (
     FAILURES,
     Bounds,
@@ -24,7 +24,6 @@ from harness.judge.verdicts import (
     statistics,
     worst,
 )
-from harness.judge.wire import Wire
 
 
 @dataclass(frozen=True)
@@ -144,35 +143,29 @@ def judge_call(
 ) -> JudgedCall:
     """Judge a call. ``expectations`` are those of its scenario, None without one."""
     bounds = bounds or Bounds()
-    location_ns = ERROR_NS if timeline.recoded else 0
-    measurement = replace(timeline.measurement, location_ns=location_ns)
-    timeline = replace(timeline, measurement=measurement)
-    uncertainty = Uncertainty(measurement, bounds, timeline.codec)
-    conversation = Conversation(timeline.messages)
-    wire = Wire(timeline, conversation, uncertainty.error_bytes)
-    marks = judge_marks(timeline, conversation, wire, uncertainty)
-    unmet: list[str] = []
-    if expectations:
-        unmet = unmet_expectations(expectations, timeline, conversation, wire, uncertainty, marks)
+    evidence = read_evidence(timeline, bounds)
+    marks = judge_marks(evidence)
+    unmet = unmet_expectations(expectations, evidence, marks) if expectations else []
     return JudgedCall(
         start_ns=timeline.start_ns,
         end_ns=timeline.end_ns,
         codec=timeline.codec.name,
         ptime_ms=timeline.wire.ptime_ms,
-        measurement=measurement,
+        measurement=evidence.uncertainty.measurement,
         bounds=bounds,
         packets=len(timeline.rtp),
-        missing_packets=wire.sequence.missing,
+        missing_packets=evidence.wire.sequence.missing,
         marks=marks,
-        counters=judge_counters(timeline.codec, conversation, wire, uncertainty),
+        counters=judge_counters(evidence),
         expectations=expectations,
         unmet=tuple(unmet),
-        notes=tuple(_notes(timeline, conversation, wire)),
-        located=wire.packets,
+        notes=tuple(_notes(evidence)),
+        located=evidence.wire.packets,
     )
 
 
-def _notes(timeline: Timeline, conversation: Conversation, wire: Wire) -> list[str]:
+def _notes(evidence: Evidence) -> list[str]:
+    timeline, conversation, wire = evidence.timeline, evidence.conversation, evidence.wire
     sequence = wire.sequence
     foreign = sum(1 for one in wire.packets if one.location.foreign)
     sent = conversation.sent

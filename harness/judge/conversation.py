@@ -237,6 +237,11 @@ class Conversation:
         index = bisect_right(self.media_times, time_ns)
         return self.media_ends[index - 1] if index else 0
 
+    def flushed_ns(self, since_ns: int) -> int | None:
+        """When the first FLUSH_MEDIA came from then on."""
+        times = (flush.time_ns for flush in self.flushes)
+        return next((time_ns for time_ns in times if time_ns >= since_ns), None)
+
     def frame_end(self, begin: int, length: int) -> int:
         """Where a frame ends that begins there, or goes on, and has room for ``length`` bytes."""
         index = bisect_right(self.borders, begin)

@@ -8,18 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from harness.capture.timeline import Codec
 from harness.judge.conversation import (
-    Conversation,
     DroppedMedia,
     Flush,
     Mark,
     Request,
     SentEvent,
 )
-from harness.judge.uncertainty import Uncertainty
+from harness.judge.evidence import Evidence
 from harness.judge.verdicts import CounterVerdict, Verdict
-from harness.judge.wire import Wire
 from harness.protocol import Event
 
 _HANG_UP_NS = 500_000_000
@@ -30,25 +27,24 @@ _COUNTS = ("received", "played", "queued", "flushed", "dropped")
 _NEVER_BACK = ("received", "played", "flushed", "dropped", "underruns", "played_ms")
 
 
-def judge_counters(
-    codec: Codec, conversation: Conversation, wire: Wire, uncertainty: Uncertainty
-) -> tuple[CounterVerdict, ...]:
+def judge_counters(evidence: Evidence) -> tuple[CounterVerdict, ...]:
     """The verdicts of a call's playback counters: flushes first, the last PLAYBACK at last."""
-    evidence = _Evidence(codec, conversation, wire, uncertainty)
-    flushes = [_judge_flush(evidence, one) for one in conversation.flushes if one.id is not None]
+    checks = _Checks(evidence)
+    conversation = evidence.conversation
+    flushes = [_judge_flush(checks, one) for one in conversation.flushes if one.id is not None]
     unasked = [
         _verdict(sent.event.name, sent, Verdict.UNASKED, why) for sent, why in conversation.unasked
     ]
-    reports = _judge_reports(evidence)
-    requests = [_judge_request(evidence, request) for request in conversation.requests]
-    found = [*flushes, *unasked, *reports, *requests, _judge_final(evidence)]
+    reports = _judge_reports(checks)
+    requests = [_judge_request(checks, request) for request in conversation.requests]
+    found = [*flushes, *unasked, *reports, *requests, _judge_final(checks)]
     verdicts = [one for one in found if one is not None]
-    if uncertainty.measurement.capture_drops:
+    if evidence.uncertainty.measurement.capture_drops:
         verdicts = [_unless_not_captured(one) for one in verdicts]
     return tuple(verdicts)
 
 
-# ---- the evidence --------------------------------------------------------------------------------
+# ---- what they have in common --------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -61,28 +57,26 @@ class _Faults:
     """by what was seen on the wire"""
 
 
-class _Evidence:
-    """What a call's counters are held against."""
+class _Checks:
+    """What counters of any kind are held against."""
 
-    def __init__(
-        self, codec: Codec, conversation: Conversation, wire: Wire, uncertainty: Uncertainty
-    ) -> None:
-        self.codec = codec
-        self.talk = conversation
-        self.wire = wire
-        self.uncertainty = uncertainty
-        self.frame_ns = uncertainty.frame_ns
-        self.late_ns = uncertainty.late_ns
-        self.error_bytes = uncertainty.error_bytes
-        self.dropped = DroppedMedia(conversation.drops)
-        self.hidden = self.dropped.hidden(codec.frame_bytes)
-        self.stalled_ns = uncertainty.stalled_behind(wire.last_audio_ns)
+    def __init__(self, evidence: Evidence) -> None:
+        self.codec = evidence.codec
+        self.conversation = evidence.conversation
+        self.wire = evidence.wire
+        self.uncertainty = evidence.uncertainty
+        self.frame_ns = self.uncertainty.frame_ns
+        self.late_ns = self.uncertainty.late_ns
+        self.error_bytes = self.uncertainty.error_bytes
+        self.dropped = DroppedMedia(self.conversation.drops)
+        self.hidden = self.dropped.hidden(self.codec.frame_bytes)
+        self.stalled_ns = self.uncertainty.stalled_behind(self.wire.last_audio_ns)
 
     def never(self, name: str) -> CounterVerdict | None:
         """What to say of an event that did not come; None where nobody was there to get it."""
-        if self.talk.closed_by == "application":
+        if self.conversation.closed_by == "application":
             return None
-        if not self.talk.closed_by:
+        if not self.conversation.closed_by:
             why = "it did not come, but the connection was still open when listening ended"
             return CounterVerdict(name, None, None, None, None, Verdict.INCONCLUSIVE, why)
         return CounterVerdict(name, None, None, None, None, Verdict.NEVER, "it did not come")
@@ -122,7 +116,9 @@ class _Evidence:
             return "RTP is missing"
         if not self.wire.is_certain:
             return "packets could not be located"
-        cut_short = played is not None and reported > played == self.wire.seen(0, self.talk.sent)
+        cut_short = played is not None and reported > played == self.wire.seen(
+            0, self.conversation.sent
+        )
         if self.stalled_ns and cut_short:
             return f"the host stalled for {self.stalled_ns / 1e6:.0f} ms behind the last audio"
         return ""
@@ -160,48 +156,48 @@ class _Evidence:
 # ---- MEDIA_FLUSHED -------------------------------------------------------------------------------
 
 
-def _judge_flush(evidence: _Evidence, flush: Flush) -> CounterVerdict | None:
+def _judge_flush(checks: _Checks, flush: Flush) -> CounterVerdict | None:
     name = f'MEDIA_FLUSHED "{flush.id}"'
     if not flush.replies:
-        return evidence.never(name)
+        return checks.never(name)
     sent = flush.replies[0]
     if len(flush.replies) > 1:
         return _verdict(name, sent, Verdict.TWICE, f"it came {len(flush.replies)} times")
-    marks = [mark for mark in evidence.talk.marks[: flush.marks] if mark.command == "MARK"]
+    marks = [mark for mark in checks.conversation.marks[: flush.marks] if mark.command == "MARK"]
     for mark in marks:
         if mark.ack is None or mark.ack.rank > sent.rank:
             why = (
                 f'it came before the acknowledgement of the mark "{mark.id}", which was sent before'
             )
             return _verdict(name, sent, Verdict.EARLY, f"{why} the flush")
-    wire = evidence.wire
+    wire = checks.wire
     played = wire.seen(0, flush.end)
     dropped = sum(
-        drop.bytes for drop in evidence.talk.drops if flush.begin <= drop.offset < flush.end
+        drop.bytes for drop in checks.conversation.drops if flush.begin <= drop.offset < flush.end
     )
     flushed = wire.missing(flush.begin, flush.end) - dropped
     faults = _Faults(
         [],
         [
-            *evidence.count(sent.event, "played", played, evidence.error_bytes),
-            *evidence.count(sent.event, "flushed", flushed, evidence.error_bytes),
-            *evidence.ms(sent.event, "played_ms", played),
-            *evidence.ms(sent.event, "flushed_ms", flushed),
-            *evidence.hole(flush.begin, wire.last_seen(flush.begin, flush.end)),
+            *checks.count(sent.event, "played", played, checks.error_bytes),
+            *checks.count(sent.event, "flushed", flushed, checks.error_bytes),
+            *checks.ms(sent.event, "played_ms", played),
+            *checks.ms(sent.event, "flushed_ms", flushed),
+            *checks.hole(flush.begin, wire.last_seen(flush.begin, flush.end)),
         ],
     )
-    difference_ms = _judge_last_mark(evidence, flush, sent.event, marks, faults)
-    found = evidence.against_the_wire(name, sent, played, difference_ms, faults)
+    difference_ms = _judge_last_mark(checks, flush, sent.event, marks, faults)
+    found = checks.against_the_wire(name, sent, played, difference_ms, faults)
     if found.verdict is not Verdict.PASS:
         return found
     # It waits for the frame that is in play, and for the acknowledgements of the marks before it.
     acks_ns = max((mark.ack.time_ns for mark in marks if mark.ack), default=0)
-    due_ns = max(flush.time_ns, acks_ns, wire.played_ns(flush.end)) + evidence.frame_ns
-    return evidence.in_time(found, due_ns, "a frame after all that it waits for")
+    due_ns = max(flush.time_ns, acks_ns, wire.played_ns(flush.end)) + checks.frame_ns
+    return checks.in_time(found, due_ns, "a frame after all that it waits for")
 
 
 def _judge_last_mark(
-    evidence: _Evidence, flush: Flush, event: Event, marks: list[Mark], faults: _Faults
+    checks: _Checks, flush: Flush, event: Event, marks: list[Mark], faults: _Faults
 ) -> float | None:
     """Adds to ``faults`` what is wrong with the mark it names; by how many ms its time differs."""
     since_ms = event.decimal("since_mark_ms")
@@ -215,43 +211,43 @@ def _judge_last_mark(
     said = event.fields.get("last_mark")
     if said != last.id or type(said) is not type(last.id):
         faults.plain.append(f"last_mark is {said!r}, but the last one played is {last.id!r}")
-    since = evidence.wire.seen(last.offset, flush.end)
-    faults.wire.extend(evidence.ms(event, "since_mark_ms", since))
-    return None if since_ms is None else since_ms - evidence.media_ms(since)
+    since = checks.wire.seen(last.offset, flush.end)
+    faults.wire.extend(checks.ms(event, "since_mark_ms", since))
+    return None if since_ms is None else since_ms - checks.media_ms(since)
 
 
 # ---- PLAYBACK ------------------------------------------------------------------------------------
 
 
-def _judge_request(evidence: _Evidence, request: Request) -> CounterVerdict | None:
+def _judge_request(checks: _Checks, request: Request) -> CounterVerdict | None:
     """Whether a PLAYBACK came that was asked for; what it says is judged by itself."""
     if request.reply is None:
-        closed_ns = evidence.talk.closed_ns
-        unread = closed_ns - request.time_ns <= evidence.late_ns + evidence.frame_ns
-        return None if closed_ns and unread else evidence.never("PLAYBACK")
+        closed_ns = checks.conversation.closed_ns
+        unread = closed_ns - request.time_ns <= checks.late_ns + checks.frame_ns
+        return None if closed_ns and unread else checks.never("PLAYBACK")
     if request.periodic:
         return None
     passed = _verdict("PLAYBACK", request.reply, Verdict.PASS, "")
-    due_ns = request.time_ns + evidence.frame_ns
-    found = evidence.in_time(passed, due_ns, "a frame after its command")
+    due_ns = request.time_ns + checks.frame_ns
+    found = checks.in_time(passed, due_ns, "a frame after its command")
     return None if found.verdict is Verdict.PASS else found
 
 
-def _judge_reports(evidence: _Evidence) -> list[CounterVerdict]:
+def _judge_reports(checks: _Checks) -> list[CounterVerdict]:
     verdicts = []
     before: Event | None = None
-    for report in evidence.talk.reports:
+    for report in checks.conversation.reports:
         event = report.sent.event
         why = _inconsistent(event, before, report.received)
         before = event
         if why:
             verdicts.append(_verdict("PLAYBACK", report.sent, Verdict.WRONG, why))
             continue
-        plain = evidence.ms(event, "played_ms", event.count("played") or 0)
-        wire = [] if report.is_final else _played_by(evidence, report.sent)
+        plain = checks.ms(event, "played_ms", event.count("played") or 0)
+        wire = [] if report.is_final else _played_by(checks, report.sent)
         faults = _Faults(plain, wire)
-        one = evidence.against_the_wire("PLAYBACK", report.sent, None, None, faults)
-        verdicts.append(_unless_stalled(evidence, one) if wire else one)
+        one = checks.against_the_wire("PLAYBACK", report.sent, None, None, faults)
+        verdicts.append(_unless_stalled(checks, one) if wire else one)
     return verdicts
 
 
@@ -272,29 +268,29 @@ def _inconsistent(event: Event, before: Event | None, sent: int) -> str:
     return ""
 
 
-def _played_by(evidence: _Evidence, sent: SentEvent) -> list[str]:
+def _played_by(checks: _Checks, sent: SentEvent) -> list[str]:
     """What is wrong when a report says that more was played by now than can have been, or less.
 
     It was made up to ``late_ns`` before it came. A frame more or less is the difference between
     the driver's clock and that of the packets.
     """
-    wire, frame, frame_ns = evidence.wire, evidence.codec.frame_bytes, evidence.frame_ns
+    wire, frame, frame_ns = checks.wire, checks.codec.frame_bytes, checks.frame_ns
     said = sent.event.count("played") or 0
-    least = wire.played_by(sent.time_ns - evidence.late_ns - frame_ns)
-    most = wire.begun_by(sent.time_ns + frame_ns + evidence.uncertainty.tolerance_ns)
+    least = wire.played_by(sent.time_ns - checks.late_ns - frame_ns)
+    most = wire.begun_by(sent.time_ns + frame_ns + checks.uncertainty.tolerance_ns)
     # A frame that was delivered to the core as the call ended need not have left.
-    over = sent.time_ns > wire.played_ns(evidence.talk.sent) - frame_ns
-    most += evidence.error_bytes + (frame if over else 0)
-    least -= evidence.error_bytes + evidence.hidden
+    over = sent.time_ns > wire.played_ns(checks.conversation.sent) - frame_ns
+    most += checks.error_bytes + (frame if over else 0)
+    least -= checks.error_bytes + checks.hidden
     if least <= said <= most:
         return []
     return [f"played is {said}, but it was between {max(least, 0)} and {most} then"]
 
 
-def _unless_stalled(evidence: _Evidence, one: CounterVerdict) -> CounterVerdict:
+def _unless_stalled(checks: _Checks, one: CounterVerdict) -> CounterVerdict:
     time_ns = one.time_ns or 0
-    near_ns = evidence.late_ns + 2 * evidence.frame_ns
-    stalled = evidence.uncertainty.stalled_near(time_ns - near_ns, time_ns + near_ns)
+    near_ns = checks.late_ns + 2 * checks.frame_ns
+    stalled = checks.uncertainty.stalled_near(time_ns - near_ns, time_ns + near_ns)
     if one.verdict is not Verdict.WRONG or not stalled:
         return one
     why = f"the host stalled around it; {one.explanation}"
@@ -304,76 +300,76 @@ def _unless_stalled(evidence: _Evidence, one: CounterVerdict) -> CounterVerdict:
 # ---- the last PLAYBACK ---------------------------------------------------------------------------
 
 
-def _judge_final(evidence: _Evidence) -> CounterVerdict | None:
+def _judge_final(checks: _Checks) -> CounterVerdict | None:
     """The last PLAYBACK, which a channel gets that has opted in."""
-    talk, wire = evidence.talk, evidence.wire
-    finals = [report for report in talk.reports if report.is_final]
+    conversation, wire = checks.conversation, checks.wire
+    finals = [report for report in conversation.reports if report.is_final]
     name = "PLAYBACK final"
     if not finals:
-        return evidence.never(name) if talk.opted_in else None
+        return checks.never(name) if conversation.opted_in else None
     sent = finals[0].sent
     if len(finals) > 1:
         return _verdict(name, sent, Verdict.TWICE, f"it came {len(finals)} times")
-    if not talk.opted_in:
+    if not conversation.opted_in:
         return _verdict(name, sent, Verdict.UNASKED, "the application had not opted in")
     event = sent.event
-    played = wire.seen(0, talk.sent)
-    expected = played - _played_unreported(evidence, event, played)
-    expected += _cut_off(evidence, event, played)
-    begin = talk.flushes[-1].end if talk.flushes else 0
-    end = wire.last_seen(begin, talk.sent)
+    played = wire.seen(0, conversation.sent)
+    expected = played - _played_unreported(checks, event, played)
+    expected += _cut_off(checks, event, played)
+    begin = conversation.flushes[-1].end if conversation.flushes else 0
+    end = wire.last_seen(begin, conversation.sent)
     faults = _Faults(
         [
-            *evidence.count(event, "received", talk.sent),
-            *evidence.count(event, "queued", 0),
-            *evidence.count(event, "marks", 0),
+            *checks.count(event, "received", conversation.sent),
+            *checks.count(event, "queued", 0),
+            *checks.count(event, "marks", 0),
         ],
         [
-            *evidence.count(event, "played", expected, evidence.error_bytes),
-            *evidence.hole(begin, end, _left_lying(evidence, sent, end)),
+            *checks.count(event, "played", expected, checks.error_bytes),
+            *checks.hole(begin, end, _left_lying(checks, sent, end)),
         ],
     )
-    dropped, reported = event.count("dropped") or 0, evidence.dropped.total
+    dropped, reported = event.count("dropped") or 0, checks.dropped.total
     if reported != dropped:
         faults.plain.append(f"dropped is {dropped}, but MEDIA_DROPPED events reported {reported}")
-    if talk.events[-1].rank != sent.rank:
+    if conversation.events[-1].rank != sent.rank:
         faults.plain.append("it was not the last event")
-    return evidence.against_the_wire(name, sent, played, None, faults)
+    return checks.against_the_wire(name, sent, played, None, faults)
 
 
-def _left_lying(evidence: _Evidence, sent: SentEvent, end: int) -> int:
+def _left_lying(checks: _Checks, sent: SentEvent, end: int) -> int:
     """How many bytes behind the last that left had their time to do so, and did not.
 
     What is still to be played when a call ends is flushed. Not so where media had ceased before.
     The beginning of a frame may wait for its rest.
     """
-    talk = evidence.talk
-    if talk.paused or talk.direction_in:
+    conversation = checks.conversation
+    if conversation.paused or conversation.direction_in:
         return 0
-    going_ns = max(talk.going_ns, evidence.wire.played_ns(talk.sent))
-    if sent.time_ns - going_ns <= _HANG_UP_NS + evidence.late_ns + 2 * evidence.stalled_ns:
+    going_ns = max(conversation.going_ns, checks.wire.played_ns(conversation.sent))
+    if sent.time_ns - going_ns <= _HANG_UP_NS + checks.late_ns + 2 * checks.stalled_ns:
         return 0
-    left = talk.sent - end
-    return left if left >= evidence.codec.frame_bytes else 0
+    left = conversation.sent - end
+    return left if left >= checks.codec.frame_bytes else 0
 
 
-def _played_unreported(evidence: _Evidence, event: Event, played: int) -> int:
+def _played_unreported(checks: _Checks, event: Event, played: int) -> int:
     """How many bytes an event may hide that were played after all, and does."""
     hidden = played - (event.count("played") or 0)
-    return min(max(hidden, 0), evidence.hidden)
+    return min(max(hidden, 0), checks.hidden)
 
 
-def _cut_off(evidence: _Evidence, event: Event, played: int) -> int:
+def _cut_off(checks: _Checks, event: Event, played: int) -> int:
     """How many bytes of the call's last frame were delivered to the core and went nowhere.
 
     Played means delivered. When the call ends while media plays, the caller's side may be gone
     already when a frame is delivered: that one frame is on nobody's wire.
     """
-    flushes = [flush for flush in evidence.talk.flushes if flush.replies]
+    flushes = [flush for flush in checks.conversation.flushes if flush.replies]
     flushed = sum(flush.replies[0].event.count("flushed") or 0 for flush in flushes)
     if (event.count("flushed") or 0) <= flushed:
         return 0  # nothing was left to play
-    frame = evidence.codec.frame_bytes
+    frame = checks.codec.frame_bytes
     return frame if (event.count("played") or 0) - played == frame else 0
 
 

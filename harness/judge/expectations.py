@@ -6,11 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from harness.capture.timeline import Timeline
-from harness.judge.conversation import Conversation
-from harness.judge.uncertainty import Uncertainty
+from harness.judge.evidence import Evidence
 from harness.judge.verdicts import LocatedPacket, MarkVerdict
-from harness.judge.wire import Wire
 
 
 @dataclass(frozen=True)
@@ -31,22 +28,17 @@ class Expectations:
 
 
 def unmet_expectations(
-    expected: Expectations,
-    timeline: Timeline,
-    conversation: Conversation,
-    wire: Wire,
-    uncertainty: Uncertainty,
-    marks: Sequence[MarkVerdict],
+    expected: Expectations, evidence: Evidence, marks: Sequence[MarkVerdict]
 ) -> list[str]:
     """What did not come of a call as it was expected to, each as a sentence."""
     file = expected.file
     texts = [*expected.missed, *_unmet_by_marks(expected, marks)]
-    events = conversation.count_events()
+    events = evidence.conversation.count_events()
     for name, (least, most) in expected.events.items():
         if not least <= events[name] <= most:
             count = str(least) if least == most else f"{least} to {most}"
             texts.append(f"{file}: {count} {name} were to come, and {events[name]} did")
-    if expected.gapless and (gaps := _Gaps(timeline, conversation, wire, uncertainty).count()):
+    if expected.gapless and (gaps := _Gaps(evidence).count()):
         texts.append(f"{file}: the media to the caller was interrupted {gaps} times")
     return texts
 
@@ -83,14 +75,12 @@ def _became(mark: MarkVerdict) -> str:
 class _Gaps:
     """How often the media was interrupted, but for the times when the host stood still."""
 
-    def __init__(
-        self, timeline: Timeline, conversation: Conversation, wire: Wire, uncertainty: Uncertainty
-    ) -> None:
-        self._codec = timeline.codec
-        self._recoded = timeline.recoded is not None
-        self._talk = conversation
-        self._packets = wire.packets
-        self._uncertainty = uncertainty
+    def __init__(self, evidence: Evidence) -> None:
+        self._codec = evidence.codec
+        self._recoded = evidence.timeline.recoded is not None
+        self._conversation = evidence.conversation
+        self._packets = evidence.wire.packets
+        self._uncertainty = evidence.uncertainty
 
     def count(self) -> int:
         """By a new segment of its clock, or by silence (or nothing) where there was media."""
@@ -117,10 +107,10 @@ class _Gaps:
             location = packet.location
             room = self._codec.frame_bytes - sum(piece.length for piece in location.pieces)
             # A frame that ends at a border is not filled up with what comes behind it.
-            closed = bool(location.pieces) and location.pieces[-1].end in self._talk.borders
+            closed = bool(location.pieces) and location.pieces[-1].end in self._conversation.borders
             if room <= 0 or closed or not location.certain:
                 continue
-            sent_ns = self._talk.sent_ns(self._talk.frame_end(following, room))
+            sent_ns = self._conversation.sent_ns(self._conversation.frame_end(following, room))
             if sent_ns is not None and self._could_play(sent_ns, packet.clock.start_ns):
                 return True
         return False

@@ -33,6 +33,11 @@ class Verdict(str, Enum):
 FAILURES = frozenset(Verdict) - {Verdict.PASS, Verdict.INCONCLUSIVE}
 
 
+Decision = tuple[Verdict, str]
+"""and why, in one sentence; empty for PASS"""
+PASS: Decision = (Verdict.PASS, "")
+
+
 @dataclass(frozen=True)
 class Bounds:
     """What is allowed. The measurement's uncertainty comes on top of it, on both sides.

@@ -120,6 +120,13 @@ class Wire:
             last < offset - self._error_bytes and self._missing_behind(place, index),
         )
 
+    def is_complete(self, offset: int) -> bool:
+        """Whether the last byte before ``offset`` was sent, if there is any."""
+        offset = self.whole(offset)
+        audio = self.audio_end(offset)
+        lowest = offset - self._error_bytes
+        return lowest <= 0 or (audio is not None and audio.last >= lowest)
+
     def whole(self, offset: int) -> int:
         """``offset``, or where the sample begins in which it lies: half a sample is not played."""
         place = bisect_right(self._begins, offset - 1) - 1
