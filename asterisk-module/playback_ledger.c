@@ -61,12 +61,12 @@ struct playback_ledger {
 	/*! Media sent towards the listener */
 	struct playback_media sent;
 
-	/* What the marks were told, and what they wait for */
+	/* What the marks say was dropped, and what they wait for */
 	/*! Bytes of what was dropped that are in some mark's \c dropped */
 	uint64_t dropped_at_mark;
 	/*! Furthest position a mark or an event waits, or has waited, for */
 	uint64_t wanted;
-	/*! Half a sample at the end of what was received, as the caller last said */
+	/*! Half a sample at the end of what was received, as of the latest mark or event */
 	struct playback_media half_sample;
 	/*! Number of underruns */
 	uint64_t underruns;
@@ -210,7 +210,7 @@ void playback_ledger_dropped(struct playback_ledger *ledger, struct playback_med
  * late does not move the end of the audio it carries, every receiver plays by the RTP
  * timestamp; ticks that stay late do.
  */
-static int64_t sending_start(struct playback_ledger *ledger, int64_t now_ns)
+static int64_t playing_start(struct playback_ledger *ledger, int64_t now_ns)
 {
 	int64_t arrival_ns = now_ns
 		+ (ledger->mixing ? PLAYBACK_MIXED_SEND_DELAY_NS : PLAYBACK_SEND_DELAY_NS);
@@ -259,7 +259,7 @@ static void schedule_marks(struct playback_queue *queue,
 static void send_frame(struct playback_ledger *ledger, const struct playback_frame *frame,
 	int64_t now_ns)
 {
-	int64_t start_ns = sending_start(ledger, now_ns);
+	int64_t start_ns = playing_start(ledger, now_ns);
 	uint64_t limit = frame->position + frame->media.bytes;
 
 	add(&ledger->sent, frame->media);

@@ -37,7 +37,7 @@ struct run {
 	struct playback_media received, dropped, flushed, delivered;
 	uint64_t reported, played;
 	/* Bytes that the marks which came back say were dropped */
-	uint64_t told;
+	uint64_t counted;
 	/* What was received behind the latest mark or event: a drop is known before these */
 	uint64_t fresh;
 	/* Where the latest event is; the next one is not before it */
@@ -197,7 +197,7 @@ static void pop(struct run *run, unsigned int most, int64_t now)
 				+ ledger->dropped_by_mixer.bytes + ledger->flushed.bytes);
 			CHECK(pending->mark.media_ns >= 0);
 		}
-		run->told += pending->mark.dropped;
+		run->counted += pending->mark.dropped;
 		free(pending);
 	}
 }
@@ -254,7 +254,7 @@ static void check_queue(const struct playback_queue *queue)
 	for (mark = queue->head; mark; mark = mark->next) {
 		CHECK(!last || mark->position >= last->position);
 		found |= mark == queue->unplayed;
-		/* Those from there on wait, or wait for their turn; those before are timed */
+		/* Those from there on wait, or are events; those before are timed */
 		CHECK(mark->due_ns != PLAYBACK_NEVER
 			|| (mark->outcome == PLAYBACK_WAITING && queue->unplayed && found));
 		last = mark;
@@ -268,7 +268,7 @@ static void check(struct run *run)
 	const struct playback_ledger *ledger = &run->ledger;
 	struct playback_snapshot snapshot = playback_ledger_snapshot(ledger, run->now);
 	const struct playback_mark *mark, *last;
-	uint64_t held = 0, pending = 0, told;
+	uint64_t held = 0, pending = 0, counted;
 	int64_t held_ns = 0;
 	unsigned int i;
 
@@ -302,11 +302,11 @@ static void check(struct run *run)
 	CHECK(snapshot.dropped == run->dropped.bytes + ledger->dropped_by_mixer.bytes);
 
 	/* Each byte dropped is told by one mark, or will be by the next one */
-	told = run->told;
+	counted = run->counted;
 	for (mark = ledger->marks.head; mark; mark = mark->next) {
-		told += mark->dropped;
+		counted += mark->dropped;
 	}
-	CHECK(told == ledger->dropped_at_mark && told <= snapshot.dropped);
+	CHECK(counted == ledger->dropped_at_mark && counted <= snapshot.dropped);
 
 	check_queue(&ledger->marks);
 	check_queue(&ledger->events);

@@ -1,0 +1,107 @@
+"""What the module knows of bridge_softmix's private struct: checked, or not used.
+
+In Asterisk's own tree the compiler checks it against bridge_softmix's header. Elsewhere a table of
+releases says where it was seen to be so: a release that is not in it is not looked into.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from live_calls import JSON, passing_call
+from module_variants import compile_variant, is_up_to_date, variant
+
+from harness.application.marks import coded_pieces, play_with_marks, random_sizes
+from harness.asterisk.configuration import Extension
+from harness.bench import Bench, LiveCall, bench
+from harness.install.build import Build
+from harness.judge.judge import Bounds
+
+CONFERENCE = Extension("conference", message_format=JSON.message_format, bridge="conference")
+# A mark may be acknowledged a mixing interval, 20 ms, late.
+BOUNDS = Bounds(late_ns=22_000_000)
+HEADER = Path("bridges/bridge_softmix/include/bridge_softmix_internal.h")
+STRUCT = "struct softmix_channel {\n"
+NOTICE = "bridge_softmix of Asterisk"
+"""how the line begins that says that the layout is not known"""
+
+
+def copy_sources(build: Build, folder: Path) -> Path:
+    """The module's sources without the rest of the tree: a folder as Asterisk's channels/."""
+    channels = build.source_dir / "channels"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(channels / "websocket", folder / "websocket")
+    for name in ("chan_websocket.c", "chan_websocket.exports"):
+        shutil.copy(channels / name, folder)
+    return folder
+
+
+def check_layout(build: Build, tree: Path) -> subprocess.CompletedProcess[str]:
+    """Compile playback_bridge.c of a tree, for the compiler's word on it."""
+    return subprocess.run(
+        [
+            *("gcc", "-fsyntax-only", "-Wall", "-Werror", '-DAST_MODULE="chan_websocket"'),
+            *("-DAST_MODULE_SELF_SYM=__internal_chan_websocket_self",),
+            *(f"-I{build.source_dir / 'include'}", "channels/websocket/playback_bridge.c"),
+        ],
+        cwd=tree,
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("moved", [False, True], ids=["as-it-is", "moved"])
+def test_the_compiler_sees_a_layout_that_moved(build: Build, tmp_path: Path, moved: bool) -> None:
+    copy_sources(build, tmp_path / "channels")
+    header = tmp_path / HEADER
+    header.parent.mkdir(parents=True)
+    text = (build.source_dir / HEADER).read_text()
+    assert text.count(STRUCT) == 1
+    header.write_text(text.replace(STRUCT, f"{STRUCT}\tint new;\n") if moved else text)
+    compiled = check_layout(build, tmp_path)
+    assert (compiled.returncode != 0) == moved, compiled.stderr
+    assert ("struct softmix_channel has changed" in compiled.stderr) == moved
+
+
+def build_outside_the_tree(build: Build, *, known: bool) -> Path:
+    """The module compiled without bridge_softmix's header; the release in its table or not."""
+    module = variant(build, "softmix-known" if known else "softmix-unknown")
+    if not is_up_to_date(module, [build.patched_module, Path(__file__)]):
+        folder = copy_sources(build, module.parent)
+        bridge = folder / "websocket" / "playback_bridge.c"
+        text = bridge.read_text()
+        begin = text.index("softmix_releases[] = {")
+        end = text.index("};", begin)
+        if not known:
+            bridge.write_text(f'{text[:begin]}softmix_releases[] = {{ "1.0"\n{text[end:]}')
+        compile_variant(build, module, folder)
+    return module
+
+
+@pytest.fixture(scope="module")
+def exchanged(build: Build, run_folder: Path) -> Iterator[Bench]:
+    """One Asterisk for both modules."""
+    folder = run_folder / "softmix"
+    folder.mkdir()
+    with bench(build, folder) as b:
+        yield b
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known", "unknown"])
+def test_an_unknown_release_is_not_looked_into(exchanged: Bench, build: Build, known: bool) -> None:
+    async def script(call: LiveCall) -> None:
+        await call.session.start_buffering()
+        await play_with_marks(call.session, coded_pieces(random_sizes(7, 12, 1, 1200)))
+
+    instance = exchanged.instance
+    instance.use_module(build_outside_the_tree(build, known=known))
+    before = instance.log.read_text().count(NOTICE)
+    passing_call(
+        exchanged, f"softmix-{'known' if known else 'unknown'}", script, CONFERENCE, BOUNDS
+    )
+    # Once, however often it would have looked.
+    assert instance.log.read_text().count(NOTICE) == before + (0 if known else 1)
