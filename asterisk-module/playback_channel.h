@@ -16,12 +16,13 @@
  * enters them into the ledger, wakes the channel when a mark is due, and sends what is.
  *
  * Locks, in the order in which they are taken: the channel's, the frame queue's, the
- * playback's own, and the outbox's.  The playback's own guards the ledger, since the
- * console reads it from another thread; for the outbox's see playback_outbox.h.  All else
- * belongs to the channel's lock, with which every function here is called but
- * playback_init(), playback_destroy() and playback_get_counts().  The frame queue's lock
- * is the driver's: it guards nothing here, but must not be held where something may be
- * written to the WebSocket, and is not held unless a function says so.
+ * playback's own or the outbox's; of these two, neither is held where the other is taken.
+ * The playback's own guards the ledger, since the console reads it from another thread;
+ * for the outbox's see playback_outbox.h.  All else belongs to the channel's lock, with
+ * which every function here is called but playback_init(), playback_destroy() and
+ * playback_get_counts().  The frame queue's lock is the driver's: it guards nothing here,
+ * but must not be held where something may be written to the WebSocket, and is not held
+ * unless a function says so.
  */
 
 #ifndef PLAYBACK_CHANNEL_H

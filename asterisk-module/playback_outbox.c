@@ -156,7 +156,7 @@ int playback_outbox_write(struct playback_outbox *outbox,
 /*! \brief Whether an event of the calling thread's has to wait; outbox locked */
 static int has_to_wait(struct playback_outbox *outbox, struct ast_websocket *websocket)
 {
-	/* AST_PTHREADT_NULL is no thread, so it may be compared only for itself */
+	/* AST_PTHREADT_NULL is not a thread, so pthread_equal() must not see it */
 	int held = outbox->holder != AST_PTHREADT_NULL
 		&& pthread_equal(outbox->holder, pthread_self());
 
