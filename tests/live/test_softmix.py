@@ -19,7 +19,7 @@ from harness.application.marks import coded_pieces, play_with_marks, random_size
 from harness.asterisk.configuration import Extension
 from harness.bench import Bench, LiveCall, bench
 from harness.install.build import Build
-from harness.judge.judge import Bounds
+from harness.judge.verdicts import Bounds
 
 CONFERENCE = Extension("conference", message_format=JSON.message_format, bridge="conference")
 # A mark may be acknowledged a mixing interval, 20 ms, late.
