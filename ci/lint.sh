@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")/.."
 PATH=$PWD/.venv/bin:$PATH
 
-shellcheck ci/*.sh ci/run .ci/run
+shellcheck ci/*.sh ci/run .ci/run findings/*.sh
 hadolint --config containers/hadolint.yaml containers/*.Dockerfile
 yamllint --strict --config-file ci/yamllint.yaml .github .gitlab-ci.yml ci containers harness
 # The schemas come with the tool, so that this works without a network.

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from harness.errors import InputFault
 
@@ -29,6 +29,25 @@ Id = str | int
 
 MarkCommand = Literal["MARK", "MARK_MEDIA"]
 """The two kinds of mark: the patched driver's, and the stock driver's own"""
+
+StockEventName = Literal[
+    "DTMF_END",
+    "ERROR",
+    "MEDIA_BUFFERING_COMPLETED",
+    "MEDIA_MARK_PROCESSED",
+    "MEDIA_START",
+    "MEDIA_XOFF",
+    "MEDIA_XON",
+    "QUEUE_DRAINED",
+    "STATUS",
+]
+PatchedEventName = Literal[
+    "MARK_DISCARDED", "MARK_PLAYED", "MEDIA_DROPPED", "MEDIA_FLUSHED", "PLAYBACK"
+]
+EventName = StockEventName | PatchedEventName
+"""the stock driver's, and those that only the patched driver sends"""
+
+PATCHED_EVENTS = frozenset[str](get_args(PatchedEventName))
 
 FormatName = Literal["plain", "json"]
 """A control message format, as scenarios and lab files name it"""

@@ -23,7 +23,7 @@ from harness.errors import InputFault
 from harness.judge.verdicts import Bounds
 from harness.media.codecs import CodecName
 from harness.network_impairment import BadNetwork
-from harness.protocol import FormatName, format_named
+from harness.protocol import EventName, FormatName, format_named
 from harness.strict_yaml import Document, KeyPath, StrictModel, read
 
 Group = Literal["smoke", "full", "soak", "dispositions", "baseline"]
@@ -34,24 +34,6 @@ GROUPS: dict[Group, str] = {
     "dispositions": "every disposition of a mark, for the table in docs/measurements.md",
     "baseline": "what the stock driver does wrong today, beyond acknowledgements",
 }
-EventName = Literal[
-    "DTMF_END",
-    "ERROR",
-    "MARK_DISCARDED",
-    "MARK_PLAYED",
-    "MEDIA_BUFFERING_COMPLETED",
-    "MEDIA_DROPPED",
-    "MEDIA_FLUSHED",
-    "MEDIA_MARK_PROCESSED",
-    "MEDIA_START",
-    "MEDIA_XOFF",
-    "MEDIA_XON",
-    "PLAYBACK",
-    "QUEUE_DRAINED",
-    "STATUS",
-]
-"""the driver's own, and those of the patch"""
-
 _FOLDER = Path(__file__).parent
 
 

@@ -22,6 +22,7 @@ from harness.media.codecs import codec_named
 from harness.media.probe_signal import probe_signal
 from harness.media.speech import interruption
 from harness.protocol import (
+    PATCHED_EVENTS,
     Event,
     Format,
     Id,
@@ -33,10 +34,6 @@ from harness.scenarios import schema
 from harness.scenarios.cpu_load import cpu_load
 from harness.scenarios.schema import Range, Scenario, Step, choose
 
-_PATCHED_EVENTS = frozenset(
-    {"MARK_DISCARDED", "MEDIA_FLUSHED", "PLAYBACK", "MEDIA_DROPPED", "MARK_PLAYED"}
-)
-"""events that the stock driver does not have: nobody waits for them there"""
 _CHUNK_MS = (6, 88)
 """random messages: in G.711 these are 50 to 700 bytes, what text-to-speech engines send"""
 _ACK_TIMEOUT_S = 10.0
@@ -350,7 +347,7 @@ class StepRunner:
             return  # what is not acknowledged is the judge's to say
         try:
             if wait.event is not None:
-                if self.patched or wait.event not in _PATCHED_EVENTS:
+                if self.patched or wait.event not in PATCHED_EVENTS:
                     await self.session.wait_event(wait.event, within_s)
             elif wait.packets is not None:
                 count = choose(wait.packets, self.chance)
