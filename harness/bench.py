@@ -44,7 +44,7 @@ from harness.caller.sipp import (
     place_call,
 )
 from harness.capture.dissect import timeline_from_sockets
-from harness.capture.stalls import StallWatch, watch_stalls
+from harness.capture.host_stalls import HostStallWatch, watch_host_stalls
 from harness.capture.tcpdump import Tcpdump, capture_possible
 from harness.capture.timeline import Codec, Timeline
 from harness.capture.tls import SECRETS_FILE
@@ -205,12 +205,14 @@ class _Application:
 class Bench:
     """A PBX that calls can be placed on, also several at once. Made by `bench` and `bench_on`."""
 
-    def __init__(self, target: Target, folder: Path, not_captured: str, stalls: StallWatch) -> None:
+    def __init__(
+        self, target: Target, folder: Path, not_captured: str, host_stalls: HostStallWatch
+    ) -> None:
         self.target = target
         self.folder = folder
         self.not_captured = not_captured
         """why times are socket time stamps and not of a packet capture; empty if they are of one"""
-        self._stalls = stalls
+        self._host_stalls = host_stalls
         self._setting_up = asyncio.Lock()
 
     @property
@@ -301,14 +303,14 @@ class Bench:
             await sip.hang_up()
             await session.wait_closed()
             end_ns = time.time_ns()
-            stalls = self._stalls.between(begin_ns, end_ns)
+            host_stalls = self._host_stalls.between(begin_ns, end_ns)
             if capture is not None:
-                call._read = _save_capture(call, codecs, capture, rtp, application, stalls)
+                call._read = _save_capture(call, codecs, capture, rtp, application, host_stalls)
             else:
                 rtp.close()
                 uncertainty_ns = _SOCKET_ERROR_NS + int(conditions.websocket_delay_ms * 1e6)
-                stalls = sorted([*stalls, *lags])
-                call._read = _save_sockets(call, codecs, rtp, uncertainty_ns, end_ns, stalls)
+                host_stalls = sorted([*host_stalls, *lags])
+                call._read = _save_sockets(call, codecs, rtp, uncertainty_ns, end_ns, host_stalls)
             call._bounds = bounds
             if not judged_later:
                 call.judge()
@@ -406,8 +408,8 @@ def bench_on(target: Target, folder: Path) -> Iterator[Bench]:
     """A bench on a PBX that runs already."""
     folder.mkdir(parents=True, exist_ok=True)
     pid = target.asterisk.pid if isinstance(target, OwnTarget) else 0
-    with watch_stalls(folder, pid) as stalls:
-        yield Bench(target, folder, target.not_captured or capture_possible() or "", stalls)
+    with watch_host_stalls(folder, pid) as host_stalls:
+        yield Bench(target, folder, target.not_captured or capture_possible() or "", host_stalls)
 
 
 @contextmanager
@@ -461,7 +463,7 @@ def _save_capture(
     capture: Tcpdump,
     rtp: RtpPorts,
     application: _Application,
-    stalls: Sequence[tuple[int, int]],
+    host_stalls: Sequence[tuple[int, int]],
 ) -> Callable[[], Timeline]:
     """End the capture and save what belongs to it; a function that reads the timeline out of it."""
     summary = capture.stop()
@@ -472,7 +474,7 @@ def _save_capture(
         application_is_server=application.is_server,
         uncertainty_ns=summary.uncertainty_ns,
         capture_drops=summary.dropped,
-        host_stalls=stalls,
+        host_stalls=host_stalls,
         # Several calls' applications may be connected to Asterisk's one port.
         media_start=str(call.session.media_start.fields["channel_id"]),
         recoded=codecs.recoded,
@@ -487,7 +489,7 @@ def _save_sockets(
     rtp: RtpPorts,
     uncertainty_ns: int,
     end_ns: int,
-    stalls: Sequence[tuple[int, int]],
+    host_stalls: Sequence[tuple[int, int]],
 ) -> Callable[[], Timeline]:
     """Save what the sockets have measured; a function that reads the timeline out of it."""
     timeline = timeline_from_sockets(
@@ -497,7 +499,7 @@ def _save_sockets(
         uncertainty_ns=uncertainty_ns,
         end_ns=end_ns,
         capture_drops=rtp.dropped,
-        host_stalls=stalls,
+        host_stalls=host_stalls,
         recoded=codecs.recoded,
     )
     save_timeline(call.folder, timeline)

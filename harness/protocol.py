@@ -122,7 +122,7 @@ class ControlMessage:
         return number if math.isfinite(number) else None
 
     def flag(self, name: str) -> bool:
-        """The field as yes or no (``true``, ``1``, JSON true); a missing one is no."""
+        """The field as yes or no (``true``, ``1``, JSON true); a missing one is a no."""
         return self.fields.get(name) in (True, 1, "true", "1")
 
     def __str__(self) -> str:
@@ -196,7 +196,7 @@ def command_mark_media(message_format: Format, correlation_id: str | None = None
 
 
 def command_mark(message_format: Format, mark_id: Id) -> str:
-    """MARK, answered by exactly one of MARK_PLAYED and MARK_DISCARDED."""
+    """MARK, acknowledged by exactly one of MARK_PLAYED and MARK_DISCARDED."""
     return _with_id(message_format, "MARK", mark_id)
 
 

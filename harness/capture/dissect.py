@@ -168,7 +168,7 @@ def read_capture(path: Path) -> Capture:
     """Everything in a pcap file of an Ethernet-like interface (lo is one).
 
     What is encrypted is read with the secrets in `SECRETS_FILE` beside it. Raises InputFault when
-    it is no such file.
+    it is not such a file.
     """
     secrets = Secrets(path.with_name(SECRETS_FILE))
     datagrams: list[Datagram] = []

@@ -130,7 +130,7 @@ class Again:
 def saved_calls(folder: Path) -> list[FoundCall]:
     """The saved calls in ``folder``, or the one it is. InputFault if there is none."""
     if not folder.is_dir():
-        raise InputFault(f"{folder} is no folder", "Give the folder of a call, below out/.")
+        raise InputFault(f"{folder} is not a folder", "Give the folder of a call, below out/.")
     found = {path.parent for name in (CALL_FILE, TIMELINE_FILE) for path in folder.rglob(name)}
     if not found:
         raise InputFault(

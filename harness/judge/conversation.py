@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from harness.capture.timeline import Message, Sender
-from harness.judge.verdicts import Outcome
+from harness.judge.verdicts import MarkOutcome
 from harness.protocol import Command, Event, Id, MarkCommand, parse_command, parse_event
 
 
@@ -40,7 +40,7 @@ class Acknowledgement(SentEvent):
 
     id: Id
     command: MarkCommand
-    outcome: Outcome
+    outcome: MarkOutcome
     reason: str
     """of MARK_DISCARDED"""
 
@@ -349,7 +349,7 @@ class Conversation:
         self._acknowledge(sent, sent.event.correlation_id, "MARK_MEDIA", "played")
 
     def _acknowledge(
-        self, sent: SentEvent, id_: Id, command: MarkCommand, outcome: Outcome, reason: str = ""
+        self, sent: SentEvent, id_: Id, command: MarkCommand, outcome: MarkOutcome, reason: str = ""
     ) -> None:
         """To the oldest mark with this id that has none yet, else to the latest that has one."""
         ack = Acknowledgement(sent.time_ns, sent.rank, sent.event, id_, command, outcome, reason)

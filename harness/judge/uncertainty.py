@@ -16,8 +16,8 @@ _MS_TOLERANCE = 0.125
 
 _UNSEEN_FACTOR = 2
 """The host stalls that were seen are a sample: those who watch are run by the rules that Asterisk's
-threads are run by (see `harness.capture.stalls`), but are due at other moments. One this many times
-as long may have gone unseen."""
+threads are run by (see `harness.capture.host_stalls`), but are due at other moments. One this many
+times as long may have gone unseen."""
 
 _STALLED_SHARE = 3
 """Where one part in so many of a time was stalled, the host was so busy in it that what was due

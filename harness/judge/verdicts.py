@@ -13,7 +13,7 @@ from harness.judge.locate import Location
 from harness.judge.media_clock import Clocked
 from harness.protocol import Id, MarkCommand
 
-Outcome = Literal["played", "discarded"]
+MarkOutcome = Literal["played", "discarded"]
 Result = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 
 
@@ -63,7 +63,7 @@ class MarkVerdict:
     sent_ns: int | None
     due_ns: int | None
     acked_ns: int | None
-    outcome: Outcome | None
+    outcome: MarkOutcome | None
     """how it was acknowledged first"""
     difference_ns: int | None
     """acknowledged - due, where it was acknowledged as played"""

@@ -17,7 +17,7 @@ def new_run_folder(out: Path) -> Path:
 
 
 def new_folder(out: Path) -> Path:
-    """Make a folder ``out/<time>`` for what is no run; ``out/latest`` stays where it leads."""
+    """Make a folder ``out/<time>`` for what is not a run; ``out/latest`` stays where it leads."""
     out.mkdir(parents=True, exist_ok=True)
     stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
     for number in itertools.count(1):

@@ -155,7 +155,7 @@ class _Measured:
     bounds: list[tuple[_Allowed, int]]
     """with the number of calls; the usual one first"""
     limits: Bounds = field(default_factory=Bounds)
-    stalls: int = 0
+    host_stalls: int = 0
     longest_stall_ms: float = 0.0
     capture_drops: int = 0
     unread: int = 0
@@ -341,6 +341,6 @@ def _note_measured(measured: _Measured, call: SavedCall) -> None:
     measurement = call.judged.measurement
     measured.limits = call.judged.bounds
     measured.capture_drops += measurement.capture_drops
-    measured.stalls += len(measurement.host_stalls)
+    measured.host_stalls += len(measurement.host_stalls)
     longest_ns = max((end - begin for begin, end in measurement.host_stalls), default=0)
     measured.longest_stall_ms = max(measured.longest_stall_ms, longest_ns / 1e6)

@@ -1,4 +1,4 @@
-"""Moments in which a processor did not run what was due: the host was busy, or was itself kept off.
+"""Host stalls: moments in which a processor did not run what was due, busy or itself kept off.
 
 One small process for each processor sleeps a millisecond at a time and notes each time it woke up
 late. What Asterisk does late in such a moment says nothing about Asterisk. That holds as long as
@@ -25,14 +25,14 @@ SHORTEST_NS = 300_000
 _STOP_TIMEOUT_S = 2.0
 
 
-class StallWatch:
-    """The stalls since it was started. Made by `watch_stalls`."""
+class HostStallWatch:
+    """The host stalls since it was started. Made by `watch_host_stalls`."""
 
     def __init__(self, files: list[Path]) -> None:
         self._files = files
 
     def between(self, begin_ns: int, end_ns: int) -> list[tuple[int, int]]:
-        """Begin and end of each stall that overlaps this span of Unix time, by their begin."""
+        """Begin and end of each host stall that overlaps this span of Unix time, by their begin."""
         stalls = []
         for file in self._files:
             # The last line may be half written; its stall is younger than what is asked for.
@@ -45,7 +45,7 @@ class StallWatch:
 
 
 @contextmanager
-def watch_stalls(folder: Path, pid: int = 0) -> Iterator[StallWatch]:
+def watch_host_stalls(folder: Path, pid: int = 0) -> Iterator[HostStallWatch]:
     """Watch every processor that this process may use; the notes are kept in ``folder``.
 
     Those who watch have the scheduling policy and priority of the process ``pid``, by default this
@@ -58,7 +58,7 @@ def watch_stalls(folder: Path, pid: int = 0) -> Iterator[StallWatch]:
     processes: list[subprocess.Popen[bytes]] = []
     try:
         for processor in sorted(os.sched_getaffinity(0)):
-            file = folder / f"stalls-{processor}.txt"
+            file = folder / f"host_stalls-{processor}.txt"
             with file.open("wb") as output:
                 processes.append(
                     subprocess.Popen(
@@ -74,7 +74,7 @@ def watch_stalls(folder: Path, pid: int = 0) -> Iterator[StallWatch]:
                     )
                 )
             files.append(file)
-        yield StallWatch(files)
+        yield HostStallWatch(files)
     finally:
         for process in processes:
             process.terminate()

@@ -12,7 +12,7 @@ from hand_made import Call, speech_call
 from test_judge import one_mark
 from test_network_impairment import children
 
-from harness.capture.stalls import StallWatch, watch_stalls
+from harness.capture.host_stalls import HostStallWatch, watch_host_stalls
 from harness.judge.call import judge_call
 
 
@@ -117,10 +117,10 @@ def test_an_answer_in_time_passes_whatever_stalled() -> None:
 
 
 def test_the_stalls_of_a_span_are_those_that_overlap_it(tmp_path: Path) -> None:
-    first, second = tmp_path / "stalls-0.txt", tmp_path / "stalls-1.txt"
+    first, second = tmp_path / "host_stalls-0.txt", tmp_path / "host_stalls-1.txt"
     first.write_text("100 200\n300 400\n900 950\n10")  # the last line is being written
     second.write_text("150 250\n500 600\n700 800\n")
-    watch = StallWatch([first, second])
+    watch = HostStallWatch([first, second])
     assert watch.between(200, 700) == [(150, 250), (300, 400), (500, 600)]
     assert watch.between(0, 100) == []
     assert watch.between(0, 10**9) == [
@@ -135,10 +135,10 @@ def test_the_stalls_of_a_span_are_those_that_overlap_it(tmp_path: Path) -> None:
 
 def test_the_watch_notes_in_its_folder_and_ends(tmp_path: Path) -> None:
     begin_ns = time.time_ns()
-    with watch_stalls(tmp_path) as watch:
+    with watch_host_stalls(tmp_path) as watch:
         stalls = watch.between(begin_ns, time.time_ns())
     assert stalls == sorted(stalls)
-    assert list(tmp_path.glob("stalls-*.txt"))
+    assert list(tmp_path.glob("host_stalls-*.txt"))
 
 
 def test_those_who_watch_are_run_as_the_process_they_watch_for(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_those_who_watch_are_run_as_the_process_they_watch_for(tmp_path: Path) -
         batch = (os.SCHED_BATCH, 0)  # needs no privilege, as a real-time policy does
         os.sched_setscheduler(process.pid, batch[0], os.sched_param(batch[1]))
         before = children()
-        with watch_stalls(tmp_path, process.pid) as watch:
+        with watch_host_stalls(tmp_path, process.pid) as watch:
             watching = children() - before
             assert len(watching) == len(os.sched_getaffinity(0))
             begin_ns = time.time_ns()
