@@ -13,7 +13,7 @@ LINTERS := $(VENV)/.linters
 quoted = '$(subst ','\'',$(1))'
 
 .DEFAULT_GOAL := help
-.PHONY: help deps ensure-deps build demo test fuzz lint patches clean distclean \
+.PHONY: help deps ensure-deps check-python asterisk build demo test fuzz lint patches clean distclean \
 	patch module install-module uninstall-module deb dist
 
 help: ## list these targets
@@ -27,16 +27,22 @@ deps: ## install what is missing on this machine, or say what and how
 ensure-deps:
 	@ci/deps.sh ensure
 
-$(INSTALLED): pyproject.toml | ensure-deps
+check-python: | ensure-deps
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 		{ echo "Python 3.10 or newer is needed; name one: make PYTHON=python3.12 ..." >&2; exit 1; }
+
+$(INSTALLED): pyproject.toml | $(if $(CHECKED),,check-python)
 	@echo "installing Python packages into $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/pip install -qq --disable-pip-version-check --editable '.[test]'
 	@touch $@
 
-build: ensure-deps $(INSTALLED) ## build Asterisk, patched and stock, into build/
-	@$(VENV)/bin/python -m harness.install.build \
+# Python's packages are installed while ./configure leaves a processor to them.
+build: check-python ## build Asterisk, patched and stock, into build/
+	@$(MAKE) --no-print-directory -j2 CHECKED=yes $(INSTALLED) asterisk
+
+asterisk:
+	@$(PYTHON) -B -m harness.install.build \
 		$(if $(ASTERISK_SOURCE),--source $(call quoted,$(ASTERISK_SOURCE))) \
 		$(if $(ASTERISK_RELEASE),--release $(call quoted,$(ASTERISK_RELEASE)))
 

@@ -69,6 +69,8 @@ _MODULE_TOOL = (
     *(f"harness/install/{name}.py" for name in ("patches", "source")),
 )
 """what `python3 -m harness.install.module` is made of"""
+# As a release is, for it may be taken where many calls are.
+_OPTIMISED = ("OPTIMIZE=-O2 -fno-partial-inlining", "DEBUG=-g")
 _SOURCE_ARCHIVE = "asterisk.tar"
 _SOURCE_KEY = "source.key"
 
@@ -333,7 +335,7 @@ def _source_context(
     shutil.copytree(root / "patches" / series.name, context / "patches" / series.name)
     for file, values in (
         ("configure.options", CONFIGURE_OPTIONS),
-        ("make.options", MAKE_OPTIONS),
+        ("make.options", (*MAKE_OPTIONS, *_OPTIMISED)),
         ("modules.enabled", ENABLED),
         ("warnings.flags", (DEV_MODE_WARNINGS,)),
     ):
