@@ -49,10 +49,13 @@ asterisk:
 demo: build ## speech with marks on a real call, patched beside stock
 	@$(VENV)/bin/harness demo $(ARGS)
 
+# Some machines keep no bytecode; so many processes would compile everything again.
+KEPT_BYTECODE = PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=$(CURDIR)/build/bytecode
+
 test: build ## all tests: C natively, Python, and real calls
 	@$(MAKE) --no-print-directory -C asterisk-module test
 	@mkdir -p out
-	@$(VENV)/bin/pytest --junitxml=out/junit.xml $(ARGS)
+	@$(KEPT_BYTECODE) $(VENV)/bin/pytest -n auto --junitxml=out/junit.xml $(ARGS)
 
 fuzz: ## fuzz the module's ledger and its text; SECONDS=300 for each
 	@$(MAKE) --no-print-directory -C asterisk-module fuzz

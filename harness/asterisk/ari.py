@@ -181,8 +181,14 @@ class Ari:
         url = self.access.uri.replace("http", "ws", 1)
         url += f"/events?{urllib.parse.urlencode({'app': application})}"
         try:
+            # Without a bound on what is queued: else the end of a connection whose events nobody
+            # reads any more waits behind them, for 10 s.
             connection = await websocket_connect(
-                url, additional_headers=self._headers, ssl=self.access.tls, proxy=None
+                url,
+                additional_headers=self._headers,
+                ssl=self.access.tls,
+                proxy=None,
+                max_queue=None,
             )
         except (OSError, asyncio.TimeoutError) as error:
             raise self._unreachable(error) from error

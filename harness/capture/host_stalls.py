@@ -49,37 +49,60 @@ def watch_host_stalls(folder: Path, pid: int = 0) -> Iterator[HostStallWatch]:
     """Watch every processor that this process may use; the notes are kept in ``folder``.
 
     Those who watch have the scheduling policy and priority of the process ``pid``, by default this
-    one's.
+    one's. While some watch already for this process with the same, all share these, and their notes
+    stay where they are.
     """
-    from harness.child_process import die_with_parent
-
     scheduling = (os.sched_getscheduler(pid), os.sched_getparam(pid).sched_priority)
-    files: list[Path] = []
-    processes: list[subprocess.Popen[bytes]] = []
+    if scheduling not in _watchers:
+        _watchers[scheduling] = _Watchers(folder, scheduling)
+    watchers = _watchers[scheduling]
+    watchers.users += 1
     try:
-        for processor in sorted(os.sched_getaffinity(0)):
-            file = folder / f"host_stalls-{processor}.txt"
-            with file.open("wb") as output:
-                processes.append(
-                    subprocess.Popen(
-                        die_with_parent(
-                            [
-                                *(sys.executable, "-I", "-S", __file__),
-                                *map(str, (processor, *scheduling)),
-                            ]
-                        ),
-                        stdin=subprocess.DEVNULL,
-                        stdout=output,
-                        start_new_session=True,
-                    )
-                )
-            files.append(file)
-        yield HostStallWatch(files)
+        yield HostStallWatch(watchers.files)
     finally:
-        for process in processes:
+        watchers.users -= 1
+        if not watchers.users:
+            del _watchers[scheduling]
+            watchers.stop()
+
+
+class _Watchers:
+    """The processes that watch, one for each processor."""
+
+    def __init__(self, folder: Path, scheduling: tuple[int, int]) -> None:
+        from harness.child_process import die_with_parent
+
+        self.users = 0
+        self.files: list[Path] = []
+        self._processes: list[subprocess.Popen[bytes]] = []
+        try:
+            for processor in sorted(os.sched_getaffinity(0)):
+                file = folder / f"host_stalls-{processor}.txt"
+                arguments = map(str, (processor, *scheduling))
+                command = [sys.executable, "-I", "-S", __file__, *arguments]
+                with file.open("wb") as output:
+                    self._processes.append(
+                        subprocess.Popen(
+                            die_with_parent(command),
+                            stdin=subprocess.DEVNULL,
+                            stdout=output,
+                            start_new_session=True,
+                        )
+                    )
+                self.files.append(file)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        for process in self._processes:
             process.terminate()
-        for process in processes:
+        for process in self._processes:
             process.wait(_STOP_TIMEOUT_S)
+
+
+_watchers: dict[tuple[int, int], _Watchers] = {}
+"""of this process, by their scheduling policy and priority"""
 
 
 def _watch(processor: int, policy: int, priority: int) -> None:

@@ -10,10 +10,15 @@ from pathlib import Path
 def new_run_folder(out: Path) -> Path:
     """Make the folder of a run that begins now, and lead ``out/latest`` to it."""
     folder = new_folder(out)
-    latest = out / f".latest-{folder.name}"
-    latest.symlink_to(folder.name)
-    latest.replace(out / "latest")
+    lead_latest_to(folder)
     return folder
+
+
+def lead_latest_to(folder: Path) -> None:
+    """Lead ``latest``, beside the folder of a run, to it."""
+    latest = folder.with_name(f".latest-{folder.name}")
+    latest.symlink_to(folder.name)
+    latest.replace(folder.with_name("latest"))
 
 
 def new_folder(out: Path) -> Path:

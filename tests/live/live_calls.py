@@ -24,7 +24,7 @@ JSON = Extension("json", message_format=Format.JSON)
 MANY_AT_ONCE = Bounds(late_ns=45_000_000)
 """TCP sends ten small events in a row and then waits for an acknowledgement, for up to 40 ms"""
 INCONCLUSIVE = "inconclusive"
-"""how the reason begins with which such a test is skipped"""
+"""how the reason begins with which such a test is skipped, see tests/conftest.py"""
 
 
 async def place(
@@ -115,14 +115,6 @@ def why_inconclusive(call: LiveCall) -> str:
     failures = call.failures
     inconclusive = [text for text in failures if f" {Verdict.INCONCLUSIVE.value}:" in text]
     return f"{[*inconclusive, *failures, 'no mark was set'][0]} ({call.folder})"
-
-
-def is_inconclusive(report: pytest.TestReport) -> bool:
-    """Whether a test was skipped because nothing can be said."""
-    # File, line and reason, as pytest keeps them.
-    return isinstance(report.longrepr, tuple) and report.longrepr[2].startswith(
-        f"Skipped: {INCONCLUSIVE}"
-    )
 
 
 def names(events: list[Event]) -> list[str]:

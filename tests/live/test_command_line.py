@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 import subprocess
@@ -24,7 +25,8 @@ from harness.report.html import REPORT_FILE
 from harness.scenarios.result import Outcome, RunSummary, load_summary
 
 ROOT = Path(__file__).parents[2]
-LATEST = ROOT / "out" / "latest"
+
+pytestmark = pytest.mark.slow
 
 
 def harness(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -38,7 +40,14 @@ def run(*arguments: str) -> tuple[RunSummary, Path]:
     if done.returncode == EXIT_INCONCLUSIVE:
         pytest.skip(f"{INCONCLUSIVE} in three attempts:\n{done.stdout[-3000:]}")
     assert done.returncode == EXIT_PASS, done.stdout + done.stderr
-    folder = LATEST.resolve()
+    return summary_of(done.stdout)
+
+
+def summary_of(output: str) -> tuple[RunSummary, Path]:
+    """Of the run that printed this, and its folder."""
+    found = re.search(rf"^Report: (.*)/{re.escape(REPORT_FILE)}$", output, re.M)
+    assert found is not None, output
+    folder = ROOT / found[1]
     return load_summary(folder), folder
 
 
@@ -80,8 +89,8 @@ def test_what_a_file_expects_is_judged_again_too(tmp_path: Path) -> None:
     )
     done = harness("run", str(file))
     assert done.returncode == EXIT_FAIL, done.stdout + done.stderr
-    folder = LATEST.resolve()
-    [result] = load_summary(folder).results
+    summary, folder = summary_of(done.stdout)
+    [result] = summary.results
     assert (result.outcome, result.reason) == (Outcome.FAIL, "EXPECTATION")
     again = harness("judge", str(folder), cwd=tmp_path)
     assert again.returncode == EXIT_FAIL
@@ -134,7 +143,7 @@ def test_a_crash_of_asterisk_is_the_products_and_a_kill_is_not(
         asterisk.send_signal(number)
         output, _ = process.communicate(timeout=60)
     assert process.returncode == code
-    [result] = load_summary(LATEST.resolve()).results
+    [result] = summary_of(output)[0].results
     assert result.reason.startswith(says) and number.name in result.reason
     assert result.reason in " ".join(output.split())
 
@@ -147,15 +156,14 @@ def test_an_asterisk_that_stands_still_is_the_products_fault(tmp_path: Path) -> 
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         [asterisk] = [one for one in _wait_for_asterisk(process) if _name(one) == "asterisk"]
-        # The caller's ACK is when the call is up.
-        while process.poll() is None and not any(
-            "ACK sip" in log.read_text() for log in LATEST.glob("*/still-1/sip.log")
-        ):
+        # Calls are in the folder that Asterisk runs in. The caller's ACK is when one is up.
+        log = Path(asterisk.cwd()) / "still-1" / "sip.log"
+        while process.poll() is None and not (log.exists() and "ACK sip" in log.read_text()):
             time.sleep(0.01)
         asterisk.suspend()
-        process.communicate(timeout=90)
+        output, _ = process.communicate(timeout=90)
     assert process.returncode == EXIT_FAIL
-    [result] = load_summary(LATEST.resolve()).results
+    [result] = summary_of(output)[0].results
     assert result.reason.startswith("Asterisk hangs: ")
     assert not _runs(asterisk)
 

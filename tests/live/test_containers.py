@@ -22,6 +22,8 @@ from harness.bench import Bench, LiveCall, bench_on
 from harness.install.container_image import FLAVOURS, Image, NoContainers, build_image
 from harness.targets.target import OwnTarget
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 30.0
 

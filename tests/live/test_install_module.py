@@ -18,6 +18,8 @@ from harness.install.build import Build
 from harness.install.module import KEPT, Installed
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.slow
+
 FRAME = bytes([0x55]) * 160
 
 

@@ -1,8 +1,4 @@
-"""Ctrl-C in the middle of a call: everything that was started is stopped.
-
-Named to come before the other live tests: the folder of the run it interrupts is not to be
-out/latest when the tests have ended.
-"""
+"""Ctrl-C in the middle of a call: everything that was started is stopped."""
 
 from __future__ import annotations
 
@@ -17,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from harness.install.build import Build
+
+pytestmark = pytest.mark.slow
 
 PROC = Path("/proc")
 TIMEOUT_S = 30.0

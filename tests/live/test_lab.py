@@ -40,6 +40,9 @@ SIP_PASSWORD, ARI_PASSWORD = "LAB_SIP_PASSWORD", "LAB_ARI_PASSWORD"
 MARKS = 12
 
 
+pytestmark = pytest.mark.slow
+
+
 @dataclass
 class Pbx:
     """The second Asterisk, as its administrator knows it."""

@@ -13,6 +13,8 @@ from harness.asterisk.configuration import Extension
 from harness.bench import Bench, LiveCall
 from harness.protocol import Id
 
+pytestmark = pytest.mark.slow
+
 BYTES_PER_MS = 8
 MS = 1_000_000
 

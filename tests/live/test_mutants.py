@@ -25,6 +25,8 @@ from harness.install.build import Build
 from harness.judge.verdicts import Verdict
 from harness.retry import until_reliable
 
+pytestmark = pytest.mark.slow
+
 NOTHING_SAID = frozenset({Verdict.INCONCLUSIVE, Verdict.LATE})
 """Where a mark gets one of these that should have another, the call is placed again."""
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.server
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from websockets.asyncio.server import ServerConnection, serve
 
 from harness.asterisk.ari import Ari, AriAccess, AriRefused
 from harness.errors import EnvironmentFault, Fault, InputFault
@@ -102,3 +105,26 @@ def test_nothing_answers() -> None:
         port = listener.getsockname()[1]
     with pytest.raises(EnvironmentFault, match="cannot be reached"):
         ari_at(port).version()
+
+
+def test_events_that_nobody_reads_do_not_hold_up_the_end() -> None:
+    """An application stops reading when its call is over; others still leave the bridge then."""
+    many = 100
+
+    async def run() -> float:
+        sent = asyncio.Event()
+
+        async def send(connection: ServerConnection) -> None:
+            for _ in range(many):
+                await connection.send("{}")
+            sent.set()
+            await connection.wait_closed()
+
+        async with serve(send, "127.0.0.1", 0) as server:
+            [listener] = server.sockets
+            async with ari_at(listener.getsockname()[1]).events("any"):
+                await sent.wait()
+                begin = time.monotonic()
+            return time.monotonic() - begin
+
+    assert asyncio.run(run()) < 5.0

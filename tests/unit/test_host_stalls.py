@@ -157,3 +157,13 @@ def test_those_who_watch_are_run_as_the_process_they_watch_for(tmp_path: Path) -
     finally:
         process.kill()
         process.wait()
+
+
+def test_several_watches_of_a_process_share_those_who_watch(tmp_path: Path) -> None:
+    before = children()
+    with watch_host_stalls(tmp_path):
+        one = children() - before
+        with watch_host_stalls(tmp_path):
+            assert children() - before == one
+        assert children() - before == one
+    assert children() == before

@@ -9,19 +9,20 @@ from pathlib import Path
 
 import pytest
 
-LIVE = Path(__file__).parents[1] / "live"
+TESTS = Path(__file__).parents[1]
 IMPORTS = "import pytest\nfrom live_calls import INCONCLUSIVE\n"
 
 
 def session(folder: Path, tests: str) -> tuple[int, str]:
     """Exit status and output of a session with these tests among the live ones."""
-    for name in ("conftest.py", "live_calls.py"):
-        shutil.copyfile(LIVE / name, folder / name)
-    (folder / "test_it.py").write_text(IMPORTS + tests)
+    (folder / "live").mkdir()
+    for name in ("conftest.py", "live/live_calls.py"):
+        shutil.copyfile(TESTS / name, folder / name)
+    (folder / "live" / "test_it.py").write_text(IMPORTS + tests)
     (folder / "pytest.ini").write_text("[pytest]\nmarkers = live: x\n")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(folder)],
-        cwd=LIVE.parents[1],
+        cwd=TESTS.parent,
         capture_output=True,
         text=True,
     )
