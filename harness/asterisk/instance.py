@@ -14,7 +14,7 @@ from harness.asterisk.own_asterisk import OwnAsterisk
 from harness.asterisk.process import AsteriskProcess
 from harness.errors import HarnessFault
 from harness.install.build import Build
-from harness.install.module import MODULE
+from harness.install.driver_revision import MODULE
 
 CALLS_END_TIMEOUT_S = 2.0
 """for calls that have been hung up to be gone from Asterisk"""

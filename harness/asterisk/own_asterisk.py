@@ -47,7 +47,7 @@ from harness.asterisk.process import (
 )
 from harness.certificates import Certificates
 from harness.errors import EnvironmentFault, HarnessFault
-from harness.install.module import MODULE
+from harness.install.driver_revision import MODULE
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # Python 3.10's typing has none

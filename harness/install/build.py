@@ -32,20 +32,16 @@ from pathlib import Path
 
 from harness.child_process import die_with_parent
 from harness.errors import EnvironmentFault, InputFault, as_fault
-from harness.install.source import (
+from harness.install.driver_revision import (
+    MODULE,
     PatchSeries,
-    Say,
     apply_patches,
     choose_series,
-    get_source,
     load_series,
-    refuse_overlap,
-    remove_folder,
-    unpack_source,
-    write_atomically,
 )
-
-MODULE = "chan_websocket.so"
+from harness.install.files import remove_folder, write_atomically
+from harness.install.source import Say, get_source
+from harness.install.unpack import refuse_overlap, unpack_source
 
 CONFIGURE_OPTIONS = (
     "--with-pjproject-bundled",

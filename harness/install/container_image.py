@@ -33,19 +33,11 @@ from harness.install.build import (
     offer_test_framework,
     only_one,
 )
-from harness.install.source import (
-    DEBIAN_KEYRING,
-    DEBIAN_SUITE,
-    Say,
-    Source,
-    choose_series,
-    debian_mirrors,
-    get_source,
-    load_series,
-    remove_folder,
-    same_time,
-    unpack_source,
-)
+from harness.install.debian_source import DEBIAN_KEYRING, DEBIAN_SUITE, debian_mirrors
+from harness.install.driver_revision import choose_series, load_series
+from harness.install.files import remove_folder
+from harness.install.source import Say, Source, get_source
+from harness.install.unpack import same_time, unpack_source
 
 FLAVOURS = ("packaged", "source")
 REPOSITORY = "playback-marks-asterisk"
@@ -62,13 +54,8 @@ _PULL_S = 600.0
 _ENGINE_ANSWER_S = 20.0
 _APPLIED = "/usr/share/playback-marks/patches"
 """what every image of ours has inside, see the container files: one line"""
-_MODULE_TOOL = (
-    "harness/__init__.py",
-    "harness/errors.py",
-    *(f"harness/install/{name}.py" for name in ("__init__", "module", "patch_tool")),
-    *(f"harness/install/{name}.py" for name in ("patches", "source")),
-)
-"""what `python3 -m harness.install.module` is made of"""
+_MODULE_TOOL = ("__init__.py", "errors.py", "child_process.py", "install/*.py")
+"""of harness/: what `python3 -m harness.install.module` imports, and what the room of it does"""
 # As a release is, for it may be taken where many calls are.
 _OPTIMISED = ("OPTIMIZE=-O2 -fno-partial-inlining", "DEBUG=-g")
 _SOURCE_ARCHIVE = "asterisk.tar"
@@ -364,10 +351,10 @@ def _packaged_context(root: Path, context: Path) -> None:
     remove_folder(context)
     context.mkdir(parents=True)
     shutil.copytree(root / "patches", context / "patches")
-    for file in _MODULE_TOOL:
-        copy = context / file
+    for file in (file for name in _MODULE_TOOL for file in (root / "harness").glob(name)):
+        copy = context / file.relative_to(root)
         copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(root / file, copy)
+        shutil.copyfile(file, copy)
     shutil.copyfile(root / "containers/packaged.Dockerfile", context / "Dockerfile")
 
 

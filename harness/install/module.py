@@ -15,221 +15,37 @@ module is never written over, always exchanged by a rename: the running process 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import gzip
 import hashlib
 import json
-import os
-import re
 import shutil
-import signal
 import subprocess
 import sys
 import tarfile
-import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from harness.errors import EnvironmentFault, InputFault, as_fault
 from harness.install import patch_tool
-from harness.install.patches import OUR_FOLDER, files_of
-from harness.install.source import Source, get_source, remove_folder, write_atomically
-
-MODULE = "chan_websocket.so"
-KEPT = MODULE + ".orig"
-"""the stock module while ours is installed; Asterisk loads only what ends in .so"""
-PACKAGE = "asterisk-playback-marks"
-DIVERTED = MODULE + ".stock"
-"""the stock module while the Debian package is installed"""
-MARK_OF_OURS = b"MARK_PLAYED"
-"""the patched module has this text in it, a stock one does not"""
-DISTRIBUTIONS_CONFIGURATION = Path("/etc/asterisk/asterisk.conf")
-"""of the Asterisk below /usr and of no other one"""
-POLL_S = 0.5
-CONSOLE_TIMEOUT_S = 30.0
+from harness.install.debian_package import make_deb
+from harness.install.driver_revision import MODULE, OUR_FOLDER, Known, files_of, load_known
+from harness.install.files import remove_folder, write_atomically
+from harness.install.installed_asterisk import (
+    Installed,
+    build_option_sum,
+    find_headers,
+    find_installed,
+    release_of,
+    sums_in,
+)
+from harness.install.module_exchange import install, uninstall
+from harness.install.source import Say, Source, get_source
 
 FLAGS = (
     *("-shared", "-fPIC", "-pthread", "-O2", "-g", "-Wall", "-fvisibility=hidden"),
     '-DAST_MODULE="chan_websocket"',
     "-DAST_MODULE_SELF_SYM=__internal_chan_websocket_self",
 )
-
-Say = Callable[[str], None]
-
-
-# --- the installed Asterisk -----------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Installed:
-    """An installed Asterisk; paths are absolute."""
-
-    binary: Path
-    configuration: Path | None
-    """its asterisk.conf, None for the one it uses by itself"""
-    version: str
-    """what it says of itself, such as 22.10.1+dfsg+~cs6.17.60671434-1"""
-    release: str
-    """the official release in that, such as 22.10.1"""
-    modules: Path
-    """the folder of its modules"""
-
-    @property
-    def module(self) -> Path:
-        """Its chan_websocket.so."""
-        return self.modules / MODULE
-
-    def console(self, command: str) -> str | None:
-        """The answer to a console command, None when it is not running."""
-        configured = ["-C", str(self.configuration)] if self.configuration else []
-        try:
-            done = subprocess.run(
-                [str(self.binary), *configured, "-rx", command],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                timeout=CONSOLE_TIMEOUT_S,
-            )
-        except subprocess.TimeoutExpired:
-            raise EnvironmentFault(
-                f"Asterisk does not answer {command!r} on its console"
-                f" within {CONSOLE_TIMEOUT_S:.0f} s",
-                "Nothing more was done. Is the process hung?",
-            ) from None
-        if "Unable to connect to remote asterisk" in done.stdout:
-            return None
-        return done.stdout
-
-
-def release_of(version: str) -> str:
-    """The official release in a version as distributions write it. Raises InputFault."""
-    match = re.match(r"(certified[-/])?\d+\.\d+[\d.]*(-cert\d+)?([-~]rc\d+)?", version)
-    if match is None:
-        raise InputFault(f"{version!r} is no Asterisk release")
-    return match[0].replace("~", "-").replace("/", "-")
-
-
-def find_installed(prefix: Path | None, configuration: Path | None) -> Installed:
-    """The Asterisk below ``prefix``, else the one in the PATH or in the usual places.
-
-    ``configuration`` is the asterisk.conf of one that does not use its default. Raises a Fault.
-    """
-    binary = _find_binary(prefix)
-    try:
-        said = subprocess.run([str(binary), "-V"], capture_output=True, text=True).stdout
-    except OSError as problem:
-        raise InputFault(f"{binary} cannot be run: {problem.strerror}") from None
-    match = re.match(r"Asterisk (\S+)", said)
-    if match is None:
-        raise InputFault(f"{binary} -V says {said!r}, which is no Asterisk")
-    if configuration is not None and not configuration.is_file():
-        raise InputFault(f"{configuration} does not exist", "Name the instance's asterisk.conf.")
-    found = Installed(binary, configuration, match[1], release_of(match[1]), Path())
-    return Installed(
-        binary, configuration, found.version, found.release, _module_folder(found).absolute()
-    )
-
-
-def _find_binary(prefix: Path | None) -> Path:
-    if prefix is not None:
-        binary = prefix / "sbin/asterisk"
-        if not binary.is_file():
-            raise InputFault(
-                f"there is no {binary}", "ASTERISK is the prefix, such as /usr or /opt/asterisk."
-            )
-        return binary.absolute()
-    places = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
-    found = shutil.which("asterisk", path=places)
-    if found is None:
-        raise InputFault(
-            "no Asterisk is installed here, neither in the PATH nor in /usr or /usr/local",
-            "Name its prefix: ASTERISK=/opt/asterisk.",
-        )
-    return Path(found).absolute()
-
-
-def _module_folder(installed: Installed) -> Path:
-    """Where its modules are: what it says if it is running, else what is configured."""
-    settings = installed.console("core show settings") or ""
-    if match := re.search(r"^\s*Module directory:\s*(\S+)", settings, re.MULTILINE):
-        return Path(match[1])
-    prefix = installed.binary.parents[1]
-    for file in _configurations(installed):
-        text = file.read_text(errors="replace") if file.is_file() else ""
-        if match := re.search(r"^\s*astmoddir\s*=>?\s*([^\s;]+)", text, re.MULTILINE):
-            return Path(match[1])
-    found = sorted(prefix.glob(f"lib*/**/asterisk/modules/{MODULE}"))
-    if not found:
-        raise InputFault(
-            f"the modules of {installed.binary} cannot be found",
-            "Start it, or name its asterisk.conf with ASTERISK_CONF; astmoddir must be in it.",
-        )
-    return found[0].parent
-
-
-def _configurations(installed: Installed) -> list[Path]:
-    """The files that may say where its modules are; never one of another Asterisk."""
-    if installed.configuration:
-        return [installed.configuration]
-    own = [installed.binary.parents[1] / "etc/asterisk/asterisk.conf"]
-    # Resolved: /sbin leads to /usr/sbin, and a link in /usr/sbin may lead to another Asterisk.
-    if installed.binary.resolve().parents[1] == Path("/usr"):
-        own.append(DISTRIBUTIONS_CONFIGURATION)
-    return own
-
-
-def find_headers(installed: Installed) -> Path:
-    """The include folder of exactly this Asterisk. Raises a Fault.
-
-    Asterisk keeps a checksum of the options that it was built with in its headers and in every
-    module, and does not load a module with another one.
-    """
-    include = installed.binary.parents[1] / "include"
-    options = include / "asterisk/buildopts.h"
-    if not options.is_file():
-        raise EnvironmentFault(
-            f"the headers of Asterisk {installed.version} are missing: there is no {options}",
-            "Debian: apt-get install asterisk-dev. Built from source: make install-headers there.",
-        )
-    wanted = build_option_sum(options.read_text())
-    example = next(
-        (
-            path
-            for path in (installed.module, *sorted(installed.modules.glob("*.so")))
-            if path.is_file()
-        ),
-        None,
-    )
-    if example is None:
-        raise InputFault(f"{installed.modules} has no modules", "Is Asterisk installed completely?")
-    actual = sums_in(example.read_bytes())
-    if wanted not in actual:
-        raise EnvironmentFault(
-            f"the headers in {include} are of another build of Asterisk: their build options have"
-            f" the sum {wanted}, the installed {example.name} has {', '.join(actual) or 'none'}",
-            f"Install the headers that belong to Asterisk {installed.version}.",
-        )
-    return include
-
-
-def build_option_sum(text: str) -> str:
-    """AST_BUILDOPT_SUM in buildopts.h. Raises InputFault."""
-    match = re.search(r'#define AST_BUILDOPT_SUM "([0-9a-f]{32})"', text)
-    if match is None:
-        raise InputFault("asterisk/buildopts.h has no AST_BUILDOPT_SUM", "It is not Asterisk's.")
-    return match[1]
-
-
-def sums_in(module: bytes) -> list[str]:
-    """What may be the sum of the build options in a module: texts of 32 hexadecimal digits."""
-    return [found.decode() for found in re.findall(rb"(?<![0-9a-f])([0-9a-f]{32})\0", module)]
-
-
-# --- building -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -265,7 +81,7 @@ def build(
         f"Asterisk {installed.version}: {installed.binary}, modules in {installed.modules},"
         f" headers in {include}, build options {option_sum}"
     )
-    known = patch_tool.load_known(root / "patches")
+    known = load_known(root / "patches")
     remove_folder(place)
     tree = place / "source"
     tree.mkdir(parents=True)
@@ -305,7 +121,7 @@ def _get_source(root: Path, release: str, named: Path | None, say: Say) -> Sourc
         ) from None
 
 
-def _take_touched_files(source: Source, known: patch_tool.Known, tree: Path) -> None:
+def _take_touched_files(source: Source, known: Known, tree: Path) -> None:
     """Copy from the source what a series touches, and the file with its version."""
     wanted = {
         path for series in known.series for patch in series.patches
@@ -391,328 +207,6 @@ def load_built(place: Path, installed: Installed) -> Path:
             "Run `make module` again.",
         )
     return module
-
-
-# --- installing -----------------------------------------------------------------------------------
-
-
-def is_ours(module: Path) -> bool:
-    """Whether this is a patched module, of any version."""
-    return MARK_OF_OURS in module.read_bytes()
-
-
-def install(installed: Installed, module: Path, say: Say) -> None:
-    """Exchange the installed module for ``module``; waits for calls. Raises a Fault."""
-    _check_not_packaged(installed)
-    options = sums_in(module.read_bytes())
-    if installed.module.is_file():
-        if not set(options) & set(sums_in(installed.module.read_bytes())):
-            raise InputFault(
-                f"{module} has other build options than the installed {installed.module}",
-                "Run `make module` again: Asterisk was exchanged since.",
-            )
-        same = installed.module.read_bytes() == module.read_bytes()
-        if same and (installed.console("core show version") is None or _marks(installed)):
-            say(f"already installed: {installed.module}")
-            return
-    new = _prepare(module, installed)
-    kept = installed.modules / KEPT
-    try:
-        _exchange(installed, new, say, keep_stock=True)
-    finally:
-        new.unlink(missing_ok=True)
-    if kept.is_file():
-        say(f"installed: {installed.module}; the stock module is kept as {kept.name}")
-    else:
-        say(f"installed: {installed.module}; no stock module was here to be kept as {kept.name}")
-
-
-def uninstall(installed: Installed, say: Say) -> None:
-    """Put the stock module back; waits for calls. Raises a Fault."""
-    _check_not_packaged(installed)
-    kept = installed.modules / KEPT
-    if installed.module.is_file() and not is_ours(installed.module):
-        kept.unlink(missing_ok=True)  # of an Asterisk that has been upgraded since
-        say(f"{installed.module} is a stock module: there is nothing to take off")
-        return
-    if not kept.is_file():
-        raise InputFault(
-            f"the stock module is not there: no {kept}",
-            "Install Asterisk's own package or `make install` again to get it.",
-        )
-    new = _prepare(kept, installed)
-    try:
-        _exchange(installed, new, say)
-    finally:
-        new.unlink(missing_ok=True)
-    kept.unlink()
-    say(f"taken off: {installed.module} is the stock module again")
-
-
-def _prepare(module: Path, installed: Installed) -> Path:
-    """A copy beside the installed module, to be renamed later; here it fails if it is to fail."""
-    new = installed.modules / (MODULE + ".new")
-    try:
-        shutil.copy2(module, new)
-        new.chmod(0o644 if not installed.module.exists() else installed.module.stat().st_mode)
-    except OSError as problem:
-        new.unlink(missing_ok=True)
-        raise EnvironmentFault(
-            f"{installed.modules} cannot be written: {problem.strerror}",
-            "Nothing was changed. Run it as root.",
-        ) from None
-    return new
-
-
-def _keep_stock(installed: Installed) -> None:
-    """Keep the stock module under its other name, if it is the stock one that is installed."""
-    if installed.module.is_file() and not is_ours(installed.module):
-        kept = installed.modules / KEPT
-        kept.unlink(missing_ok=True)
-        os.link(installed.module, kept)
-
-
-def _exchange(installed: Installed, new: Path, say: Say, *, keep_stock: bool = False) -> None:
-    """Rename ``new`` into place, and have a running Asterisk use it once it is unused."""
-    running = installed.console("core show version")
-    if running is not None and f"Asterisk {installed.version} " not in running:
-        raise InputFault(
-            f"the running Asterisk is another one than {installed.binary}: {running.strip()}",
-            "Restart it, so that the installed one runs.",
-        )
-    loaded = running is not None and _is_loaded(installed)
-    told = ""
-    while True:
-        with _undisturbed():
-            users = _users(installed) if loaded else []
-            if not users and loaded and not _unload(installed):
-                users = ["a channel that is just ending"]
-            if not users:
-                if keep_stock:
-                    _keep_stock(installed)
-                _switch(installed, new, loaded=loaded)
-                break
-        text = ", ".join(users[:3]) + (f" and {len(users) - 3} more" if len(users) > 3 else "")
-        if text != told:
-            say(f"waiting for {text} to end; until then Ctrl-C leaves all as it was")
-            told = text
-        time.sleep(POLL_S)  # Asterisk's console has nothing that could be waited on
-    if loaded:
-        marks = "playback marks" if _marks(installed) else "no playback marks"
-        say(f"the running Asterisk has loaded it: {marks}")
-    elif running is not None:
-        say(f"the running Asterisk had not loaded {MODULE}, and still has not")
-    else:
-        say("Asterisk is not running")
-
-
-def _switch(installed: Installed, new: Path, *, loaded: bool) -> None:
-    """Rename ``new`` into place and load it if the former one was loaded, or take all back."""
-    former = installed.modules / (MODULE + ".former")
-    former.unlink(missing_ok=True)
-    if installed.module.is_file():
-        os.link(installed.module, former)
-    new.replace(installed.module)
-    try:
-        if loaded and not _load(installed):
-            former.replace(installed.module)
-            back = "runs again" if _load(installed) else "does not load either"
-            raise EnvironmentFault(
-                f"Asterisk did not load the new {MODULE}; the former one was put back and {back}",
-                "Asterisk's log says why.",
-            )
-    finally:
-        former.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Ctrl-C waits: it must not come while Asterisk is without the module."""
-    signals = {signal.SIGINT, signal.SIGTERM}
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
-
-
-def _users(installed: Installed) -> list[str]:
-    """The channels that use the module.
-
-    A stock module counts none of them: it lets itself be unloaded under a call, and Asterisk then
-    crashes. So the list of channels is looked at, immediately before. A call that begins in the
-    milliseconds between is not seen. Ours counts them, and refuses.
-    """
-    channels = installed.console("core show channels concise")
-    if channels is None:
-        raise EnvironmentFault("Asterisk has ended while its calls were waited for")
-    names = [line.partition("!")[0] for line in channels.splitlines()]
-    return [name for name in names if name.startswith("WebSocket/")]
-
-
-def _unload(installed: Installed) -> bool:
-    installed.console(f"module unload {MODULE}")
-    return not _is_loaded(installed)
-
-
-def _is_loaded(installed: Installed) -> bool:
-    shown = installed.console(f"module show like {MODULE}") or ""
-    return re.search(rf"^{re.escape(MODULE)} .* Running ", shown, re.MULTILINE) is not None
-
-
-def _load(installed: Installed) -> bool:
-    installed.console(f"module load {MODULE}")
-    return _is_loaded(installed)
-
-
-def _marks(installed: Installed) -> bool:
-    """Whether the loaded module is a patched one: it has a console command of its own."""
-    said = installed.console("websocket show playback")
-    return said is not None and "No such command" not in said
-
-
-def _check_not_packaged(installed: Installed) -> None:
-    if (installed.modules / DIVERTED).exists():
-        raise InputFault(
-            f"{installed.module} belongs to the Debian package {PACKAGE}",
-            f"apt-get remove {PACKAGE} first.",
-        )
-
-
-# --- Debian package -------------------------------------------------------------------------------
-
-
-def make_deb(root: Path, installed: Installed, module: Path, dist: Path) -> Path:
-    """A package of the module, for exactly the installed package of Asterisk. Raises a Fault.
-
-    It depends on that version, so that an upgrade of Asterisk removes it rather than leaving a
-    module that does not fit; the stock module is diverted, so that dpkg knows of both.
-    """
-    if shutil.which("dpkg-deb") is None or shutil.which("dpkg-query") is None:
-        raise EnvironmentFault("this is no Debian: there is no dpkg-deb")
-    owner = _owner(installed)
-    version, architecture = _output(
-        "dpkg-query", "--show", "--showformat=${Version} ${Architecture}", owner
-    ).split()
-    package_version = f"{_project_version(root)}+asterisk{installed.release}"
-    scripts = {name: text.format(**_places(installed)) for name, text in _SCRIPTS.items()}
-    control = _CONTROL.format(
-        package=PACKAGE,
-        version=package_version,
-        architecture=architecture,
-        owner=owner,
-        owner_version=version,
-        size=(module.stat().st_size + 1023) // 1024,
-    )
-    dist.mkdir(exist_ok=True)
-    target = dist / f"{PACKAGE}_{package_version}_{architecture}.deb"
-    with tempfile.TemporaryDirectory() as folder:
-        tree = Path(folder, "package")
-        place = tree / installed.modules.relative_to("/") / MODULE
-        documents = tree / "usr/share/doc" / PACKAGE
-        for parent in (place.parent, documents, tree / "DEBIAN"):
-            parent.mkdir(parents=True)
-        shutil.copyfile(module, place)
-        shutil.copyfile(root / "LICENSE", documents / "copyright")
-        shutil.copyfile(root / "docs/protocol.md", documents / "protocol.md")
-        (documents / "changelog.gz").write_bytes(
-            gzip.compress((root / "CHANGELOG.md").read_bytes(), mtime=0)
-        )
-        (tree / "DEBIAN/control").write_text(control)
-        for name, text in scripts.items():
-            (tree / "DEBIAN" / name).write_text(text)
-        for path in tree.rglob("*"):
-            path.chmod(0o755 if path.is_dir() or path.name in scripts else 0o644)
-        tree.chmod(0o755)
-        # The same module makes the same package, whenever it is made.
-        environment = {**os.environ, "SOURCE_DATE_EPOCH": "0"}
-        command = ["dpkg-deb", "--root-owner-group", "--build", str(tree), str(target)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
-        if done.returncode != 0:
-            raise EnvironmentFault(f"dpkg-deb: {done.stderr.strip()}")
-    return target
-
-
-def _owner(installed: Installed) -> str:
-    """The package that the stock module belongs to. Raises InputFault."""
-    # By pattern: the path in the package may be another one, where /usr is merged.
-    for line in _output("dpkg-query", "--search", f"*/asterisk/modules/{MODULE}").splitlines():
-        packages, _, path = line.partition(": ")
-        if path.endswith(f"/{MODULE}") and not line.startswith("diversion by"):
-            for name in packages.split(", "):
-                if name != PACKAGE:
-                    return name
-    raise InputFault(
-        f"{installed.module} does not belong to a package",
-        "For an Asterisk built from source: make install-module.",
-    )
-
-
-def _output(*command: str) -> str:
-    return subprocess.run(command, capture_output=True, text=True).stdout.strip()
-
-
-def _project_version(root: Path) -> str:
-    match = re.search(r'^version = "([^"]+)"', (root / "pyproject.toml").read_text(), re.MULTILINE)
-    assert match is not None, "pyproject.toml has no version"
-    return match[1]
-
-
-def _places(installed: Installed) -> dict[str, str]:
-    folder = installed.modules
-    return {
-        "package": PACKAGE,
-        "module": str(folder / MODULE),
-        "diverted": str(folder / DIVERTED),
-        "kept": str(folder / KEPT),
-    }
-
-
-_CONTROL = """\
-Package: {package}
-Version: {version}
-Architecture: {architecture}
-Maintainer: {package} <root@localhost>
-Depends: {owner} (= {owner_version})
-Installed-Size: {size}
-Section: comm
-Priority: optional
-Description: playback acknowledgements for Asterisk's WebSocket channel
- chan_websocket.so with MARK, answered by MARK_PLAYED when the media before it
- has been played. It takes the place of the one in {owner}, which is
- kept, and fits only that version.
-"""
-
-_SCRIPTS = {
-    "preinst": """\
-#!/bin/sh
-set -e
-if [ -e '{kept}' ]; then
-    echo '{package}: make uninstall-module first: {kept} is there' >&2
-    exit 1
-fi
-case "$1" in install|upgrade)
-    dpkg-divert --package {package} --add --rename --divert '{diverted}' '{module}'
-esac
-""",
-    "postinst": """\
-#!/bin/sh
-set -e
-if [ "$1" = configure ] && pidof asterisk >/dev/null; then
-    echo '{package}: the running Asterisk uses it after its next restart'
-fi
-""",
-    "postrm": """\
-#!/bin/sh
-set -e
-case "$1" in remove|abort-install|disappear)
-    dpkg-divert --package {package} --remove --rename --divert '{diverted}' '{module}'
-esac
-""",
-}
-
-
-# --- command line ---------------------------------------------------------------------------------
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -21,70 +21,25 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import EnvironmentFault, InputFault, as_fault
-from harness.install.patches import OUR_FOLDER, files_of
-from harness.install.source import PatchSeries, git_blob_id, load_series, write_atomically
+from harness.install.driver_revision import (
+    DRIVER,
+    OUR_FOLDER,
+    DriverRevision,
+    Known,
+    PatchSeries,
+    files_of,
+    git_blob_id,
+    load_known,
+)
+from harness.install.files import write_atomically
 
-DRIVER = "channels/chan_websocket.c"
 PLACE = ".playback-marks"
 """where a run works, inside the tree; gone when it has ended"""
 JOURNAL = "journal.json"
 ACTIONS = ("check", "apply", "revert", "status")
-
-
-@dataclass(frozen=True)
-class DriverRevision:
-    """One content of an untouched channels/chan_websocket.c: what is known of it."""
-
-    blob: str
-    """git's blob id"""
-    releases: tuple[str, ...]
-    """the releases that have it, such as 22.10"""
-    series: str | None
-    """the folder of the series that fits it, None when there is none"""
-    tried: str
-    """how that was tried; empty if it never was"""
-    why: str
-    """why there is no series"""
-
-
-@dataclass(frozen=True)
-class Known:
-    """All that is in the folder of patches."""
-
-    revisions: tuple[DriverRevision, ...]
-    series: tuple[PatchSeries, ...]
-    """newest first"""
-
-
-def load_known(folder: Path) -> Known:
-    """Read ``driver_revisions.json`` and every series in ``folder``. Raises InputFault."""
-    table = folder / "driver_revisions.json"
-    try:
-        revisions = tuple(
-            DriverRevision(
-                blob=row["blob"],
-                releases=tuple(row["releases"]),
-                series=row["series"],
-                tried=row.get("tried", ""),
-                why=row.get("why", ""),
-            )
-            for row in json.loads(table.read_text())
-        )
-    except (OSError, ValueError, KeyError, TypeError) as problem:
-        raise InputFault(
-            f"{table} cannot be read: {problem!r}",
-            "The repository is incomplete: get it again.",
-        ) from None
-    series = tuple(series for series in load_series(folder) if series.patches)
-    names = {one.name for one in series}
-    for revision in revisions:
-        if revision.series is not None and revision.series not in names:
-            raise InputFault(f"{table} names the series {revision.series}, which is not there")
-    return Known(revisions, series)
 
 
 # --- what a tree is -----------------------------------------------------------------------------

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -18,12 +17,13 @@ import tempfile
 from pathlib import Path
 
 from harness.errors import HarnessFault, InputFault, as_fault
-from harness.install.source import PatchSeries, choose_series, load_series
-
-OUR_FOLDER = "channels/websocket/"
-"""where the series puts the files of ``asterisk-module`` in Asterisk's tree"""
-
-_PATCHED_FILE = re.compile(r"^diff --git a/(\S+) b/\S+$", re.MULTILINE)
+from harness.install.driver_revision import (
+    OUR_FOLDER,
+    PatchSeries,
+    choose_series,
+    files_of,
+    load_series,
+)
 
 # Two lines of context instead of three: the Makefiles of the releases that share a driver revision
 # agree on no more.
@@ -36,11 +36,6 @@ _FORMAT_PATCH = (
     "--no-signature",
     "--full-index",
 )
-
-
-def files_of(patch: str) -> list[str]:
-    """The paths a patch changes or adds, in its order."""
-    return _PATCHED_FILE.findall(patch)
 
 
 def regenerate(series: PatchSeries, module: Path, source: Path) -> dict[str, str]:

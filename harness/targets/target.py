@@ -21,7 +21,7 @@ from harness.asterisk.own_asterisk import APPLICATION_HOST, OwnAsterisk
 from harness.caller.sip_peer import SipPeer
 from harness.certificates import client_tls, server_tls
 from harness.errors import HarnessFault
-from harness.install.module import MODULE
+from harness.install.driver_revision import MODULE
 from harness.media.codecs import CODECS
 from harness.protocol import Event
 from harness.targets.capabilities import Capabilities

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.install.build import MODULE, Build
+from harness.install.build import Build
+from harness.install.driver_revision import MODULE
 
 _FLAGS = (
     *("-shared", "-fPIC", "-pthread", '-DAST_MODULE="chan_websocket"'),

@@ -13,9 +13,11 @@ from live_calls import JSON, names
 from harness.application.client import MediaSession
 from harness.bench import Bench, LiveCall, bench
 from harness.errors import EnvironmentFault
+from harness.install import installed_asterisk, module_exchange
 from harness.install import module as dropin
 from harness.install.build import Build
-from harness.install.module import KEPT, Installed
+from harness.install.installed_asterisk import Installed
+from harness.install.module_exchange import KEPT
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
@@ -28,7 +30,7 @@ def installed_as(folder: Path, build: Build, configuration: Path) -> Installed:
     (folder / "sbin").mkdir(parents=True)
     (folder / "sbin/asterisk").symlink_to(build.binary)
     (folder / "include").symlink_to(build.source_dir / "include")
-    return dropin.find_installed(folder, configuration)
+    return installed_asterisk.find_installed(folder, configuration)
 
 
 async def waiting(heard: list[str]) -> None:
@@ -97,7 +99,7 @@ def test_a_call_is_kept_while_the_module_waits(
                 stock,
                 "stock-call-is-waited-for",
                 "MEDIA_MARK_PROCESSED",
-                lambda say: dropin.install(installed, made, say),
+                lambda say: module_exchange.install(installed, made, say),
             )
         )
         assert names(call.session.events) == ["MEDIA_MARK_PROCESSED"] * 7
@@ -115,7 +117,7 @@ def test_a_call_is_kept_while_the_module_waits(
                 stock,
                 "patched-call-is-waited-for",
                 "MARK_PLAYED",
-                lambda say: dropin.uninstall(installed, say),
+                lambda say: module_exchange.uninstall(installed, say),
             )
         )
         assert names(call.session.events) == ["MARK_PLAYED"] * 7
@@ -140,13 +142,13 @@ def test_a_module_that_does_not_load_is_taken_back(
         before = installed.module.read_bytes()
         # It has the right sum of build options, but needs what is nowhere.
         broken = tmp_path / "broken.so"
-        [options] = dropin.sums_in(before)
+        [options] = installed_asterisk.sums_in(before)
         (tmp_path / "broken.c").write_text(
             f'extern int nowhere(void); const char options[] = "{options}";'
             " int (*needed)(void) = nowhere;"
         )
         subprocess.run(["gcc", "-shared", "-fPIC", "-o", broken, tmp_path / "broken.c"], check=True)
         with pytest.raises(EnvironmentFault, match="was put back and runs again"):
-            dropin.install(installed, broken, print)
+            module_exchange.install(installed, broken, print)
         assert installed.module.read_bytes() == before
         asyncio.run(one_call(stock, "after-the-module-did-not-load", "MEDIA_MARK_PROCESSED"))

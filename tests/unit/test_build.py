@@ -20,7 +20,8 @@ from harness.install.build import (
     modules_key,
     offer_test_framework,
 )
-from harness.install.source import PatchSeries, Source
+from harness.install.driver_revision import PatchSeries
+from harness.install.source import Source
 
 
 class FakeTools:

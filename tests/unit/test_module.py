@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 
 from harness.errors import EnvironmentFault, Fault, InputFault
+from harness.install import installed_asterisk, module_exchange
 from harness.install import module as dropin
-from harness.install.module import KEPT, MODULE, Installed
+from harness.install.driver_revision import MODULE
+from harness.install.installed_asterisk import Installed
+from harness.install.module_exchange import KEPT
 
 SUM = "0123456789abcdef0123456789abcdef"
 OTHER_SUM = "f" * 32
@@ -77,7 +80,7 @@ class Machine:
         )
 
     def installed(self) -> Installed:
-        return dropin.find_installed(self.prefix, None)
+        return installed_asterisk.find_installed(self.prefix, None)
 
     def files(self) -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in self.modules.iterdir()}
@@ -116,19 +119,19 @@ def made(tmp_path: Path) -> Path:
     ],
 )
 def test_the_release_in_a_version(version: str, release: str) -> None:
-    assert dropin.release_of(version) == release
+    assert installed_asterisk.release_of(version) == release
 
 
 def test_a_version_of_something_else() -> None:
     with pytest.raises(InputFault):
-        dropin.release_of("GIT-master-1234")
+        installed_asterisk.release_of("GIT-master-1234")
 
 
 def test_what_is_installed(machine: Machine) -> None:
     installed = machine.installed()
     assert installed.release == "22.10.1"
     assert installed.modules == machine.modules
-    assert dropin.find_headers(installed) == machine.prefix / "include"
+    assert installed_asterisk.find_headers(installed) == machine.prefix / "include"
 
 
 def test_the_modules_of_one_that_is_not_running(machine: Machine) -> None:
@@ -148,25 +151,25 @@ def test_the_modules_are_never_those_of_another_asterisk(
     """The distribution's asterisk.conf speaks of the one below /usr."""
     distributions = tmp_path / "asterisk.conf"
     distributions.write_text(f"astmoddir => {tmp_path}/distributions\n")
-    monkeypatch.setattr(dropin, "DISTRIBUTIONS_CONFIGURATION", distributions)
+    monkeypatch.setattr(installed_asterisk, "DISTRIBUTIONS_CONFIGURATION", distributions)
     (machine.state / "running").unlink()
     assert machine.installed().modules == machine.modules
     (machine.modules / MODULE).unlink()
     with pytest.raises(InputFault, match=r"the modules of .* cannot be found"):
         machine.installed()
     installed = Installed(Path("/usr/sbin/asterisk"), None, "22.10.1", "22.10.1", Path())
-    assert dropin._configurations(installed)[-1] == distributions
+    assert installed_asterisk._configurations(installed)[-1] == distributions
 
 
 def test_nothing_is_installed(tmp_path: Path) -> None:
     with pytest.raises(InputFault, match="there is no"):
-        dropin.find_installed(tmp_path, None)
+        installed_asterisk.find_installed(tmp_path, None)
 
 
 def test_no_headers(machine: Machine) -> None:
     (machine.prefix / "include/asterisk/buildopts.h").unlink()
     with pytest.raises(EnvironmentFault) as fault:
-        dropin.find_headers(machine.installed())
+        installed_asterisk.find_headers(machine.installed())
     assert "asterisk-dev" in fault.value.remedy
     assert "make install-headers" in fault.value.remedy
 
@@ -174,7 +177,7 @@ def test_no_headers(machine: Machine) -> None:
 def test_headers_of_another_build(machine: Machine) -> None:
     machine.options(OTHER_SUM)
     with pytest.raises(EnvironmentFault, match=f"{OTHER_SUM}, the installed .* has {SUM}"):
-        dropin.find_headers(machine.installed())
+        installed_asterisk.find_headers(machine.installed())
 
 
 def test_the_source_of_another_release(machine: Machine, tmp_path: Path) -> None:
@@ -214,11 +217,11 @@ def test_a_place_of_another_user_is_told_by_its_cause(
 
 def test_there_and_back(machine: Machine, made: Path) -> None:
     said: list[str] = []
-    dropin.install(machine.installed(), made, said.append)
+    module_exchange.install(machine.installed(), made, said.append)
     assert machine.files() == {MODULE: PATCHED, KEPT: STOCK}
     assert machine.loaded() == PATCHED
     assert said[0] == "the running Asterisk has loaded it: playback marks"
-    dropin.uninstall(machine.installed(), said.append)
+    module_exchange.uninstall(machine.installed(), said.append)
     assert machine.files() == {MODULE: STOCK}
     assert machine.loaded() == STOCK
 
@@ -226,43 +229,43 @@ def test_there_and_back(machine: Machine, made: Path) -> None:
 def test_twice_is_as_good_as_once(machine: Machine, made: Path) -> None:
     """Nothing is unloaded for nothing."""
     said: list[str] = []
-    dropin.install(machine.installed(), made, print)
+    module_exchange.install(machine.installed(), made, print)
     unloaded = machine.commands().count(f"module unload {MODULE}")
-    dropin.install(machine.installed(), made, said.append)
+    module_exchange.install(machine.installed(), made, said.append)
     assert said == [f"already installed: {machine.modules / MODULE}"]
     assert machine.commands().count(f"module unload {MODULE}") == unloaded == 1
     (machine.state / "running").unlink()
-    dropin.install(machine.installed(), made, said.append)
+    module_exchange.install(machine.installed(), made, said.append)
     assert said[1:] == said[:1]
 
 
 def test_a_newer_one_over_an_older_one(machine: Machine, made: Path) -> None:
     """The stock module that is kept stays the stock one."""
-    dropin.install(machine.installed(), made, print)
+    module_exchange.install(machine.installed(), made, print)
     made.write_bytes(PATCHED + b"newer")
-    dropin.install(machine.installed(), made, print)
+    module_exchange.install(machine.installed(), made, print)
     assert machine.files() == {MODULE: PATCHED + b"newer", KEPT: STOCK}
-    dropin.uninstall(machine.installed(), print)
+    module_exchange.uninstall(machine.installed(), print)
     assert machine.files() == {MODULE: STOCK}
 
 
 def test_after_an_upgrade_of_asterisk(machine: Machine, made: Path) -> None:
     """It has put its own module there: an older stock one must not come back."""
     upgraded = STOCK + b"upgraded"
-    dropin.install(machine.installed(), made, print)
+    module_exchange.install(machine.installed(), made, print)
     (machine.modules / MODULE).write_bytes(upgraded)
-    dropin.install(machine.installed(), made, print)
+    module_exchange.install(machine.installed(), made, print)
     assert machine.files() == {MODULE: PATCHED, KEPT: upgraded}
     (machine.modules / MODULE).write_bytes(upgraded)
-    dropin.uninstall(machine.installed(), print)
+    module_exchange.uninstall(machine.installed(), print)
     assert machine.files() == {MODULE: upgraded}
 
 
 def test_the_stock_module_was_deleted(machine: Machine, made: Path) -> None:
-    dropin.install(machine.installed(), made, print)
+    module_exchange.install(machine.installed(), made, print)
     (machine.modules / KEPT).unlink()
     with pytest.raises(InputFault, match="the stock module is not there"):
-        dropin.uninstall(machine.installed(), print)
+        module_exchange.uninstall(machine.installed(), print)
     assert machine.loaded() == PATCHED
 
 
@@ -271,7 +274,7 @@ def test_what_was_not_kept_is_not_said_to_be(machine: Machine, made: Path) -> No
     (machine.state / "running").unlink()
     (machine.modules / MODULE).write_bytes(PATCHED + b"another")
     said: list[str] = []
-    dropin.install(machine.installed(), made, said.append)
+    module_exchange.install(machine.installed(), made, said.append)
     assert machine.files() == {MODULE: PATCHED}
     assert said[-1].endswith("; no stock module was here to be kept as chan_websocket.so.orig")
 
@@ -279,7 +282,7 @@ def test_what_was_not_kept_is_not_said_to_be(machine: Machine, made: Path) -> No
 def test_one_that_is_not_running(machine: Machine, made: Path) -> None:
     (machine.state / "running").unlink()
     said: list[str] = []
-    dropin.install(machine.installed(), made, said.append)
+    module_exchange.install(machine.installed(), made, said.append)
     assert machine.files() == {MODULE: PATCHED, KEPT: STOCK}
     assert said[0] == "Asterisk is not running"
 
@@ -287,7 +290,7 @@ def test_one_that_is_not_running(machine: Machine, made: Path) -> None:
 def test_one_that_has_not_loaded_it(machine: Machine, made: Path) -> None:
     """It was told not to: then it is not loaded by us either."""
     (machine.state / "loaded").unlink()
-    dropin.install(machine.installed(), made, print)
+    module_exchange.install(machine.installed(), made, print)
     assert machine.files() == {MODULE: PATCHED, KEPT: STOCK}
     assert not (machine.state / "loaded").exists()
 
@@ -307,7 +310,7 @@ def test_it_waits_for_websocket_calls_only(machine: Machine, made: Path) -> None
             machine.calls("PJSIP/a-0001 WebSocket/two/0x2")
             waits.set()
 
-    dropin.install(machine.installed(), made, say)
+    module_exchange.install(machine.installed(), made, say)
     assert waits.is_set()
     assert said[:2] == [
         "waiting for WebSocket/one/0x1, WebSocket/two/0x2 to end; until then Ctrl-C leaves all as"
@@ -320,7 +323,7 @@ def test_it_waits_for_websocket_calls_only(machine: Machine, made: Path) -> None
 def test_it_does_not_load(machine: Machine, made: Path) -> None:
     (machine.state / "broken").write_bytes(PATCHED)
     with pytest.raises(EnvironmentFault, match="was put back and runs again"):
-        dropin.install(machine.installed(), made, print)
+        module_exchange.install(machine.installed(), made, print)
     assert machine.files()[MODULE] == STOCK
     assert machine.loaded() == STOCK
 
@@ -329,7 +332,7 @@ def test_another_asterisk_is_running(machine: Machine, made: Path) -> None:
     """Upgraded, but not restarted."""
     (machine.state / "running").write_text("22.9.0+dfsg-1")
     with pytest.raises(InputFault, match="the running Asterisk is another one"):
-        dropin.install(machine.installed(), made, print)
+        module_exchange.install(machine.installed(), made, print)
     assert machine.files() == {MODULE: STOCK}
     assert machine.loaded() == STOCK
 
@@ -337,16 +340,16 @@ def test_another_asterisk_is_running(machine: Machine, made: Path) -> None:
 def test_other_build_options(machine: Machine, made: Path) -> None:
     made.write_bytes(PATCHED.replace(SUM.encode(), OTHER_SUM.encode()))
     with pytest.raises(InputFault, match="other build options"):
-        dropin.install(machine.installed(), made, print)
+        module_exchange.install(machine.installed(), made, print)
     assert machine.files() == {MODULE: STOCK}
 
 
 def test_the_debian_package_is_installed(machine: Machine, made: Path) -> None:
-    (machine.modules / dropin.DIVERTED).write_bytes(STOCK)
+    (machine.modules / module_exchange.DIVERTED).write_bytes(STOCK)
     with pytest.raises(InputFault, match="belongs to the Debian package"):
-        dropin.install(machine.installed(), made, print)
+        module_exchange.install(machine.installed(), made, print)
     with pytest.raises(InputFault, match="belongs to the Debian package"):
-        dropin.uninstall(machine.installed(), print)
+        module_exchange.uninstall(machine.installed(), print)
 
 
 def test_the_modules_cannot_be_written(
@@ -357,7 +360,7 @@ def test_the_modules_cannot_be_written(
 
     monkeypatch.setattr(shutil, "copy2", refuse)
     with pytest.raises(EnvironmentFault, match="cannot be written: Permission denied"):
-        dropin.install(machine.installed(), made, print)
+        module_exchange.install(machine.installed(), made, print)
     assert machine.files() == {MODULE: STOCK}
 
 
@@ -365,10 +368,11 @@ def test_interrupted_while_it_waits(machine: Machine, made: Path) -> None:
     machine.calls("WebSocket/one/0x1")
     program = (
         "import signal, sys; from pathlib import Path;"
-        "from harness.install import module as dropin;"
+        "from harness.install.installed_asterisk import find_installed;"
+        "from harness.install.module_exchange import install;"
         # Who started us may have it ignored, as shells do for what runs in the background.
         "signal.signal(signal.SIGINT, signal.default_int_handler);"
-        "dropin.install(dropin.find_installed(Path(sys.argv[1]), None), Path(sys.argv[2]),"
+        "install(find_installed(Path(sys.argv[1]), None), Path(sys.argv[2]),"
         " lambda line: print(line, flush=True))"
     )
     with subprocess.Popen(

@@ -15,18 +15,16 @@ import pytest
 
 from harness.errors import EnvironmentFault, Fault, InputFault
 from harness.install import patch_tool
+from harness.install.driver_revision import DRIVER, Known, git_blob_id, load_known
 from harness.install.patch_tool import (
-    DRIVER,
     JOURNAL,
     PLACE,
-    Known,
     apply,
     check,
     revert,
     status,
     undo_interrupted,
 )
-from harness.install.source import git_blob_id
 
 ROOT = Path(__file__).parents[2]
 OURS = "channels/websocket/ours.c"
@@ -110,7 +108,7 @@ def patches(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def known(patches: Path) -> Known:
-    return patch_tool.load_known(patches)
+    return load_known(patches)
 
 
 @pytest.fixture
@@ -250,14 +248,14 @@ def test_another_file_than_the_driver_is_edited(tree: Path, known: Known) -> Non
 
 def test_a_revision_with_no_series(tree: Path, tmp_path: Path) -> None:
     rows = [row(STOCK, tried="", series=None, why="it is too old"), row("", tried="compiled")]
-    known = patch_tool.load_known(make_patches(tmp_path / "other", rows))
+    known = load_known(make_patches(tmp_path / "other", rows))
     with pytest.raises(InputFault, match="there is no patch series: it is too old"):
         apply(tree, known)
     assert "there is no series: it is too old" in status(tree, known)
 
 
 def test_a_revision_that_was_never_tried(tree: Path, tmp_path: Path) -> None:
-    known = patch_tool.load_known(make_patches(tmp_path / "other", [row(STOCK)]))
+    known = load_known(make_patches(tmp_path / "other", [row(STOCK)]))
     with pytest.raises(InputFault, match="was never tried"):
         apply(tree, known)
     assert apply(tree, known, force=True).startswith("applied")
@@ -502,7 +500,7 @@ def asterisk(stock: Path, tmp_path: Path) -> Path:
 
 
 def test_the_real_series(asterisk: Path) -> None:
-    real = patch_tool.load_known(ROOT / "patches")
+    real = load_known(ROOT / "patches")
     untouched = snapshot(asterisk)
     apply(asterisk, real)
     patched = snapshot(asterisk)
@@ -546,7 +544,7 @@ sys.exit(main(sys.argv[2:]))
 def test_the_table_of_driver_revisions_is_the_one_readers_see() -> None:
     """patches/README.md names each blob with the releases that driver_revisions.json gives it."""
     text = (ROOT / "patches/README.md").read_text()
-    for revision in patch_tool.load_known(ROOT / "patches").revisions:
+    for revision in load_known(ROOT / "patches").revisions:
         line = re.search(rf"^\| `{revision.blob[:10]}` \|(.*)$", text, re.MULTILINE)
         assert line is not None, revision.blob
         assert all(release in line[1] for release in revision.releases), revision.blob
@@ -554,4 +552,4 @@ def test_the_table_of_driver_revisions_is_the_one_readers_see() -> None:
 
 def test_a_table_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(Fault, match="cannot be read"):
-        patch_tool.load_known(tmp_path)
+        load_known(tmp_path)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from harness.errors import HarnessFault
-from harness.install.patches import files_of, regenerate
-from harness.install.source import PatchSeries
+from harness.install.driver_revision import PatchSeries, files_of
+from harness.install.patches import regenerate
 
 STOCK = "".join(f"line {number}\n" for number in range(1, 10))
 OURS = "channels/websocket/ours.c"

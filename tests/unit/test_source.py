@@ -15,21 +15,13 @@ from pathlib import Path
 import pytest
 
 from harness.errors import EnvironmentFault, InputFault
+from harness.install import debian_source
 from harness.install import source as source_module
-from harness.install.source import (
-    NotAvailable,
-    Source,
-    apply_patches,
-    choose_series,
-    debian_mirrors,
-    download_release,
-    get_source,
-    git_blob_id,
-    load_series,
-    pack_pjproject,
-    unpack_source,
-    verify_dsc,
-)
+from harness.install.debian_source import debian_mirrors, verify_dsc
+from harness.install.download import NotAvailable, download_release
+from harness.install.driver_revision import apply_patches, choose_series, git_blob_id, load_series
+from harness.install.source import Source, get_source
+from harness.install.unpack import pack_pjproject, unpack_source
 
 DRIVER = b"one\ntwo\nthree\n"
 
@@ -265,13 +257,14 @@ def test_official_release_first_and_kept_until_it_rots(
 def test_debian_is_next_and_the_line_says_why(
     site: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def debian(downloads: Path, release: str | None) -> Source:
-        return Source("Debian's", write(downloads / "debian/orig.tar", b"x"), None, "key")
+    def debian(downloads: Path, release: str | None) -> tuple[str, Path, None]:
+        return "22.10.1-1", write(downloads / "debian/orig.tar", b"x"), None
 
     monkeypatch.setattr(source_module, "OFFICIAL_RELEASES", site[0])
-    monkeypatch.setattr(source_module, "_debian_source", debian)
+    monkeypatch.setattr(source_module, "get_debian_source", debian)
     said: list[str] = []
-    assert get_source(None, None, "22.10.1", tmp_path / "d", said.append).origin == "Debian's"
+    source = get_source(None, None, "22.10.1", tmp_path / "d", said.append)
+    assert source.origin == "Debian unstable's source package asterisk 22.10.1-1"
     assert len(said) == 1
     assert "official release 22.10.1 could not be had (127.0.0.1:" in said[0]
 
@@ -280,7 +273,7 @@ def test_no_source_at_all_is_an_environment_fault_with_every_reason(
     site: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(source_module, "OFFICIAL_RELEASES", site[0])
-    monkeypatch.setattr(source_module, "debian_mirrors", lambda _: [])
+    monkeypatch.setattr(debian_source, "debian_mirrors", lambda _: [])
     with pytest.raises(EnvironmentFault) as caught:
         get_source(None, None, "22.10.1", tmp_path / "downloads", print)
     assert "official release" in caught.value.what
@@ -354,9 +347,9 @@ def debian_has(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
         write(directory / f"asterisk_{version}.dsc", f"Checksums-Sha256:\n {checksum} 1 {name}\n")
 
     monkeypatch.setattr(source_module, "download_release", official)
-    monkeypatch.setattr(source_module, "debian_mirrors", lambda _: ["http://mirror/debian"])
+    monkeypatch.setattr(debian_source, "debian_mirrors", lambda _: ["http://mirror/debian"])
     monkeypatch.setattr(shutil, "which", lambda _: "/usr/bin/apt-get")
-    monkeypatch.setattr(source_module, "_apt_get_source", apt_get_source)
+    monkeypatch.setattr(debian_source, "_apt_get_source", apt_get_source)
 
 
 def test_a_wish_that_cannot_be_met_leaves_what_is_kept(
@@ -381,7 +374,7 @@ def test_two_releases_are_kept_side_by_side(
     first = get_source(None, None, "22.10.1", tmp_path, print)
     debian_has(monkeypatch, "22.11.0+dfsg-1")
     second = get_source(None, "22.11.0", "22.10.1", tmp_path, print)
-    monkeypatch.setattr(source_module, "debian_mirrors", lambda _: [])
+    monkeypatch.setattr(debian_source, "debian_mirrors", lambda _: [])
     assert get_source(None, None, "22.10.1", tmp_path, print) == first
     assert get_source(None, "22.11.0", "22.10.1", tmp_path, print) == second
     assert (first.asterisk.read_bytes(), second.asterisk.read_bytes()) == (
