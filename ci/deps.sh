@@ -79,7 +79,7 @@ say_missing() {
     if $DEBIAN; then
         echo "install with: ${SUDO_HINT}apt-get install --no-install-recommends $need $want"
     else
-        echo "install these with your system's package manager (this is no Debian)"
+        echo "install these with your system's package manager (this is not Debian)"
     fi
 }
 

@@ -1,6 +1,20 @@
-"""The three kinds of fault the harness keeps apart, so that nobody debugs the wrong program.
+"""The kinds of fault the harness keeps apart, so that nobody debugs the wrong program.
 
-A product fault is a verdict of the judge, and an exception only where nothing is left to be judged.
+    Fault
+      ProductFault          the product under test broke, and nothing is left to be judged
+        AsteriskCrashed       it was ended by a signal such as SIGSEGV
+        AsteriskHangs         it runs, and its console is silent
+      HarnessFault          the harness did not do what it should have done
+        AsteriskEnded         Asterisk ended by itself or was stopped
+        CallFailed            a SIP call was refused, or went another way than planned
+        AriRefused            ARI responded with an error
+        NotAnswered           a console command got no response in time
+        ConnectionEnded       the media connection had ended when it was needed
+      EnvironmentFault      the machine lacks something
+        NoContainers          there is no container engine, or no image to build upon
+      InputFault            what the user gave cannot be used
+
+A wrong acknowledgement is none of these: it is a verdict of the judge.
 """
 
 from __future__ import annotations
@@ -64,7 +78,7 @@ class InputFault(Fault):
 
 
 def as_fault(problem: Exception) -> Fault:
-    """What ended a command, as a fault: itself, the machine's, or one that nobody foresaw.
+    """What ended a command, as a fault: itself, the machine's, or an unexpected error.
 
     Of the last the traceback is printed to standard error: who mends it needs that.
     """
@@ -78,5 +92,5 @@ def as_fault(problem: Exception) -> Fault:
     traceback.print_exception(problem)
     return HarnessFault(
         f"{type(problem).__name__}: {problem}",
-        "Nobody foresaw this. Please report it with the lines above.",
+        "Unexpected error. Please report it with the lines above.",
     )

@@ -36,7 +36,7 @@ class Document:
     """A YAML file that has been read but not yet validated."""
 
     def __init__(self, path: Path, text: str) -> None:
-        """Raises InputFault, with the line, when ``text`` is no YAML or has a key twice."""
+        """Raises InputFault, with the line, when ``text`` is not YAML or has a key twice."""
         self.path = path
         self._root: yaml.Node | None
         self._data: object
@@ -49,9 +49,9 @@ class Document:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line = mark.line + 1 if mark else 1
-            raise InputFault(f"{path}:{line}: this is no YAML: {error.problem}") from error
+            raise InputFault(f"{path}:{line}: this is not YAML: {error.problem}") from error
         except yaml.YAMLError as error:
-            raise InputFault(f"{path}: this is no YAML: {error}") from error
+            raise InputFault(f"{path}: this is not YAML: {error}") from error
 
     def line(self, location: KeyPath) -> int:
         """The line, from 1, of the value there; for a key that is missing, of what should have it.
@@ -136,7 +136,7 @@ class Document:
 
 
 def read(path: Path) -> Document:
-    """The YAML file ``path``. Raises InputFault when it cannot be read or is no YAML."""
+    """The YAML file ``path``. Raises InputFault when it cannot be read or is not YAML."""
     try:
         return Document(path, path.read_text())
     except (OSError, UnicodeDecodeError) as error:

@@ -23,7 +23,7 @@ def make_deb(root: Path, installed: Installed, module: Path, dist: Path) -> Path
     module that does not fit; the stock module is diverted, so that dpkg knows of both.
     """
     if shutil.which("dpkg-deb") is None or shutil.which("dpkg-query") is None:
-        raise EnvironmentFault("this is no Debian: there is no dpkg-deb")
+        raise EnvironmentFault("this is not Debian: there is no dpkg-deb")
     owner = _owner(installed)
     version, architecture = _output(
         "dpkg-query", "--show", "--showformat=${Version} ${Architecture}", owner

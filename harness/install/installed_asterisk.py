@@ -64,7 +64,7 @@ def release_of(version: str) -> str:
     """The official release in a version as distributions write it. Raises InputFault."""
     match = re.match(r"(certified[-/])?\d+\.\d+[\d.]*(-cert\d+)?([-~]rc\d+)?", version)
     if match is None:
-        raise InputFault(f"{version!r} is no Asterisk release")
+        raise InputFault(f"{version!r} is not an Asterisk release")
     return match[0].replace("~", "-").replace("/", "-")
 
 
@@ -80,7 +80,7 @@ def find_installed(prefix: Path | None, configuration: Path | None) -> Installed
         raise InputFault(f"{binary} cannot be run: {problem.strerror}") from None
     match = re.match(r"Asterisk (\S+)", said)
     if match is None:
-        raise InputFault(f"{binary} -V says {said!r}, which is no Asterisk")
+        raise InputFault(f"{binary} -V prints {said!r}: it is not Asterisk")
     if configuration is not None and not configuration.is_file():
         raise InputFault(f"{configuration} does not exist", "Name the instance's asterisk.conf.")
     found = Installed(binary, configuration, match[1], release_of(match[1]), Path())

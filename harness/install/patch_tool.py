@@ -225,7 +225,7 @@ def check(tree: Path, known: Known, *, force: bool = False) -> str:
 
 
 def status(tree: Path, known: Known) -> str:
-    """What the tree is, in one line; changes nothing. Raises InputFault if it is no Asterisk."""
+    """What the tree is, in one line; changes nothing. Raises InputFault if it is not Asterisk."""
     blob = blob_of(tree)
     version = _version(tree)
     if (tree / PLACE / JOURNAL).exists():
@@ -237,9 +237,11 @@ def status(tree: Path, known: Known) -> str:
         return f"{tree} ({version}): not applied; {_refusal(tree, blob, None, known)[0]}"
     releases = ", ".join(revision.releases)
     if revision.series is None:
-        return f"{tree} ({version}): revision {releases}; there is no series: {revision.why}"
+        return f"{tree} ({version}): driver of {releases}; there is no series: {revision.why}"
     tried = revision.tried or "never"
-    return f"{tree} ({version}): revision {releases}; series {revision.series} fits, tried: {tried}"
+    return (
+        f"{tree} ({version}): driver of {releases}; series {revision.series} fits, tried: {tried}"
+    )
 
 
 def _exchange(tree: Path, series: PatchSeries, *, reverse: bool) -> None:

@@ -55,7 +55,7 @@ def unpack_source(source: Source, tree: Path, download_cache: Path) -> str:
         pack_pjproject(tree, download_cache)
     version_file = tree / ".version"
     if not version_file.is_file():
-        raise InputFault(f"{source.asterisk} is no Asterisk source: it has no .version file")
+        raise InputFault(f"{source.asterisk} is not an Asterisk source: it has no .version file")
     return version_file.read_text().strip()
 
 

@@ -1,4 +1,4 @@
-"""What ends a command: which of it is told as the machine's, and which nobody foresaw."""
+"""What ends a command: what is the machine's fault, and what is unexpected."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_what_the_machine_refuses(
         FileNotFoundError(errno.ENOENT, "No such file or directory", "timeline.txt"),
     ],
 )
-def test_what_nobody_foresaw_comes_with_its_traceback(
+def test_an_unexpected_error_comes_with_its_traceback(
     problem: Exception, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def raise_it() -> None:

@@ -149,7 +149,7 @@ def test_check_and_status_change_nothing(tree: Path, known: Known) -> None:
     before = snapshot(tree)
     assert check(tree, known) == f"series 1.0 applies to {tree}"
     assert status(tree, known).endswith(
-        "(Asterisk 1.0.3): revision 1.0; series 1.0 fits, tried: compiled"
+        "(Asterisk 1.0.3): driver of 1.0; series 1.0 fits, tried: compiled"
     )
     assert snapshot(tree) == before
     apply(tree, known)

@@ -102,7 +102,7 @@ def test_every_fault_is_told_in_the_order_of_the_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["sip: [1\nb: }", "sip: !!python/object:os.x {}\n", "\x00"])
 def test_what_is_no_yaml_is_refused_with_its_line(tmp_path: Path, text: str) -> None:
-    assert "this is no YAML" in fault(tmp_path, text)
+    assert "this is not YAML" in fault(tmp_path, text)
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
