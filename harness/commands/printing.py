@@ -26,7 +26,7 @@ def print_measurement(console: Console, calls: Sequence[JudgedCall]) -> None:
     }[measurements[0].source]
     drops = sum(one.capture_drops for one in measurements)
     console.print(
-        f"Measured by {source}, a time is good to {uncertainty_ms:.3f} ms, "
+        f"Measured by {source}, the uncertainty of a time is {uncertainty_ms:.3f} ms, "
         f"{drops} packets not captured.",
         soft_wrap=True,
     )

@@ -95,7 +95,7 @@ def result(call: LiveCall) -> Result:
 
 
 def fail(call: LiveCall) -> NoReturn:
-    """The judge's account of the call is why the test fails."""
+    """What the judge says of the call is why the test fails."""
     texts = call.failures or ["everything passed, which is not what was to be shown"]
     pytest.fail("\n".join([*texts, f"everything of the call: {call.folder}"]), pytrace=False)
 
