@@ -10,6 +10,8 @@ import argparse
 from pathlib import Path
 from typing import TypeAlias
 
+from harness.judge.verdicts import MAX_INCONCLUSIVE
+
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 """Where a command is added"""
 
@@ -30,6 +32,28 @@ EXIT_CODES = {
     "SKIP": EXIT_USAGE,
 }
 """By the outcome of a call or run"""
+
+
+def add_max_inconclusive(parser: argparse.ArgumentParser, of: str) -> None:
+    """The argument that says ``of`` how many things how much may be INCONCLUSIVE."""
+    parser.add_argument(
+        "--max-inconclusive",
+        type=_percent,
+        default=MAX_INCONCLUSIVE,
+        metavar="PERCENT",
+        help=f"of {of} that may stay unjudged because the host stalled, where all others pass "
+        "and something of each kind was judged (default: %(default)g)",
+    )
+
+
+def _percent(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value <= 100.0:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 to 100")
+    return value
 
 
 def positive(text: str) -> int:

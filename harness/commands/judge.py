@@ -20,7 +20,13 @@ from harness.judge.verdicts import Bounds, Result, worst
 from harness.record.capture_files import CALL_FILE, TIMELINE_FILE, load_timeline
 from harness.record.verdict_files import VERDICT_FILE, judged_by, shown, verdict_text
 from harness.report.mark_table import LEGEND, marks_table, summary_line
-from harness.scenarios.result import SUMMARY_FILE, Outcome, ScenarioResult, load_summary
+from harness.scenarios.result import (
+    SUMMARY_FILE,
+    Outcome,
+    RunSummary,
+    ScenarioResult,
+    load_summary,
+)
 
 
 def add_to(commands: Commands) -> None:
@@ -107,6 +113,8 @@ class FoundCall:
     standing: Literal["counts", "given up", "no scenario's"]
     """given up: an attempt in whose place the summary has another, or whose worker broke; no
     scenario's: one that was never judged, such as that which asks a lab PBX what it can do"""
+    run_passed: bool = False
+    """whether its run did, all in all"""
 
 
 @dataclass(frozen=True)
@@ -136,8 +144,8 @@ def saved_calls(folder: Path) -> list[FoundCall]:
         raise InputFault(
             f"{folder} holds no saved call", f"Give the folder of a call, with {CALL_FILE} in it."
         )
-    results = {run: _results(run) for run in {_run_of(call) for call in found}}
-    return [_found_call(call, results[_run_of(call)], call == folder) for call in sorted(found)]
+    runs = {run: _summary(run) for run in {_run_of(call) for call in found}}
+    return [_found_call(call, runs[_run_of(call)], call == folder) for call in sorted(found)]
 
 
 def _run_of(call: Path) -> Path:
@@ -145,19 +153,19 @@ def _run_of(call: Path) -> Path:
     return call.resolve().parent.parent
 
 
-def _results(run: Path) -> dict[str, ScenarioResult] | None:
-    """By their calls' folders below the run's; None where no run left a summary."""
-    if not (run / SUMMARY_FILE).is_file():
-        return None
-    return {call.folder: result for result in load_summary(run).results for call in result.calls}
+def _summary(run: Path) -> RunSummary | None:
+    """None where no run left one."""
+    return load_summary(run) if (run / SUMMARY_FILE).is_file() else None
 
 
-def _found_call(folder: Path, results: dict[str, ScenarioResult] | None, given: bool) -> FoundCall:
+def _found_call(folder: Path, run: RunSummary | None, given: bool) -> FoundCall:
     """``given``: the user named this very call, so that it counts whatever it is."""
     name = folder.resolve().relative_to(_run_of(folder)).as_posix()
-    result = results.get(name) if results else None
-    if results is None or result or given:
-        return FoundCall(folder, result, "counts")
+    results = {call.folder: one for one in run.results for call in one.calls} if run else {}
+    result = results.get(name)
+    if run is None or result or given:
+        passed = run is not None and run.outcome is Outcome.PASS
+        return FoundCall(folder, result, "counts", passed)
     judged = (folder / VERDICT_FILE).exists()
     return FoundCall(folder, None, "given up" if judged else "no scenario's")
 
@@ -176,6 +184,8 @@ def counted_result(saved: FoundCall, again: Again) -> Result:
         return "PASS"
     if saved.result and saved.result.outcome is Outcome.XPASS:
         return "FAIL"
+    if again.same and saved.result and saved.result.outcome is Outcome.INCONCLUSIVE:
+        return "PASS" if saved.run_passed else "INCONCLUSIVE"
     return again.judged.result
 
 

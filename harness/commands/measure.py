@@ -19,7 +19,15 @@ from harness.application.client import MediaSession
 from harness.application.marks import coded_pieces, play_with_marks, random_sizes
 from harness.asterisk.configuration import Extension
 from harness.bench import Bench, LiveCall, bench
-from harness.commands.command import EXIT_CODES, EXIT_PASS, OUT, ROOT, Commands, positive
+from harness.commands.command import (
+    EXIT_CODES,
+    EXIT_PASS,
+    OUT,
+    ROOT,
+    Commands,
+    add_max_inconclusive,
+    positive,
+)
 from harness.commands.printing import (
     print_failures,
     print_measurement,
@@ -27,7 +35,7 @@ from harness.commands.printing import (
     progress_bar,
 )
 from harness.install.build import Build, load_build
-from harness.judge.verdicts import worst
+from harness.judge.verdicts import MAX_INCONCLUSIVE, Bounds, worst
 from harness.media import position_code
 from harness.protocol import Format, MarkCommand
 from harness.record.run_folder import new_run_folder
@@ -54,6 +62,7 @@ class MeasurePlan:
     calls: int = 5
     seed: int = 1
     message_format: Format = Format.PLAIN
+    max_inconclusive: float = MAX_INCONCLUSIVE
 
     @property
     def command(self) -> MarkCommand:
@@ -75,6 +84,7 @@ def add_to(commands: Commands) -> None:
     parser.add_argument("--calls", type=positive, default=defaults.calls, help="at once")
     parser.add_argument("--seed", type=int, default=defaults.seed, help="of the first call")
     parser.add_argument("--json", action="store_true", help="JSON control message format")
+    add_max_inconclusive(parser, "each call's marks")
     parser.add_argument(
         "--memory", action="store_true", help="measure the memory of a pending mark instead"
     )
@@ -88,6 +98,7 @@ def _run(options: argparse.Namespace, console: Console) -> int:
         min(options.calls, options.marks),
         options.seed,
         Format.JSON if options.json else Format.PLAIN,
+        options.max_inconclusive,
     )
     build = load_build(ROOT)
     folder = new_run_folder(OUT)
@@ -164,7 +175,8 @@ async def _measure(b: Bench, plan: MeasurePlan, on_ack: OnAck) -> list[LiveCall]
             on_ack(sum(acknowledged.values()))
 
         extension = Extension("measure", message_format=plan.message_format)
-        async with b.call(f"seed-{seed}", extension, judged_later=True) as call:
+        bounds = Bounds(max_inconclusive=plan.max_inconclusive)
+        async with b.call(f"seed-{seed}", extension, bounds, judged_later=True) as call:
             await call.session.start_buffering()
             pieces = coded_pieces(random_sizes(seed, marks))
             await play_with_marks(call.session, pieces, plan.command, count)

@@ -14,9 +14,17 @@ from pathlib import Path
 
 from rich.console import Console
 
-from harness.commands.command import EXIT_CODES, OUT, ROOT, Commands, positive
+from harness.commands.command import (
+    EXIT_CODES,
+    OUT,
+    ROOT,
+    Commands,
+    add_max_inconclusive,
+    positive,
+)
 from harness.commands.printing import print_texts
 from harness.errors import InputFault
+from harness.judge.verdicts import MAX_INCONCLUSIVE
 from harness.record.run_folder import new_run_folder
 from harness.record.verdict_files import shown
 from harness.report.dispositions_table import (
@@ -59,6 +67,7 @@ def add_to(commands: Commands) -> None:
     parser.add_argument(
         "--keep-going", action="store_true", help="do not stop at the first failure"
     )
+    add_max_inconclusive(parser, "each call's marks, and of the scenarios,")
     parser.add_argument("--hold", action="store_true", help="keep the PBX of a failure running")
     parser.set_defaults(command=_run)
 
@@ -116,6 +125,7 @@ def _run(options: argparse.Namespace, console: Console) -> int:
         seed=options.seed,
         keep_going=options.keep_going,
         hold=options.hold,
+        max_inconclusive=options.max_inconclusive,
     )
     # Before the folder is made: what cannot be run leaves nothing behind.
     plan_run(chosen, ROOT, folder)
@@ -177,10 +187,14 @@ class RunOptions:
     seed: int = 1
     keep_going: bool = False
     hold: bool = False
+    max_inconclusive: float = MAX_INCONCLUSIVE
 
     def command(self, target: TargetName) -> str:
         """The command that runs something on a target again."""
-        return f"harness run --target {shlex.quote(target.text)}"
+        command = f"harness run --target {shlex.quote(target.text)}"
+        if self.max_inconclusive != MAX_INCONCLUSIVE:
+            command += f" --max-inconclusive {self.max_inconclusive:g}"
+        return command
 
 
 def plan_run(options: RunOptions, root: Path, run_folder: Path) -> Plan:
@@ -202,6 +216,7 @@ def plan_run(options: RunOptions, root: Path, run_folder: Path) -> Plan:
         root=root,
         run_folder=run_folder,
         commands={target.text: options.command(target) for target in targets},
+        max_inconclusive=options.max_inconclusive,
     )
 
 
@@ -215,6 +230,7 @@ def run(plan: Plan, watcher: Watcher, command: str) -> RunSummary:
         started,
         round(time.monotonic() - begin, 1),
         tuple(results),
+        plan.max_inconclusive,
     )
     save_summary(plan.run_folder, summary)
     write_junit(plan.run_folder / JUNIT_FILE, summary)

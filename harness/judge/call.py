@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from harness.capture.timeline import Measurement, Timeline
 from harness.judge.counters import judge_counters
@@ -21,9 +23,12 @@ from harness.judge.verdicts import (
     Result,
     Statistics,
     Verdict,
+    few_inconclusive,
     statistics,
     worst,
 )
+
+Judged = TypeVar("Judged", MarkVerdict, CounterVerdict)
 
 
 @dataclass(frozen=True)
@@ -72,19 +77,32 @@ class JudgedCall:
 
     @property
     def marks_result(self) -> Result:
-        """FAIL when any mark failed, INCONCLUSIVE when any could not be judged or none was set."""
-        if any(mark.verdict in FAILURES for mark in self.marks):
-            return "FAIL"
-        passed = self.marks and all(mark.verdict is Verdict.PASS for mark in self.marks)
-        return "PASS" if passed else "INCONCLUSIVE"
+        """FAIL when any mark failed. INCONCLUSIVE when none was set, or too many could not be
+        judged: of all, or of one command, acknowledged as played or discarded for one reason.
+        """
+        if not self.marks:
+            return "INCONCLUSIVE"
+        return _result(
+            self.marks,
+            lambda mark: [(mark.command, mark.outcome, mark.reason)],
+            self.bounds.max_inconclusive,
+        )
 
     @property
     def counters_result(self) -> Result:
-        """FAIL when any failed, INCONCLUSIVE when any could not be judged. None at all pass."""
-        kinds = {one.verdict for one in self.counters}
-        if kinds & FAILURES:
-            return "FAIL"
-        return "INCONCLUSIVE" if Verdict.INCONCLUSIVE in kinds else "PASS"
+        """FAIL when any failed, INCONCLUSIVE when too many could not be judged: of all, or of one
+        event. None at all pass."""
+        return _result(
+            self.counters,
+            lambda one: [one.name.partition(' "')[0]],  # without the id
+            self.bounds.max_inconclusive,
+        )
+
+    @property
+    def inconclusive(self) -> tuple[MarkVerdict | CounterVerdict, ...]:
+        """The marks and counters that could not be judged."""
+        every: tuple[MarkVerdict | CounterVerdict, ...] = (*self.marks, *self.counters)
+        return tuple(one for one in every if one.verdict is Verdict.INCONCLUSIVE)
 
     @property
     def failures(self) -> frozenset[Verdict]:
@@ -136,6 +154,17 @@ class JudgedCall:
     @property
     def _packets_text(self) -> str:
         return f"{self.packets} packets, {self.missing_packets} missing"
+
+
+def _result(
+    verdicts: Sequence[Judged], kinds: Callable[[Judged], Iterable[object]], max_percent: float
+) -> Result:
+    if any(one.verdict in FAILURES for one in verdicts):
+        return "FAIL"
+    inconclusive = [one for one in verdicts if one.verdict is Verdict.INCONCLUSIVE]
+    passed = [one for one in verdicts if one.verdict is Verdict.PASS]
+    few = few_inconclusive(passed, inconclusive, kinds, max_percent)
+    return "PASS" if few else "INCONCLUSIVE"
 
 
 def judge_call(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ET
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 from harness.scenarios.result import Outcome, RunSummary, ScenarioResult
@@ -27,12 +28,20 @@ _ERRORS = {Outcome.ERROR: "environment", Outcome.INCONCLUSIVE: "inconclusive"}
 
 def write_junit(path: Path, summary: RunSummary) -> None:
     """Write the file. XFAIL is a skipped test, and so is what was not run after a failure;
-    INCONCLUSIVE is an error: it must not count as passed."""
-    root = ET.Element("testsuites", {"name": "playback marks", **_numbers(summary.results)})
+    INCONCLUSIVE is an error: it must not count as passed. In a run that passed all the same it is
+    a skipped test."""
+    skipped = dict(_SKIPPED)
+    if summary.outcome is Outcome.PASS:
+        skipped[Outcome.INCONCLUSIVE] = "inconclusive: "
+    root = ET.Element(
+        "testsuites", {"name": "playback marks", **_numbers(summary.results, skipped)}
+    )
     root.set("time", f"{summary.seconds:.3f}")  # several may have run at once
     for target in dict.fromkeys(result.target for result in summary.results):
         results = tuple(result for result in summary.results if result.target == target)
-        suite = ET.SubElement(root, "testsuite", {"name": _text(target), **_numbers(results)})
+        suite = ET.SubElement(
+            root, "testsuite", {"name": _text(target), **_numbers(results, skipped)}
+        )
         suite.set("timestamp", summary.started)
         versions = dict.fromkeys(result.version for result in results if result.version)
         _properties(suite, version=", ".join(versions), command=summary.command)
@@ -40,12 +49,14 @@ def write_junit(path: Path, summary: RunSummary) -> None:
         for result in results:
             # CI systems take cases of the same name for one.
             seed = f" (seed {result.seed})" if times[result.name] > 1 else ""
-            _add_case(suite, result, result.name + seed)
+            _add_case(suite, result, result.name + seed, skipped)
     ET.indent(root)
     ET.ElementTree(root).write(path, encoding="utf-8", xml_declaration=True)
 
 
-def _add_case(suite: ET.Element, result: ScenarioResult, name: str) -> None:
+def _add_case(
+    suite: ET.Element, result: ScenarioResult, name: str, skipped: Mapping[Outcome, str]
+) -> None:
     case = ET.SubElement(
         suite,
         "testcase",
@@ -56,8 +67,8 @@ def _add_case(suite: ET.Element, result: ScenarioResult, name: str) -> None:
     _properties(case, seed=str(result.seed), attempts=str(result.attempts), rerun=result.rerun)
     first = result.failures[0].partition("\n")[0] if result.failures else ""
     message = _text(result.reason or first or result.outcome.value)
-    if result.outcome in _SKIPPED:
-        ET.SubElement(case, "skipped", message=_SKIPPED[result.outcome] + message)
+    if result.outcome in skipped:
+        ET.SubElement(case, "skipped", message=skipped[result.outcome] + message)
     elif result.outcome in _FAILED:
         failure = ET.SubElement(case, "failure", message=message, type=result.outcome.value)
         failure.text = _details(result)
@@ -65,8 +76,11 @@ def _add_case(suite: ET.Element, result: ScenarioResult, name: str) -> None:
         error = ET.SubElement(case, "error", message=message, type=_ERRORS[result.outcome])
         error.text = _details(result)
     if result.calls:
-        folders = "\n".join(call.folder for call in result.calls)
-        ET.SubElement(case, "system-out").text = _text(f"{result.proves}\n{folders}")
+        lines = [result.proves, *(call.folder for call in result.calls)]
+        if result.outcome is Outcome.PASS:
+            # What could not be judged, if anything: elsewhere it is above.
+            lines += filter(None, [result.reason, *result.failures])
+        ET.SubElement(case, "system-out").text = _text("\n".join(lines))
 
 
 def _details(result: ScenarioResult) -> str:
@@ -80,13 +94,13 @@ def _properties(parent: ET.Element, **values: str) -> None:
         ET.SubElement(properties, "property", name=name, value=_text(value))
 
 
-def _numbers(results: tuple[ScenarioResult, ...]) -> dict[str, str]:
+def _numbers(results: tuple[ScenarioResult, ...], skipped: Mapping[Outcome, str]) -> dict[str, str]:
     outcomes = [result.outcome for result in results]
     return {
         "tests": str(len(outcomes)),
         "failures": str(sum(one in _FAILED for one in outcomes)),
-        "errors": str(sum(one in _ERRORS for one in outcomes)),
-        "skipped": str(sum(one in _SKIPPED for one in outcomes)),
+        "errors": str(sum(one in _ERRORS and one not in skipped for one in outcomes)),
+        "skipped": str(sum(one in skipped for one in outcomes)),
         "time": f"{sum(result.seconds for result in results):.3f}",
     }
 

@@ -75,6 +75,9 @@ def outcome_line(summary: RunSummary) -> Text:
     for index, (outcome, count) in enumerate(parts):
         text.append(", " if index else "", style="none")
         text.append(f"{count} {outcome.value}", style=OUTCOME_STYLES[outcome])
+    marks, not_judged = summary.marks
+    if not_judged:
+        text.append(f"; {not_judged} of {marks} marks could not be judged", style="none")
     if summary.not_run:
         text.append(f"; {summary.not_run} not run (--keep-going runs them)", style="none")
     return text
@@ -135,7 +138,7 @@ class RunProgress(Watcher):
         line.append_text(Text(f"{result.outcome.value:<12} ", OUTCOME_STYLES[result.outcome]))
         line.append(f"{result.name}", style="none")
         line.append(f"  {result.target}, {result.seconds:.1f} s", style="dim")
-        if result.outcome is not Outcome.PASS and _reason(result):
+        if _reason(result):
             line.append(f": {_reason(result)}", style="none")
         self._print(line)
         bad = (Outcome.FAIL, Outcome.XPASS, Outcome.ERROR, Outcome.INCONCLUSIVE)

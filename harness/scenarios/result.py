@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.errors import InputFault
 from harness.judge.call import JudgedCall
-from harness.judge.verdicts import Verdict, timed_differences
+from harness.judge.verdicts import Verdict, few_inconclusive, timed_differences
 
 SUMMARY_FILE = "summary.json"
 
@@ -104,9 +104,10 @@ class ScenarioResult:
     seed: int
     outcome: Outcome
     reason: str
-    """one sentence: why it was skipped, is inconclusive, ...; empty for PASS"""
+    """one sentence: why it was skipped, is inconclusive, ...; of PASS what could not be judged, if
+    anything"""
     failures: tuple[str, ...]
-    """each thing that was wrong, as text that says where to look"""
+    """each thing that was wrong, or could not be judged, as text that says where to look"""
     attempts: int
     seconds: float
     rerun: str
@@ -130,6 +131,8 @@ class RunSummary:
     seconds: float
     results: tuple[ScenarioResult, ...] = ()
     """with those that were left out"""
+    max_inconclusive: float = 0.0
+    """percent of the results that may be INCONCLUSIVE where all others are as expected"""
 
     @property
     def ran(self) -> tuple[ScenarioResult, ...]:
@@ -150,16 +153,39 @@ class RunSummary:
         }
 
     @property
+    def marks(self) -> tuple[int, int]:
+        """How many marks all calls had, and how many of them could not be judged."""
+        counts = [call.counts for result in self.results for call in result.calls]
+        return (
+            sum(sum(one.values()) for one in counts),
+            sum(one.get(Verdict.INCONCLUSIVE.value, 0) for one in counts),
+        )
+
+    @property
     def outcome(self) -> Outcome:
-        """The worst one: ERROR, FAIL (or XPASS), INCONCLUSIVE, else PASS; SKIP if nothing ran."""
+        """The worst one: ERROR, FAIL (or XPASS), INCONCLUSIVE, else PASS; SKIP if nothing ran.
+
+        A few INCONCLUSIVE ones do not count, but of each scenario, with each value of each of its
+        parameters, one must have been judged on each target.
+        """
         counts = self.counts
         if counts[Outcome.ERROR]:
             return Outcome.ERROR
         if counts[Outcome.FAIL] or counts[Outcome.XPASS]:
             return Outcome.FAIL
-        if counts[Outcome.INCONCLUSIVE]:
+        if not few_inconclusive(
+            [one for one in self.results if one.outcome in (Outcome.PASS, Outcome.XFAIL)],
+            [one for one in self.results if one.outcome is Outcome.INCONCLUSIVE],
+            _kinds,
+            self.max_inconclusive,
+        ):
             return Outcome.INCONCLUSIVE
         return Outcome.PASS if counts[Outcome.PASS] or counts[Outcome.XFAIL] else Outcome.SKIP
+
+
+def _kinds(result: ScenarioResult) -> list[tuple[str, ...]]:
+    scenario = (result.target, result.scenario)
+    return [scenario, *((*scenario, *parameter) for parameter in result.parameters.items())]
 
 
 def kept_of_call(folder: str, judged: JudgedCall) -> CallResult:

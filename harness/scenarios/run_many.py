@@ -16,6 +16,7 @@ from typing import Any
 from harness.asterisk.process import AsteriskCrashed, AsteriskEnded, AsteriskHangs
 from harness.child_process import die_with_parent
 from harness.errors import EnvironmentFault, Fault, HarnessFault, InputFault, ProductFault
+from harness.judge.verdicts import MAX_INCONCLUSIVE
 from harness.scenarios.result import Outcome, ScenarioResult, result_from
 from harness.scenarios.run_one import rerun_command
 from harness.scenarios.schema import Scenario
@@ -56,6 +57,8 @@ class Plan:
     run_folder: Path
     commands: dict[str, str]
     """by target: how a scenario is run on it again"""
+    max_inconclusive: float = MAX_INCONCLUSIVE
+    """percent of each call's marks, and of the results, that may be INCONCLUSIVE"""
 
 
 class Watcher:
@@ -83,7 +86,7 @@ def probe(target: TargetName, root: Path, folder: Path) -> Capabilities:
     """What a target can do. Raises HarnessFault when it cannot be started or reached."""
 
     async def ask() -> Capabilities:
-        async with _Worker(target, root, folder, folder, "") as worker:
+        async with _Worker(target, root, folder, folder, "", MAX_INCONCLUSIVE) as worker:
             return worker.capabilities
 
     return asyncio.run(ask())
@@ -140,7 +143,12 @@ class _Run:
             done: list[int] = []
             try:
                 async with _Worker(
-                    target, plan.root, folder, plan.run_folder, plan.commands[target.text]
+                    target,
+                    plan.root,
+                    folder,
+                    plan.run_folder,
+                    plan.commands[target.text],
+                    plan.max_inconclusive,
                 ) as worker:
                     self._versions[target] = worker.capabilities.version
                     await self._use(worker, waiting, done)
@@ -224,7 +232,13 @@ class _Worker:
     """The process of `harness.scenarios.worker`, its target started."""
 
     def __init__(
-        self, target: TargetName, root: Path, folder: Path, run_folder: Path, command: str
+        self,
+        target: TargetName,
+        root: Path,
+        folder: Path,
+        run_folder: Path,
+        command: str,
+        max_inconclusive: float,
     ) -> None:
         self._given = {
             "target": target.text,
@@ -232,6 +246,7 @@ class _Worker:
             "folder": str(folder),
             "run_folder": str(run_folder),
             "command": command,
+            "max_inconclusive": max_inconclusive,
         }
         self._log = folder.with_name(folder.name + "-worker.log")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from harness.bench import Bench, LiveCall
 from harness.errors import Fault
 from harness.judge.expectations import Expectations
-from harness.judge.verdicts import CounterVerdict, MarkVerdict, Verdict
+from harness.judge.verdicts import MAX_INCONCLUSIVE, Bounds
 from harness.retry import until_reliable
 from harness.scenarios.result import CallResult, Outcome, ScenarioResult, kept_of_call
 from harness.scenarios.schema import ExpectedFailure, Scenario, Step
@@ -37,6 +37,8 @@ class Setting:
     """whether the target was made with the patch"""
     command: str
     """that runs something there again; the scenario's name and the seed are added"""
+    max_inconclusive: float = MAX_INCONCLUSIVE
+    """see `harness.judge.verdicts.Bounds`"""
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,11 @@ class Attempt:
     kinds: frozenset[str]
     """of failures: verdicts of the judge, EXPECTATION, UNANNOUNCED"""
     inconclusive: bool
+    """whether too much could not be judged"""
     failures: tuple[str, ...]
-    reason: str
+    """and what could not be judged, as text"""
+    not_judged: str
+    """how much that is, and why, in one sentence; empty where all was judged"""
 
 
 def run_scenario(
@@ -82,18 +87,19 @@ def run_scenario(
     if why := why_not(scenario, setting.stock, bench.capabilities):
         return result(Outcome.SKIP, why)
     has_patch = setting.patched or bench.capabilities.playback_marks
+    bounds = replace(scenario.bounds, max_inconclusive=setting.max_inconclusive)
     attempts = 0
 
     def attempt_named(name: str) -> Attempt:
         nonlocal attempts
         attempts += 1
-        return asyncio.run(_attempt(bench, scenario, seed, name, run_folder, has_patch))
+        return asyncio.run(_attempt(bench, scenario, seed, name, run_folder, bounds, has_patch))
 
     try:
         attempt = until_reliable(
             f"{scenario.full_name}-{seed}",
             attempt_named,
-            lambda attempt: attempt.inconclusive,
+            lambda attempt: outcome(attempt, known)[0] is Outcome.INCONCLUSIVE,
             alone=loads_the_host(scenario.steps),
         )
     except Fault as fault:
@@ -133,13 +139,19 @@ def rerun_command(command: str, scenario: Scenario, seed: int) -> str:
 
 
 async def _attempt(
-    bench: Bench, scenario: Scenario, seed: int, name: str, run_folder: Path, has_patch: bool
+    bench: Bench,
+    scenario: Scenario,
+    seed: int,
+    name: str,
+    run_folder: Path,
+    bounds: Bounds,
+    has_patch: bool,
 ) -> Attempt:
     call = scenario.call
     async with bench.call(
         name,
         call.extension(),
-        scenario.bounds,
+        bounds,
         call.conditions(seed),
         judged_later=True,
     ) as live:
@@ -178,12 +190,15 @@ def _weigh(live: LiveCall, run_folder: Path) -> Attempt:
     if judged.unmet:
         kinds.add(EXPECTATION)
     call = kept_of_call(str(live.folder.relative_to(run_folder)), judged)
+    not_judged = ""
+    if judged.inconclusive:
+        of = len(judged.marks) + len(judged.counters)
+        not_judged = (
+            f"{len(judged.inconclusive)} of {of} marks and playback counters could not be judged: "
+            f"{judged.inconclusive[0].explanation}"
+        )
     inconclusive = call.verdict == "INCONCLUSIVE"
-    reason = ""
-    if inconclusive:
-        verdicts: list[MarkVerdict | CounterVerdict] = [*judged.marks, *judged.counters]
-        reason = next(one.explanation for one in verdicts if one.verdict is Verdict.INCONCLUSIVE)
-    return Attempt(call, frozenset(kinds), inconclusive, tuple(live.failures), reason)
+    return Attempt(call, frozenset(kinds), inconclusive, tuple(live.failures), not_judged)
 
 
 def outcome(attempt: Attempt, known: ExpectedFailure | None) -> tuple[Outcome, str]:
@@ -192,18 +207,18 @@ def outcome(attempt: Attempt, known: ExpectedFailure | None) -> tuple[Outcome, s
     if known is None:
         if attempt.kinds:
             return Outcome.FAIL, kinds
-        return (
-            (Outcome.INCONCLUSIVE, attempt.reason) if attempt.inconclusive else (Outcome.PASS, "")
-        )
+        became = Outcome.INCONCLUSIVE if attempt.inconclusive else Outcome.PASS
+        return became, attempt.not_judged
     expected = ", ".join(known.fails)
     if attempt.kinds - set(known.fails):
         return Outcome.FAIL, f"it fails with {kinds}; only {expected} was known"
     if attempt.kinds:
         return Outcome.XFAIL, known.because
-    if attempt.inconclusive:
-        return Outcome.INCONCLUSIVE, attempt.reason
+    # What could not be judged may be just what was to fail.
+    if attempt.inconclusive or (attempt.not_judged and known.strict):
+        return Outcome.INCONCLUSIVE, attempt.not_judged
     if not known.strict:
-        return Outcome.PASS, ""
+        return Outcome.PASS, attempt.not_judged
     return Outcome.XPASS, f"{expected} was to show: {known.because}"
 
 

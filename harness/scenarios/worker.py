@@ -38,7 +38,9 @@ def main() -> int:
     given = json.loads(sys.argv[1])
     target = TargetName(given["target"])
     run_folder = Path(given["run_folder"])
-    setting = Setting(target.text, target.stock, target.patched, given["command"])
+    setting = Setting(
+        target.text, target.stock, target.patched, given["command"], given["max_inconclusive"]
+    )
 
     def tell(**message: Any) -> None:
         results.write(json.dumps(message) + "\n")

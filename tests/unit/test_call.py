@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from hand_made import Call
+from hand_made import Call, speech_call
 
 from harness.judge.call import JudgedCall, judge_call
 from harness.judge.expectations import Expectations
-from harness.judge.verdicts import Result, worst
+from harness.judge.verdicts import Bounds, CounterVerdict, Result, Verdict, worst
 
 
 def judged(
@@ -87,3 +89,90 @@ def test_the_worst_of_several() -> None:
     assert worst([]) == "PASS"
     assert worst(["PASS", "INCONCLUSIVE", "PASS"]) == "INCONCLUSIVE"
     assert worst(["INCONCLUSIVE", "FAIL", "PASS"]) == "FAIL"
+
+
+# ---- what could not be judged --------------------------------------------------------------------
+
+
+def with_marks(
+    passed: int, inconclusive: int, *, unlike: str = "", max_inconclusive: float | None = None
+) -> JudgedCall:
+    """A call with so many marks; those that could not be judged differ in the field ``unlike``."""
+    total = passed + inconclusive
+    call = speech_call([160 * number + 100 for number in range(total)], [0.5] * total)
+    bounds = Bounds() if max_inconclusive is None else Bounds(max_inconclusive=max_inconclusive)
+    judged = replace(judge_call(call.timeline(), bounds), counters=())
+    assert judged.result == "PASS"
+    others = {"": {}, "outcome": {"outcome": "discarded"}, "reason": {"reason": "flush"}}
+    others["command"] = {"command": "MARK_MEDIA"}
+    marks = tuple(
+        replace(mark, verdict=Verdict.INCONCLUSIVE, explanation="stalled", **others[unlike])  # type: ignore[arg-type]
+        if number < inconclusive
+        else mark
+        for number, mark in enumerate(judged.marks)
+    )
+    return replace(judged, marks=marks)
+
+
+@pytest.mark.parametrize(
+    ("passed", "inconclusive", "max_inconclusive", "result"),
+    [
+        # One of twenty by default
+        (19, 1, None, "PASS"),
+        (18, 1, None, "INCONCLUSIVE"),
+        (39, 2, None, "PASS"),
+        (37, 2, None, "INCONCLUSIVE"),
+        (99, 1, 1.0, "PASS"),
+        (98, 1, 1.0, "INCONCLUSIVE"),
+        (200, 0, 0.0, "PASS"),
+        (200, 1, 0.0, "INCONCLUSIVE"),
+        (1, 1, 50.0, "PASS"),
+        (1, 2, 50.0, "INCONCLUSIVE"),
+        (1, 20, 100.0, "PASS"),
+        # Nothing was seen
+        (0, 3, 100.0, "INCONCLUSIVE"),
+    ],
+)
+def test_a_call_passes_with_few_marks_that_could_not_be_judged(
+    passed: int, inconclusive: int, max_inconclusive: float | None, result: Result
+) -> None:
+    call = with_marks(passed, inconclusive, max_inconclusive=max_inconclusive)
+    assert call.result == result
+    assert len(call.inconclusive) == inconclusive
+
+
+@pytest.mark.parametrize("unlike", ["command", "outcome", "reason"])
+def test_not_with_one_of_a_kind_of_which_none_was_judged(unlike: str) -> None:
+    assert with_marks(99, 1).result == "PASS"
+    assert with_marks(99, 1, unlike=unlike).result == "INCONCLUSIVE"
+
+
+@pytest.mark.parametrize("verdict", sorted(set(Verdict) - {Verdict.PASS, Verdict.INCONCLUSIVE}))
+def test_that_excuses_no_failure(verdict: Verdict) -> None:
+    call = with_marks(99, 1, max_inconclusive=100.0)
+    *marks, last = call.marks
+    assert replace(call, marks=(*marks, replace(last, verdict=verdict))).result == "FAIL"
+
+
+def counter(name: str, verdict: Verdict) -> CounterVerdict:
+    return CounterVerdict(name, 1, 1, 1, None, verdict, "")
+
+
+@pytest.mark.parametrize(
+    ("passed", "inconclusive", "result"),
+    [
+        (["PLAYBACK"] * 19, "PLAYBACK", "PASS"),
+        (["PLAYBACK"] * 18, "PLAYBACK", "INCONCLUSIVE"),
+        (["PLAYBACK"] * 19, "PLAYBACK final", "INCONCLUSIVE"),
+        ([f'MEDIA_FLUSHED "{number}"' for number in range(19)], 'MEDIA_FLUSHED "x"', "PASS"),
+        (['MEDIA_FLUSHED "a"', *["PLAYBACK"] * 18], 'MEDIA_FLUSHED "b"', "PASS"),
+        (["PLAYBACK"] * 19, 'MEDIA_FLUSHED "a"', "INCONCLUSIVE"),
+    ],
+)
+def test_the_same_holds_for_counters(passed: list[str], inconclusive: str, result: Result) -> None:
+    counters = [counter(name, Verdict.PASS) for name in passed]
+    counters.append(counter(inconclusive, Verdict.INCONCLUSIVE))
+    call = replace(with_marks(20, 0), counters=tuple(counters))
+    assert call.result == result
+    failed = counter("PLAYBACK", Verdict.WRONG)
+    assert replace(call, counters=(*counters, failed)).result == "FAIL"

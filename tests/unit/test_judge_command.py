@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from hand_made import Call, speech_call
 from made_results import result, summary
 
 from harness.commands import cli
-from harness.commands.command import EXIT_FAIL, EXIT_PASS, EXIT_USAGE
+from harness.commands.command import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS, EXIT_USAGE
 from harness.commands.judge import saved_calls
 from harness.errors import InputFault
 from harness.judge.call import judge_call
@@ -90,6 +91,20 @@ def test_every_other_outcome_counts_as_it_did_in_the_run(
     code: int,
 ) -> None:
     save_summary(tmp_path, summary(known(saved(tmp_path, "patched/call", after_ms), outcome)))
+    assert judged(capsys, tmp_path)[0] == code
+
+
+@pytest.mark.parametrize(
+    ("max_inconclusive", "code"), [(50.0, EXIT_PASS), (5.0, EXIT_INCONCLUSIVE)]
+)
+def test_what_was_inconclusive_counts_as_it_did_in_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], max_inconclusive: float, code: int
+) -> None:
+    results = [
+        known(saved(tmp_path, f"patched/{outcome.value}"), outcome)
+        for outcome in (Outcome.PASS, Outcome.INCONCLUSIVE)
+    ]
+    save_summary(tmp_path, replace(summary(*results), max_inconclusive=max_inconclusive))
     assert judged(capsys, tmp_path)[0] == code
 
 

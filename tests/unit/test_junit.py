@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -108,3 +109,22 @@ def test_any_text_makes_readable_xml(tmp_path: Path) -> None:
     failure = case(root).find("failure")
     assert failure is not None
     assert 'mark "a\ufffd\ufffd\ufffd<&]]>\U0001f600" EARLY' in (failure.text or "")
+
+
+def test_what_could_not_be_judged_is_told_of_a_pass(tmp_path: Path) -> None:
+    call = speech(tmp_path, "a/b", [0.5])
+    root = read(tmp_path, result(reason="1 of 48", failures=("m1 INCONCLUSIVE",), calls=(call,)))
+    said = case(root).findtext("system-out") or ""
+    assert "1 of 48" in said and "m1 INCONCLUSIVE" in said
+    assert [one.tag for one in case(root)] == ["properties", "system-out"]
+
+
+def test_what_is_inconclusive_in_a_run_that_passed_is_skipped(tmp_path: Path) -> None:
+    results = [result(seed=seed) for seed in range(19)]
+    inconclusive = result(Outcome.INCONCLUSIVE, reason="stalled")
+    run = replace(summary(*results, inconclusive), max_inconclusive=5.0)
+    write_junit(tmp_path / "junit.xml", run)
+    root = ET.parse(tmp_path / "junit.xml").getroot()
+    [skipped] = root.iter("skipped")
+    assert skipped.get("message") == "inconclusive: stalled"
+    assert (root.get("errors"), root.get("skipped")) == ("0", "1")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -129,3 +131,52 @@ def test_the_summary_is_plain_values(tmp_path: Path) -> None:
     saved = json.loads((tmp_path / SUMMARY_FILE).read_text())
     assert saved == json.loads(json.dumps(asdict(run)))
     assert saved["results"][0]["outcome"] == "PASS"
+
+
+def several(
+    outcomes: str, max_inconclusive: float = 5.0, codecs: Sequence[str] = ("ulaw",)
+) -> Outcome:
+    """The outcome of a run of one scenario: P(ASS), X(FAIL), I(NCONCLUSIVE), F(AIL), S(KIP)."""
+    names = {"P": Outcome.PASS, "X": Outcome.XFAIL, "I": Outcome.INCONCLUSIVE, "F": Outcome.FAIL}
+    results = [
+        result(names.get(letter, Outcome.SKIP), parameters={"codec": codec})
+        for letter, codec in zip(outcomes, itertools.cycle(codecs), strict=False)
+    ]
+    return replace(summary(*results), max_inconclusive=max_inconclusive).outcome
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "max_inconclusive", "expected"),
+    [
+        ("P" * 19 + "I", 5.0, Outcome.PASS),
+        ("P" * 18 + "I", 5.0, Outcome.INCONCLUSIVE),
+        ("P" * 9 + "X" * 10 + "I", 5.0, Outcome.PASS),
+        # What did not run proves nothing.
+        ("P" * 18 + "S" * 20 + "I", 5.0, Outcome.INCONCLUSIVE),
+        ("P" * 99 + "I", 0.0, Outcome.INCONCLUSIVE),
+        ("PI", 50.0, Outcome.PASS),
+        ("PII", 50.0, Outcome.INCONCLUSIVE),
+        ("I", 100.0, Outcome.INCONCLUSIVE),
+        ("P" * 98 + "IF", 5.0, Outcome.FAIL),
+    ],
+)
+def test_a_run_passes_with_few_scenarios_that_could_not_be_judged(
+    outcomes: str, max_inconclusive: float, expected: Outcome
+) -> None:
+    assert several(outcomes, max_inconclusive) is expected
+
+
+def test_not_with_one_of_which_nothing_was_judged() -> None:
+    seen = [result(seed=seed) for seed in range(99)]
+    unseen = Outcome.INCONCLUSIVE
+
+    def outcome(**changes: object) -> Outcome:
+        run = summary(*seen, result(unseen, **changes))
+        return replace(run, max_inconclusive=5.0).outcome
+
+    assert outcome() is Outcome.PASS
+    assert outcome(scenario="hang_up") is unseen
+    assert outcome(target="stock") is unseen
+    assert outcome(parameters={"codec": "alaw", "format": "json"}) is unseen
+    assert several("PPI" + "P" * 97, codecs=("ulaw", "alaw", "slin")) is Outcome.PASS
+    assert several("PPI" + "PPS" * 32, codecs=("ulaw", "alaw", "slin")) is unseen

@@ -251,6 +251,7 @@ KNOWN = ExpectedFailure(fails=("EARLY", "NEVER"), because="of the tick")
         ([], False, None, Outcome.PASS),
         (["EARLY"], False, None, Outcome.FAIL),
         ([], True, None, Outcome.INCONCLUSIVE),
+        (["EARLY"], True, None, Outcome.FAIL),
         (["EARLY"], False, KNOWN, Outcome.XFAIL),
         (["EARLY", "NEVER"], False, KNOWN, Outcome.XFAIL),
         (["EARLY", "TWICE"], False, KNOWN, Outcome.FAIL),
@@ -264,3 +265,12 @@ def test_outcome(
 ) -> None:
     attempt = replace(GOOD_ATTEMPT, kinds=frozenset(kinds), inconclusive=inconclusive)
     assert outcome(attempt, known)[0] is expected
+
+
+def test_what_could_not_be_judged_is_told_of_a_pass() -> None:
+    attempt = replace(GOOD_ATTEMPT, not_judged="1 of 48 could not be judged")
+    assert outcome(attempt, None) == (Outcome.PASS, "1 of 48 could not be judged")
+    lax = ExpectedFailure(fails=KNOWN.fails, because=KNOWN.because, strict=False)
+    assert outcome(attempt, lax) == (Outcome.PASS, "1 of 48 could not be judged")
+    # It may be just what was to fail.
+    assert outcome(attempt, KNOWN)[0] is Outcome.INCONCLUSIVE
