@@ -91,7 +91,7 @@ class _Gaps:
                 packets[first].clock.segment != packets[last].clock.segment
                 or self._silence_put_in(packets[first : last + 1])
             )
-            and not self._stalled(packets[first].time_ns, packets[last].time_ns)
+            and not self._uncertainty.mostly_stalled(packets[first].time_ns, packets[last].time_ns)
             for first, last in pairwise(media)
         )
 
@@ -124,10 +124,3 @@ class _Gaps:
         )
         allowed_ns = self._uncertainty.bounds.late_ns + 2 * measurement.uncertainty_ns + stalled_ns
         return sent_ns + allowed_ns < play_ns
-
-    def _stalled(self, begin_ns: int, end_ns: int) -> bool:
-        """Whether one host stall took a good part: a third, for what was due goes on late."""
-        return any(
-            min(end, end_ns) - max(begin, begin_ns) > (end_ns - begin_ns) / 3
-            for begin, end in self._uncertainty.measurement.host_stalls
-        )

@@ -62,9 +62,14 @@ class Uncertainty:
         difference_ns = came_ns - due_ns
         stalled_ns = _overlap_ns(self.measurement.host_stalls, due_ns, came_ns)
         left_ns = difference_ns - stalled_ns
-        if left_ns <= self.late_ns or stalled_ns * _STALLED_SHARE >= difference_ns:
+        if left_ns <= self.late_ns or self.mostly_stalled(due_ns, came_ns):
             return f"the host stalled for {stalled_ns / 1e6:.1f} ms of these"
         return ""
+
+    def mostly_stalled(self, begin_ns: int, end_ns: int) -> bool:
+        """Whether the host stalled for so much of a time that all of it counts."""
+        stalled_ns = _overlap_ns(self.measurement.host_stalls, begin_ns, end_ns)
+        return stalled_ns * _STALLED_SHARE >= end_ns - begin_ns
 
     def by_chance(self, difference_ns: int) -> str:
         """The same by the host stalls seen at other times of the call: one may be unseen."""
