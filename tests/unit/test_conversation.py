@@ -120,3 +120,15 @@ def test_all_commands_and_events_are_there_also_those_that_mean_nothing_here() -
     assert [one.command.name for one in talk.commands] == ["GET_STATUS", UNPARSEABLE]
     assert talk.count_events() == {"STATUS": 2}
     assert not talk.opted_in
+
+
+@pytest.mark.parametrize("command", ["FLUSH_MEDIA id=", '{"command":"FLUSH_MEDIA","id":1.5}'])
+@pytest.mark.parametrize("patched", [True, False])
+def test_a_flush_with_an_id_that_is_not_taken_flushes_on_stock_alone(
+    command: str, patched: bool
+) -> None:
+    """The patched driver sends an ERROR instead; the stock driver knows no ids."""
+    call = Call()
+    call.event(0, "MEDIA_START channel:x channel_id:1.1" + " playback_marks:1" * patched)
+    call.command(1, command)
+    assert len(conversation(call).flushes) == (0 if patched else 1)
