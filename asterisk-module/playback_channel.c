@@ -582,6 +582,22 @@ int playback_write(struct playback_channel *playback,
 	return playback_outbox_can_write(&playback->outbox, websocket);
 }
 
+void playback_moved(struct playback_channel *playback, struct ast_channel *channel)
+{
+	struct playback_bridge_view nowhere = { .held_ns = -1, };
+
+	/* What is in transit went to the bridge of the channel that is left behind */
+	frame_arrived(playback);
+	ast_mutex_lock(&playback->lock);
+	playback_bridge_follow(&playback->bridge, playback->ledger, &nowhere,
+		playback_now_ns());
+	ast_mutex_unlock(&playback->lock);
+	playback->driver.channel = channel;
+	playback->timer.channel = channel;
+	/* The id is the same, but the one that is pointed to goes with the old channel */
+	playback->style.channel_id = ast_channel_uniqueid(channel);
+}
+
 void playback_hangup(struct playback_channel *playback,
 	struct ast_websocket *websocket)
 {

@@ -231,6 +231,14 @@ struct ast_frame *playback_read_end(struct playback_channel *playback,
 int playback_write(struct playback_channel *playback,
 	struct ast_websocket *websocket, struct ast_frame *frame);
 
+/*!
+ * \brief The instance belongs to another channel now; a masquerade has both locked
+ *
+ * The ledger and the timer go on.  What a bridge that mixed still holds is left behind in
+ * it and counts as dropped.
+ */
+void playback_moved(struct playback_channel *playback, struct ast_channel *channel);
+
 /*! \brief The WebSocket is about to be closed: acknowledge every pending mark */
 void playback_hangup(struct playback_channel *playback,
 	struct ast_websocket *websocket);
