@@ -72,9 +72,10 @@ DEV_MODE_WARNINGS = (
 # No BUILD_NATIVE: what is built here also runs on a machine with another CPU.
 _ENABLED_MODULES = """
     OPTIONAL_API TEST_FRAMEWORK astcanary
-    app_bridgewait app_chanspy app_confbridge app_db app_dial app_echo app_exec app_milliwatt
-    app_originate app_playback app_playtones app_read app_record app_senddtmf app_softhangup
-    app_stack app_stasis app_talkdetect app_transfer app_userevent app_verbose app_while
+    app_bridgewait app_channelredirect app_chanspy app_confbridge app_db app_dial
+    app_directed_pickup app_echo app_exec app_milliwatt app_originate app_playback app_playtones
+    app_read app_record app_senddtmf app_softhangup app_stack app_stasis app_talkdetect
+    app_transfer app_userevent app_verbose app_while
     bridge_builtin_features bridge_builtin_interval_features bridge_holding bridge_native_rtp
     bridge_simple bridge_softmix
     chan_bridge_media chan_pjsip chan_rtp chan_websocket
