@@ -158,7 +158,10 @@ class Command(ControlMessage):
         given = self.fields.get("id")
         if isinstance(given, str):
             return None if _invalid_id(given, plain=not self.is_json) else given
-        return given if isinstance(given, int) and not isinstance(given, bool) else None
+        if not isinstance(given, int) or isinstance(given, bool):
+            return None
+        # What does not fit into 64 bits cannot be parsed.
+        return given if -(2**63) <= given < 2**63 else None
 
     @property
     def opts_in(self) -> bool:

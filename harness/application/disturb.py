@@ -113,8 +113,11 @@ def break_off(transport: asyncio.WriteTransport) -> None:
     """End a TCP connection with RST; what is not sent yet is thrown away. Ended already is fine."""
     # A socket that does not linger is reset when it is closed (SO_LINGER, socket(7)).
     linger = struct.pack("ii", 1, 0)
-    with suppress(OSError):
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    connection = transport.get_extra_info("socket")
+    # One over TLS that has ended has no socket any more.
+    if connection is not None:
+        with suppress(OSError):
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
     transport.abort()
 
 
