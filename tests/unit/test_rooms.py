@@ -21,7 +21,7 @@ FLOORS = (
     ("caller", "application"),
     ("network_impairment", "judge", "asterisk"),
     ("record", "targets"),
-    ("bench",),
+    ("bench", "torture"),
     ("scenarios",),
     ("report",),
     ("commands",),

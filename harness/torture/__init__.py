@@ -1,0 +1,1 @@
+"""Calls that everything is done to at random: `harness torture`."""

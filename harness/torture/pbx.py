@@ -1,0 +1,230 @@
+"""The Asterisk that is tortured: its dialplan, its bridges, and what it keeps of calls."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import ssl
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.application.client import MediaServer
+from harness.application.disturb import DisturbingSession, serve
+from harness.asterisk.ami import ActionFailed, Ami, manager
+from harness.asterisk.ari import Ari, AriRefused
+from harness.asterisk.configuration import extensions_conf
+from harness.asterisk.instance import Instance
+from harness.asterisk.own_asterisk import OwnAsterisk
+from harness.errors import HarnessFault
+from harness.targets.target import OwnTarget
+
+CONTEXT = "torture"
+PLACES = ("silence", "tone", "echo", "conference")
+"""extensions of the context that a channel can be sent to"""
+PICKUP = "pickup"
+"""the extension that picks up the channel whose id is in this variable"""
+PICKUP_VARIABLE = "TORTURE_TARGET"
+BRIDGES = ("torture-1", "torture-2", "torture-3")
+ARI_APPLICATION = "torture"
+TOKEN = "call"
+"""the parameter of the URI that Asterisk connects to by which calls are told apart"""
+POLL_S = 0.02
+_ZOMBIE_DESCRIPTORS = 1
+"""that a channel has open which nobody serves any more: its timer"""
+
+_DIALPLAN = f"""
+[{CONTEXT}]
+exten = silence,1,Answer()
+ same = n,Wait(600)
+exten = tone,1,Answer()
+ same = n,Milliwatt()
+exten = echo,1,Answer()
+ same = n,Echo()
+exten = conference,1,Answer()
+ same = n,ConfBridge(torture,harness_bridge)
+exten = {PICKUP},1,PickupChan(${{{PICKUP_VARIABLE}}})
+"""
+_CONNECTION_S = 60.0
+_COMPLAINT = re.compile(r"\bERROR\[|FRACK|[Aa]ssert|runtime error")
+# What is written to, or read from, an application that has broken the connection off.
+_EXPLAINED = re.compile(
+    r"Unable to send event"
+    r"|Error reading from web socket: (Connection reset by peer|Broken pipe)"
+    r"|SSL_shutdown\(\) failed"
+)
+
+
+@dataclass(frozen=True)
+class LeftOver:
+    """What Asterisk has, of channels and of what the driver keeps of each."""
+
+    text: str
+    """what should not be there if there is no call; empty if there is nothing"""
+    zombies: int
+    """Channels that Asterisk's core has left over. It puts both channels of a masquerade back among
+    the others when the one that lost its technology may have been hung up already. That one then
+    stays there, in the list of channels or only in their number; the driver has let go of it."""
+
+    @property
+    def descriptors(self) -> int:
+        """that these have open"""
+        return self.zombies * _ZOMBIE_DESCRIPTORS
+
+
+def left_over(asterisk: OwnAsterisk) -> LeftOver:
+    """What an Asterisk has now. Blocks."""
+    channels = asterisk.console.run("core show channels concise").splitlines()
+    driver = asterisk.console.run("websocket show playback")
+    count = int(asterisk.console.run("core show channels count").split()[0])
+    if driver.endswith("\n0 WebSocket channels") and all(
+        channel.startswith("Surrogate/") for channel in channels
+    ):
+        return LeftOver("", count)
+    return LeftOver("\n".join([*channels, driver]), count)
+
+
+class TorturedPbx:
+    """An Asterisk with all that calls are moved about with. Made by `tortured`."""
+
+    def __init__(self, asterisk: Instance, ami: Ami, server: MediaServer[DisturbingSession]):
+        self.asterisk = asterisk
+        self.ami = ami
+        self.counts: Counter[str] = Counter()
+        """how often each thing was done"""
+        self._server = server
+        self._target = OwnTarget(asterisk)
+        self._expected: dict[str, asyncio.Future[DisturbingSession]] = {}
+        self._up: dict[str, tuple[DisturbingSession, bool]] = {}
+
+    @property
+    def ari(self) -> Ari:
+        return self._target.ari
+
+    @property
+    def media_tls(self) -> ssl.SSLContext | None:
+        """For connections to Asterisk, if they are wss://."""
+        return self._target.media_tls
+
+    def media_uri(self, connection_id: str) -> str:
+        """Where an application connects."""
+        return self._target.media_uri(connection_id)
+
+    # --- Calls ---
+
+    def expect(self, token: str) -> asyncio.Future[DisturbingSession]:
+        """The connection that Asterisk will make for the call of this token."""
+        future: asyncio.Future[DisturbingSession] = asyncio.get_running_loop().create_future()
+        self._expected[token] = future
+        return future
+
+    async def _dispatch(self) -> None:
+        while True:
+            with suppress(HarnessFault):  # nobody came for a while
+                session = await self._server.accept(_CONNECTION_S)
+                expected = self._expected.pop(session.path.rpartition(f"{TOKEN}=")[2], None)
+                if expected is not None and not expected.done():
+                    expected.set_result(session)
+
+    @contextmanager
+    def up(self, token: str, session: DisturbingSession, waits: bool) -> Iterator[None]:
+        """While a call is up; whether it waits to be answered."""
+        self._up[token] = session, waits
+        try:
+            yield
+        finally:
+            del self._up[token]
+
+    def others(self, token: str, *, waiting: bool = False) -> list[DisturbingSession]:
+        """The other calls that are up, or those of them that wait to be answered."""
+        return [
+            session
+            for other, (session, waits) in self._up.items()
+            if other != token and (waits or not waiting)
+        ]
+
+    @asynccontextmanager
+    async def bridges(self) -> AsyncIterator[None]:
+        """Bridges that calls are moved to and fro, in each of which somebody speaks.
+
+        At the end all that was called besides is hung up.
+        """
+        for bridge in BRIDGES:
+            await self.ari.request("POST", f"bridges/{bridge}", type="mixing")
+            speaker = f"{bridge}-speaker"
+            await self.ari.originate(f"Local/tone@{CONTEXT}", ARI_APPLICATION, speaker)
+            while True:
+                with suppress(AriRefused):  # it has not entered the application yet
+                    await self.ari.request("POST", f"bridges/{bridge}/addChannel", channel=speaker)
+                    break
+                await asyncio.sleep(POLL_S)
+        try:
+            yield
+        finally:
+            for bridge in BRIDGES:
+                with suppress(AriRefused):
+                    await self.ari.request("DELETE", f"bridges/{bridge}")
+            with suppress(ActionFailed):
+                await self.ami.action("Hangup", Channel="/^Local/.*/")
+
+    # --- What is left of calls ---
+
+    async def left_over(self) -> LeftOver:
+        """What is left of calls."""
+        return await asyncio.to_thread(left_over, self.asterisk)
+
+    def open_descriptors(self) -> int:
+        return sum(1 for _ in Path(f"/proc/{self.asterisk.pid}/fd").iterdir())
+
+    def cpu_seconds(self) -> float:
+        """The time of a processor that Asterisk has used so far."""
+        # Fields 14 and 15 of proc(5), counted behind the name, which may hold anything.
+        stat = Path(f"/proc/{self.asterisk.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@asynccontextmanager
+async def tortured(asterisk: Instance) -> AsyncIterator[TorturedPbx]:
+    """Make a running Asterisk ready for it."""
+    (asterisk.directories.configuration / "extensions.conf").write_text(
+        extensions_conf([]) + _DIALPLAN
+    )
+    asterisk.console.run("dialplan reload")
+    listener = OwnTarget(asterisk).listener
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(serve(listener.host, tls=listener.tls))
+        asterisk.use_application(server.uri)
+        ami = await stack.enter_async_context(manager(asterisk))
+        pbx = TorturedPbx(asterisk, ami, server)
+        events = await stack.enter_async_context(pbx.ari.events(ARI_APPLICATION))
+
+        async def drain() -> None:
+            async for _ in events:
+                pass
+
+        await stack.enter_async_context(background(drain()))
+        await stack.enter_async_context(background(pbx._dispatch()))
+        yield pbx
+
+
+def complaints(asterisk: Instance) -> Iterator[str]:
+    """What Asterisk's logs complain of, but what applications that break off explain."""
+    for log in asterisk.folder.glob("log/*"):
+        for line in log.read_text(errors="backslashreplace").splitlines():
+            if _COMPLAINT.search(line) and not _EXPLAINED.search(line):
+                yield f"the log says: {line}"
+
+
+@asynccontextmanager
+async def background(work: Awaitable[None]) -> AsyncIterator[None]:
+    """Something that goes on until the block is left; what it failed with is raised then."""
+    task = asyncio.ensure_future(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

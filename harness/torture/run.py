@@ -1,0 +1,190 @@
+"""A run of torture: many calls at once, again and again, and what must hold of all of them.
+
+It says nothing of when audio leaves: that is what `harness run` is for. It says that each mark has
+its one acknowledgement and that the counters are whole (harness/judge/invariants.py), and that
+Asterisk is alive, complains of nothing, and keeps nothing of a call that is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+from harness.asterisk.instance import Instance
+from harness.errors import Fault, HarnessFault
+from harness.install.build import Build
+from harness.torture.call import HUNG_UP_BEFORE, TorturedCall
+from harness.torture.pbx import POLL_S, TorturedPbx, background, complaints
+from harness.torture.pbx import tortured as tortured_pbx
+
+IDLE_CPU = 0.03
+"""the most of a processor that Asterisk may use when no call is up"""
+IDLE_WINDOW_S = 2.0
+"""over which that is looked at"""
+IDLE_TIMEOUT_S = 10.0
+"""for calls that have ended, and all that they held, to be gone"""
+MOST_HUNG_UP_BEFORE = 0.05
+"""the share of the calls that others may have hung up before they were connected"""
+LEFT_OVER_BY_CORE = "channels left over by Asterisk's core"
+DESCRIPTORS = "descriptors, at the end"
+"""Asterisk's, open"""
+DESCRIPTORS_BEFORE = "descriptors, before"
+
+_CONSOLE = (
+    "module reload chan_websocket.so",
+    "websocket show playback",
+    "core show channels concise",
+    "bridge show all",
+)
+
+
+@dataclass(frozen=True)
+class TorturePlan:
+    """What is to be done."""
+
+    seconds: float = 60.0
+    seed: int = 1
+    calls: int = 20
+    """at once"""
+    tls: bool = False
+    """media connections are wss://"""
+
+
+@dataclass
+class TortureResult:
+    """What came of it."""
+
+    folder: Path
+    counts: Counter[str] = field(default_factory=Counter)
+    """how often each thing was done"""
+    faults: list[str] = field(default_factory=list)
+    """what went wrong, a sentence or more each; empty if nothing did"""
+
+
+def torture(
+    build: Build,
+    folder: Path,
+    module: Path,
+    plan: TorturePlan,
+    environment: Mapping[str, str] | None = None,
+    progress: Callable[[float], None] = lambda seconds: None,
+) -> TortureResult:
+    """Start an Asterisk with this module, torture it, and stop it.
+
+    ``environment`` is added to Asterisk's own. ``progress`` is told now and then how many seconds
+    have passed. Raises AsteriskCrashed or AsteriskHangs, as all that uses an Asterisk.
+    """
+    # asyncio warns of what is written to a connection that has been broken off.
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
+    result = TortureResult(folder)
+    with Instance(build, folder, module=module, tls=plan.tls, environment=environment) as asterisk:
+        try:
+            asyncio.run(_run(asterisk, plan, result, progress))
+        except Fault:
+            asterisk.check_alive(within_s=1.0)
+            asterisk.check_answers()
+            raise
+    result.faults += list(complaints(asterisk))
+    return result
+
+
+async def _run(
+    asterisk: Instance,
+    plan: TorturePlan,
+    result: TortureResult,
+    progress: Callable[[float], None],
+) -> None:
+    async with tortured_pbx(asterisk) as pbx:
+        result.counts = pbx.counts
+        # What is opened once and kept is no leak: everything is done once before.
+        async with pbx.bridges():
+            await asyncio.gather(*(_call(pbx, plan, slot, 0, result) for slot in range(plan.calls)))
+        before = await _wait_until_idle(pbx, result)
+        started = time.monotonic()
+        async with pbx.bridges(), background(_use_console(pbx, plan, progress, started)):
+            await asyncio.gather(
+                *(_slot(pbx, plan, slot, result, started) for slot in range(plan.calls))
+            )
+        after = await _wait_until_idle(pbx, result, before)
+        pbx.counts[DESCRIPTORS_BEFORE], pbx.counts[DESCRIPTORS] = before, after
+        await _look_at_idle_cpu(pbx, result)
+    early = result.counts[HUNG_UP_BEFORE]
+    if early > MOST_HUNG_UP_BEFORE * result.counts["calls"]:
+        result.faults.append(f"{early} of {result.counts['calls']} calls: {HUNG_UP_BEFORE}")
+
+
+async def _slot(
+    pbx: TorturedPbx, plan: TorturePlan, slot: int, result: TortureResult, started: float
+) -> None:
+    """One call after the other."""
+    number = 1
+    while time.monotonic() < started + plan.seconds:
+        await _call(pbx, plan, slot, number, result)
+        number += 1
+
+
+async def _call(
+    pbx: TorturedPbx, plan: TorturePlan, slot: int, number: int, result: TortureResult
+) -> None:
+    random = Random(f"{plan.seed}/{slot}/{number}")
+    call = TorturedCall(pbx, random, f"{slot}-{number}")
+    pbx.counts["calls"] += 1
+    try:
+        faults = await call.run()
+    except HarnessFault as fault:
+        faults = [f"{fault.what} {fault.remedy}"]
+    # One that failed may be up still; the others have ended, one way or another.
+    await call.hang_up()
+    if faults:
+        call.save(result.folder / "calls" / f"{call.token}.txt")
+        result.faults += [f"call {call.token}: {fault}" for fault in faults]
+
+
+async def _use_console(
+    pbx: TorturedPbx, plan: TorturePlan, progress: Callable[[float], None], started: float
+) -> None:
+    """What is done to the PBX and not to one of the calls."""
+    random = Random(f"{plan.seed}/console")
+    while True:
+        await asyncio.sleep(random.uniform(0.2, 1.0))
+        command = random.choice(_CONSOLE)
+        await pbx.ami.action("Command", Command=command)
+        pbx.counts[command] += 1
+        progress(time.monotonic() - started)
+
+
+async def _wait_until_idle(
+    pbx: TorturedPbx, result: TortureResult, descriptors: int | None = None
+) -> int:
+    """Until nothing is left of calls, and no more ``descriptors`` are open; how many are open."""
+    deadline = time.monotonic() + IDLE_TIMEOUT_S
+    while True:
+        left = await pbx.left_over()
+        opened = pbx.open_descriptors()
+        too_many = descriptors is not None and opened > descriptors + left.descriptors
+        if not left.text and not too_many:
+            break
+        if time.monotonic() > deadline:
+            result.faults.append(
+                f"left {IDLE_TIMEOUT_S:g} s after the last call:\n{left.text}"
+                if left.text
+                else f"{descriptors} descriptors were open before, {opened} are after"
+            )
+            break
+        await asyncio.sleep(POLL_S)
+    pbx.counts[LEFT_OVER_BY_CORE] = left.zombies
+    return opened
+
+
+async def _look_at_idle_cpu(pbx: TorturedPbx, result: TortureResult) -> None:
+    used = pbx.cpu_seconds()
+    await asyncio.sleep(IDLE_WINDOW_S)
+    share = (pbx.cpu_seconds() - used) / IDLE_WINDOW_S
+    if share > IDLE_CPU:
+        result.faults.append(f"Asterisk uses {share:.1%} of a processor with no call up")

@@ -1,0 +1,203 @@
+"""What must hold of any call: each broken promise is found, and a call that keeps all is not."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from harness.capture.timeline import Message, MessageKind, Sender
+from harness.judge.invariants import broken_invariants
+
+MS = 1_000_000
+
+
+class Call:
+    """The messages of a call, one ms apart."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self.now_ns = 0
+        self.event("MEDIA_START", optimal_frame_size=160)
+
+    def _add(self, sender: Sender, kind: MessageKind, data: bytes) -> None:
+        self.now_ns += MS
+        self.messages.append(Message(self.now_ns, sender, kind, data))
+
+    def event(self, name: str, **fields: object) -> None:
+        fields = {"channel_id": "c", **fields}
+        self._add("asterisk", "text", json.dumps({"event": name, **fields}).encode())
+
+    def command(self, name: str, **fields: object) -> None:
+        self._add("application", "text", json.dumps({"command": name, **fields}).encode())
+
+    def media(self, size: int) -> None:
+        self._add("application", "binary", bytes(size))
+
+    def wait(self, ms: int) -> None:
+        self.now_ns += ms * MS
+
+    def report(self, **counters: object) -> None:
+        values = {"received": 0, "played": 0, "queued": 0, "flushed": 0, "dropped": 0}
+        more = {"played_ms": 0.0, "marks": 0, "underruns": 0}
+        self.event("PLAYBACK", **{**values, **more, **counters})
+
+    def closed(self, sender: Sender = "asterisk", data: bytes = b"\x03\xe8") -> Call:
+        self._add(sender, "close", data)
+        return self
+
+
+def whole_call() -> Call:
+    """A call that keeps every promise, up to its end."""
+    call = Call()
+    call.media(1600)
+    call.command("MARK", id="a")
+    call.command("FLUSH_MEDIA", id="f")
+    call.wait(1000)
+    call.event("MARK_PLAYED", id="a", offset=1600, played_ms=200.0)
+    call.event("MEDIA_FLUSHED", id="f", flushed=0)
+    call.command("REPORT_PLAYBACK")
+    call.report(received=1600, played=1600, played_ms=200.0)
+    call.media(10)
+    call.command("MARK", id="b")
+    call.event("MARK_DISCARDED", id="b", reason="hangup", offset=1610)
+    call.event("MEDIA_DROPPED", bytes=10, reason="partial", offset=1600)
+    call.report(received=1610, played=1600, dropped=10, played_ms=200.0, final=True)
+    return call
+
+
+def faults(call: Call) -> str:
+    return "\n".join(broken_invariants(call.messages))
+
+
+def test_a_call_that_keeps_every_promise() -> None:
+    assert faults(whole_call().closed()) == ""
+
+
+def test_nothing_is_owed_to_an_application_that_closes() -> None:
+    call = Call()
+    call.media(160)
+    call.command("MARK", id="a")
+    assert faults(call.closed("application")) == ""
+
+
+@pytest.mark.parametrize(
+    ("event", "fields", "found"),
+    [
+        ("MARK_PLAYED", {"id": "a"}, "nothing is pending"),
+        ("MARK_PLAYED", {"id": "c"}, "was to be answered before"),
+        ("MARK_PLAYED", {"id": "b", "offset": 1}, "the offset is"),
+        ("MARK_PLAYED", {"id": "b", "played_ms": 90000.0}, "have passed since"),
+        ("MARK_PLAYED", {"id": 7}, "nothing is pending"),
+        ("MARK_PLAYED", {"id": "b", "channel_id": "d"}, "the channel id is another"),
+        ("MEDIA_MARK_PROCESSED", {"correlation_id": "x"}, "nothing is pending"),
+        ("NEWS", {}, "unknown event"),
+        ("PLAYBACK", {}, "a counter is missing"),
+    ],
+)
+def test_an_event_that_is_wrong(event: str, fields: dict[str, object], found: str) -> None:
+    call = Call()
+    call.media(160)
+    call.command("MARK", id="b")
+    call.media(160)
+    call.command("MARK", id="c")
+    call.event(event, **fields)
+    assert found in faults(call.closed("application"))
+
+
+@pytest.mark.parametrize(
+    ("counters", "found"),
+    [
+        ({"received": 160, "played": 159}, "received is not"),
+        ({"received": 161, "played": 161}, "160 bytes were sent"),
+        ({"received": 160, "queued": 160}, "its media is queued"),
+        ({"received": 160, "played": 160, "marks": 1}, "more marks than are pending"),
+        ({"received": 80, "played": 80}, "went back"),
+    ],
+)
+def test_a_report_that_is_wrong(counters: dict[str, object], found: str) -> None:
+    call = Call()
+    call.media(160)
+    call.command("MARK", id="a")
+    call.command("REPORT_PLAYBACK", interval_ms=20)
+    call.report(received=160, played=160)
+    call.event("MARK_PLAYED", id="a", offset=160)
+    call.report(**counters)
+    assert found in faults(call.closed("application"))
+
+
+def test_nobody_asked_for_a_report() -> None:
+    call = Call()
+    call.command("MARK", id="a")
+    call.event("MARK_PLAYED", id="a")
+    call.report()
+    assert "nobody asked for" in faults(call.closed("application"))
+
+
+@pytest.mark.parametrize("event", ["MARK_PLAYED", "PLAYBACK", "MEDIA_DROPPED"])
+def test_an_application_that_has_not_opted_in_gets_nothing_new(event: str) -> None:
+    call = Call()
+    call.media(160)
+    call.event(event)
+    assert "has not opted in" in faults(call.closed("application"))
+
+
+def test_the_final_report_is_missing() -> None:
+    call = Call()
+    call.command("MARK", id="a")
+    call.event("MARK_PLAYED", id="a")
+    assert "no final report" in faults(call.closed())
+
+
+def test_something_comes_after_the_final_report() -> None:
+    call = whole_call()
+    call.event("MEDIA_XON")
+    assert "after the final report" in faults(call.closed())
+
+
+def test_a_mark_is_not_answered_though_media_behind_it_was_received() -> None:
+    call = Call()
+    call.command("MARK", id="a")
+    call.media(160)
+    call.command("REPORT_PLAYBACK")
+    call.report(received=160, flushed=160, final=True)
+    assert "MARK 'a' at 0 was not answered" in faults(call.closed())
+
+
+def test_drops_do_not_add_up() -> None:
+    call = Call()
+    call.media(160)
+    call.command("REPORT_PLAYBACK")
+    call.report(received=160, dropped=160, final=True)
+    assert "0 bytes were reported as dropped" in faults(call.closed())
+
+
+def test_asterisk_breaks_off() -> None:
+    call = whole_call()
+    call.wait(2000)
+    assert "without closing it" in faults(call.closed(data=b""))
+
+
+def test_a_reset_meets_an_application_that_was_sending() -> None:
+    assert faults(whole_call().closed(data=b"")) == ""
+
+
+def test_a_mark_over_the_limit_is_refused_at_once() -> None:
+    call = Call()
+    for number in range(3):
+        call.command("MARK", id=number)
+    call.event("MARK_DISCARDED", id=2, reason="limit", offset=0)
+    call.event("MARK_PLAYED", id=0, offset=0)
+    call.event("MARK_PLAYED", id=1, offset=0)
+    assert faults(call.closed("application")) == ""
+
+
+def test_a_flushed_event_of_the_stock_driver_stays_away() -> None:
+    call = Call()
+    call.command("MARK_MEDIA", correlation_id="a")
+    call.command("FLUSH_MEDIA")
+    call.command("MARK_MEDIA", correlation_id="b")
+    call.event("MEDIA_MARK_PROCESSED", correlation_id="b")
+    assert faults(call.closed("application")) == ""
+    call.event("MEDIA_MARK_PROCESSED", correlation_id="a")
+    assert "nothing is pending" in faults(call)
