@@ -30,6 +30,7 @@ from harness.caller.sip_peer import SipPeer
 from harness.caller.sipp import CallRequest, SipCall, place_call
 from harness.install.build import Build
 from harness.protocol import Format, command_set_direction
+from harness.torture.application import MALFORMED
 
 CONFERENCE = Extension("conference", message_format=Format.JSON, bridge="conference")
 FLAGS = (
@@ -37,20 +38,6 @@ FLAGS = (
     *("-fno-sanitize-recover=all", "-DAST_DEVMODE"),
 )
 MARKS_MAX = 2048
-
-MALFORMED = (
-    *("", " ", "MARK", "MARK id=", "MARK  id=a", "MARK id=a b", "MARK id=" + "x" * 65),
-    *("FLUSH_MEDIA id=", "REPORT_PLAYBACK interval_ms=19", "REPORT_PLAYBACK x"),
-    *("MARK_MEDIA " + "y" * 400, "z" * 513, "z" * 5000, "MARK id=\x01", "MARK id=\u00e4"),
-    *("{", "[]", '""', "{}", '{"command":1}', '{"command":"MARK"}', '{"command":"MARK","id":1.5}'),
-    *('{"command":"MARK","id":""}', '{"command":"MARK","id":[]}', '{"id":"a"}'),
-    '{"command":"FLUSH_MEDIA","id":null}',
-    '{"command":"REPORT_PLAYBACK","interval_ms":"20"}',
-    '{"command":"REPORT_PLAYBACK","interval_ms":-1}',
-    '{"command":"MARK","id":99999999999999999999999}',
-    "[" * 500,
-)
-"""Commands that neither form of the protocol takes"""
 
 Script = Callable[[SipCall, DisturbingSession], Awaitable[None]]
 
@@ -61,6 +48,20 @@ def build_sanitized(build: Build) -> Path:
     if not is_up_to_date(module, [build.patched_module, Path(__file__)]):
         compile_variant(build, module, build.source_dir / "channels", FLAGS)
     return module
+
+
+def sanitizer_environment(reports: Path) -> dict[str, str]:
+    """What Asterisk needs to run with that module; the sanitizers report into files there."""
+    runtime = subprocess.run(
+        ["gcc", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    return {
+        "LD_PRELOAD": runtime,
+        "ASAN_OPTIONS": f"log_path={reports / 'asan'}:detect_leaks=1:halt_on_error=1",
+        "LSAN_OPTIONS": "exitcode=0",
+        # It ignores log_path: what it says is in Asterisk's output.
+        "UBSAN_OPTIONS": "print_stacktrace=1",
+    }
 
 
 class Sanitized:
@@ -151,16 +152,7 @@ def sanitized(build: Build, run_folder: Path) -> Iterator[Sanitized]:
     folder = run_folder / "sanitized"
     reports = folder / "reports"
     reports.mkdir(parents=True)
-    runtime = subprocess.run(
-        ["gcc", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
-    ).stdout.strip()
-    environment = {
-        "LD_PRELOAD": runtime,
-        "ASAN_OPTIONS": f"log_path={reports / 'asan'}:detect_leaks=1:halt_on_error=1",
-        "LSAN_OPTIONS": "exitcode=0",
-        # It ignores log_path: what it says is in Asterisk's output.
-        "UBSAN_OPTIONS": "print_stacktrace=1",
-    }
+    environment = sanitizer_environment(reports)
     with Instance(
         build, folder, module=build_sanitized(build), environment=environment
     ) as instance:
