@@ -1,0 +1,9 @@
+#!/bin/sh
+# Ten minutes of torture each: over ws and wss, with AddressSanitizer and with ThreadSanitizer.
+set -eu
+cd "$(dirname "$0")/.."
+seed=$(date +%j) # another one each night; the output names it
+make build
+.venv/bin/harness torture --seconds 600 --seed "$seed"
+.venv/bin/harness torture --seconds 600 --seed "$seed" --tls
+TORTURE_SECONDS=600 exec .venv/bin/pytest tests/live/test_torture.py -k sanitized
