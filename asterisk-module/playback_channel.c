@@ -416,10 +416,22 @@ static void frame_arrived(struct playback_channel *playback)
 	ast_mutex_unlock(&playback->lock);
 }
 
-/*! \brief The driver had no frame for the core */
-static void miss_frame(struct playback_channel *playback)
+/*! \brief Whether the driver's media timer ticks: not in direction 'in' */
+static int has_ticks(struct playback_channel *playback)
+{
+	return ast_channel_fd(playback->driver.channel, PLAYBACK_TICKS_FDNO) >= 0;
+}
+
+/*!
+ * \brief The driver had no frame for the core, at a tick or where there will be none
+ * \return what it has to return: \a frame, which is empty, or silence that a mixer wants
+ */
+static struct ast_frame *miss_frame(struct playback_channel *playback,
+	struct ast_frame *frame, int tick)
 {
 	struct playback_bridge_view view = { .held_ns = -1, };
+	struct playback_frame delivered = { .position = 0, };
+	struct ast_frame *silence;
 	int64_t time_ns;
 
 	if (playback->bridge.mixer) {
@@ -429,10 +441,23 @@ static void miss_frame(struct playback_channel *playback)
 	time_ns = playback_now_ns();
 	ast_mutex_lock(&playback->lock);
 	playback_bridge_follow(&playback->bridge, playback->ledger, &view, time_ns);
-	if (!*playback->driver.paused) {
+	if (tick && !*playback->driver.paused) {
 		playback_ledger_starved(playback->ledger);
 	}
+	delivered.frame_ns = playback_ledger_wants_silence(playback->ledger,
+		tick ? time_ns : PLAYBACK_NEVER);
 	ast_mutex_unlock(&playback->lock);
+	silence = frame && delivered.frame_ns
+		? playback_media_silence(&playback->format, delivered.frame_ns) : NULL;
+	if (!silence) {
+		return frame;
+	}
+	delivered.delivered_ns = playback_now_ns();
+	ast_mutex_lock(&playback->lock);
+	playback_bridge_deliver(&playback->bridge, playback->ledger, &view, &delivered);
+	ast_mutex_unlock(&playback->lock);
+	ast_frfree(frame);
+	return silence;
 }
 
 /*!
@@ -535,20 +560,20 @@ struct ast_frame *playback_read_end(struct playback_channel *playback,
 	}
 	if (frame && frame->frametype == AST_FRAME_VOICE) {
 		frame = deliver_frame(playback, frame);
-		check_balance(playback);
-		if (playback->timer.fd >= 0 && playback_outbox_is_empty(&playback->outbox)) {
-			/* What is due waits for the timer: nothing is written before the frame */
-			due_ns = next_due_ns(playback);
-			if (playback_outbox_has_backpressure(&playback->outbox)) {
-				due_ns = MAX(due_ns, playback_now_ns() + RETRY_NS);
-			}
-			playback_timer_arm(&playback->timer, due_ns);
-			return frame;
-		}
-	} else if (tick) {
-		miss_frame(playback);
+	} else if (tick || !has_ticks(playback)) {
+		frame = miss_frame(playback, frame, tick);
 	}
 	check_balance(playback);
+	if (frame && frame->frametype == AST_FRAME_VOICE && playback->timer.fd >= 0
+		&& playback_outbox_is_empty(&playback->outbox)) {
+		/* What is due waits for the timer: nothing is written before the frame */
+		due_ns = next_due_ns(playback);
+		if (playback_outbox_has_backpressure(&playback->outbox)) {
+			due_ns = MAX(due_ns, playback_now_ns() + RETRY_NS);
+		}
+		playback_timer_arm(&playback->timer, due_ns);
+		return frame;
+	}
 	send_due(playback, websocket);
 	return frame;
 }

@@ -219,7 +219,8 @@ int playback_read_begin(struct playback_channel *playback, int tick);
  * \param websocket where events go, may be NULL
  * \param frame what the read callback is about to return
  * \param tick whether it was called because the media timer fired
- * \return what it has to return instead: \a frame, or a copy padded to a full frame
+ * \return what it has to return instead: \a frame, a copy padded to a full frame, or
+ *         silence where a mixer keeps the rest of an utterance that is waited for
  */
 struct ast_frame *playback_read_end(struct playback_channel *playback,
 	struct ast_websocket *websocket, struct ast_frame *frame, int tick);

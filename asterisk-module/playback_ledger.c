@@ -24,6 +24,12 @@
  */
 #define MIXER_FOLLOWS 16
 
+/*! \brief Divisor of a tick: how late the next one may be */
+#define TICK_SLACK 4
+
+#define NS_PER_MS 1000000LL
+#define NS_PER_S 1000000000LL
+
 /*!
  * \brief Pending marks, oldest first
  *
@@ -74,12 +80,14 @@ struct playback_ledger {
 	/* The media clock */
 	/*! How often the core asks for a frame, in ns */
 	int64_t tick_ns;
-	/*! Media of the latest frame sent */
+	/*! Media of the latest frame sent, or of all that the latest mixing interval took */
 	struct playback_media playing;
-	/*! When that frame starts on the media clock, in ns */
+	/*! When that media starts on the media clock, in ns */
 	int64_t playing_start_ns;
-	/*! When that frame ends, with the silence that pads it, in ns */
+	/*! When all that was sent ends, with the silence that pads it, in ns */
 	int64_t playing_end_ns;
+	/*! How long the latest frame sent that was not silence only lasts, in ns */
+	int64_t sent_frame_ns;
 	/*! Delays of the latest frames sent, against the time of their media, in ns */
 	int64_t clock_delays_ns[PLAYBACK_CLOCK_FRAMES];
 	/*! Number of delays there have been since the clock began anew */
@@ -92,6 +100,8 @@ struct playback_ledger {
 	int mixing;
 	/*! Mixing interval: what the mixer takes of each party at once, in ns */
 	int64_t mixer_interval_ns;
+	/*! How often it does, in ns; see mixer_period() */
+	int64_t mixer_period_ns;
 	/*! When the mixer took what it mixed latest, at the earliest, in ns */
 	int64_t mixer_took_ns;
 	/*! When the result of that arrived here, in ns */
@@ -128,6 +138,7 @@ void playback_ledger_init(struct playback_ledger *ledger, int64_t tick_ns)
 	memset(ledger, 0, sizeof(*ledger));
 	ledger->tick_ns = tick_ns;
 	ledger->mixer_interval_ns = tick_ns;
+	ledger->mixer_period_ns = tick_ns;
 }
 
 static void add(struct playback_media *sum, struct playback_media media)
@@ -217,8 +228,7 @@ static int64_t playing_start(struct playback_ledger *ledger, int64_t now_ns)
 	int64_t delay_ns;
 	unsigned int i;
 
-	if (arrival_ns < ledger->playing_end_ns
-		&& ledger->playing_end_ns - ledger->playing_start_ns > ledger->tick_ns) {
+	if (arrival_ns < ledger->playing_end_ns && ledger->sent_frame_ns > ledger->tick_ns) {
 		/* Frames longer than a tick, sent each tick, pile up at the receiver */
 		return ledger->playing_end_ns;
 	}
@@ -269,8 +279,11 @@ static void send_frame(struct playback_ledger *ledger, const struct playback_fra
 	}
 	schedule_marks(&ledger->marks, frame, limit, start_ns);
 	schedule_marks(&ledger->events, frame, limit, start_ns);
-	ledger->playing = frame->media;
-	ledger->playing_start_ns = start_ns;
+	if (frame->media.bytes) {
+		ledger->playing = frame->media;
+		ledger->playing_start_ns = start_ns;
+		ledger->sent_frame_ns = frame->frame_ns;
+	}
 	ledger->playing_end_ns = start_ns + frame->frame_ns;
 	ledger->clock_media_ns += frame->frame_ns;
 }
@@ -302,13 +315,24 @@ static struct playback_frame take_held(struct playback_ledger *ledger, int64_t m
 /*! \brief Send \a most_ns of what the mixer holds */
 static void send_held(struct playback_ledger *ledger, int64_t most_ns, int64_t now_ns)
 {
+	struct playback_media sent = { .bytes = 0, };
 	struct playback_frame part;
+	int64_t start_ns = 0;
 
 	while (ledger->held_count && most_ns > 0) {
 		part = take_held(ledger, most_ns);
 		send_frame(ledger, &part, now_ns);
 		most_ns -= part.frame_ns;
 		now_ns += part.frame_ns;
+		if (part.media.bytes && !sent.bytes) {
+			start_ns = ledger->playing_start_ns;
+		}
+		add(&sent, part.media);
+	}
+	if (sent.bytes) {
+		/* It was sent at once, and plays one after the other */
+		ledger->playing = sent;
+		ledger->playing_start_ns = start_ns;
 	}
 }
 
@@ -426,13 +450,66 @@ void playback_ledger_mixing(struct playback_ledger *ledger, int mixing, int64_t 
 	ledger->mixing = mixing;
 }
 
+/*!
+ * \brief How long what is held lasts up to the last media in it that a mark or an event
+ * waits for, or that was ahead of a flush; 0 if there is none
+ */
+static int64_t wanted_of_held(const struct playback_ledger *ledger)
+{
+	const struct playback_frame *frame;
+	int64_t before_ns = 0;
+	int64_t wanted_ns = 0;
+	unsigned int i;
+
+	for (i = 0; i < ledger->held_count; i++) {
+		frame = &ledger->held_frames[i];
+		if (frame->media.bytes && frame->position < ledger->wanted) {
+			wanted_ns = before_ns + frame->media.ns;
+		}
+		before_ns += frame->frame_ns;
+	}
+	return wanted_ns;
+}
+
+int64_t playback_ledger_wants_silence(const struct playback_ledger *ledger,
+	int64_t now_ns)
+{
+	int64_t interval_ns = ledger->mixer_interval_ns;
+	int64_t intervals = ledger->held_frames_ns / interval_ns;
+	/* When the mixer has taken these, and takes what does not fill another one */
+	int64_t mixes_ns = ledger->mixer_took_ns
+		+ (intervals + 1) * ledger->mixer_period_ns;
+	int64_t silence_ns;
+
+	if (!ledger->mixing || wanted_of_held(ledger) <= intervals * interval_ns
+		|| now_ns < mixes_ns - ledger->tick_ns - ledger->tick_ns / TICK_SLACK) {
+		return 0;
+	}
+	/* Whole ms are whole samples in every format */
+	silence_ns = (intervals + 1) * interval_ns - ledger->held_frames_ns + NS_PER_MS - 1;
+	return silence_ns - silence_ns % NS_PER_MS;
+}
+
+/*!
+ * \brief How often a mixer mixes, in ns
+ *
+ * It sets its timer to a whole number of times a second (bridge_softmix): with an interval
+ * of 80 ms that is each 83.3 ms.
+ */
+static int64_t mixer_period(int64_t interval_ns)
+{
+	int64_t rate = NS_PER_S / interval_ns;
+
+	return rate ? NS_PER_S / rate : interval_ns;
+}
+
 /*! \brief When the mixer took what it mixed, the result of which arrives now */
 static int64_t mixing_time(const struct playback_ledger *ledger, int64_t now_ns)
 {
-	int64_t expected_ns = ledger->mixer_took_ns + ledger->mixer_interval_ns;
+	int64_t expected_ns = ledger->mixer_took_ns + ledger->mixer_period_ns;
 	int64_t late_ns = now_ns - expected_ns;
 
-	if (late_ns < 0 || late_ns >= ledger->mixer_interval_ns) {
+	if (late_ns < 0 || late_ns >= ledger->mixer_period_ns) {
 		return now_ns;
 	}
 	return expected_ns + late_ns / MIXER_FOLLOWS;
@@ -459,7 +536,7 @@ static int64_t held_before_mixing(const struct playback_ledger *ledger, int64_t 
 void playback_ledger_mixed(struct playback_ledger *ledger, int64_t interval_ns,
 	int64_t now_ns)
 {
-	if (!ledger->mixing) {
+	if (!ledger->mixing || interval_ns <= 0) {
 		return;
 	}
 	if (now_ns - ledger->mixer_took_ns < interval_ns / 2) {
@@ -472,6 +549,11 @@ void playback_ledger_mixed(struct playback_ledger *ledger, int64_t interval_ns,
 		return;
 	}
 	ledger->mixer_interval_ns = interval_ns;
+	ledger->mixer_period_ns = mixer_period(interval_ns);
+	if (ledger->mixer_period_ns - interval_ns > PLAYBACK_MIXER_TOLERANCE_NS) {
+		/* There is a gap behind each interval: the listener is the later for it */
+		ledger->clock_count = 0;
+	}
 	ledger->mixer_took_ns = mixing_time(ledger, now_ns);
 	ledger->mixer_result_ns = now_ns;
 	/* A mixer takes a whole interval or nothing */
@@ -483,6 +565,15 @@ void playback_ledger_mixed(struct playback_ledger *ledger, int64_t interval_ns,
 	}
 }
 
+/*! \brief What of \a ns is more than whole mixing intervals, 0 for no difference */
+static int64_t odd_part(const struct playback_ledger *ledger, int64_t ns)
+{
+	int64_t odd_ns = ns % ledger->mixer_interval_ns;
+
+	return odd_ns > PLAYBACK_MIXER_TOLERANCE_NS
+		&& ledger->mixer_interval_ns - odd_ns > PLAYBACK_MIXER_TOLERANCE_NS ? odd_ns : 0;
+}
+
 void playback_ledger_mixer_holds(struct playback_ledger *ledger, int64_t held_ns,
 	int64_t now_ns)
 {
@@ -490,6 +581,7 @@ void playback_ledger_mixer_holds(struct playback_ledger *ledger, int64_t held_ns
 	int64_t surplus_ns = ledger->held_frames_ns - held_ns;
 	struct playback_frame *first = &ledger->held_frames[0];
 	int64_t before_ns;
+	int64_t odd_ns;
 	unsigned int i;
 
 	if (!ledger->mixing) {
@@ -499,9 +591,17 @@ void playback_ledger_mixer_holds(struct playback_ledger *ledger, int64_t held_ns
 		/* The mixer had more than it keeps, and dropped all when it got a new frame */
 		drop_held(ledger, surplus_ns, now_ns);
 	} else if (surplus_ns > PLAYBACK_MIXER_TOLERANCE_NS) {
-		/* It was mixed after all; what came later, in an interval yet to be seen */
 		before_ns = held_before_mixing(ledger, 0);
-		send_held(ledger, surplus_ns < before_ns ? surplus_ns : before_ns,
+		odd_ns = odd_part(ledger, surplus_ns);
+		if (odd_ns && odd_ns <= before_ns) {
+			/* No mixing takes so little: the mixer has begun anew with another interval */
+			drop_held(ledger, odd_ns, now_ns);
+			surplus_ns -= odd_ns;
+			before_ns -= odd_ns;
+		}
+		/* It was mixed after all; what came later, in an interval yet to be seen */
+		before_ns = surplus_ns < before_ns ? surplus_ns : before_ns;
+		send_held(ledger, before_ns - odd_part(ledger, before_ns),
 			ledger->mixer_result_ns);
 	} else if (surplus_ns < -PLAYBACK_MIXER_TOLERANCE_NS
 		&& ledger->held_count < PLAYBACK_HELD_MAX) {

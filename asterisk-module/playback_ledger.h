@@ -222,7 +222,7 @@ void playback_ledger_dropped(struct playback_ledger *ledger, struct playback_med
  * \brief The oldest media queued was delivered to the core
  *
  * \param ledger
- * \param media the media in the frame, at most what is queued
+ * \param media the media in the frame, at most what is queued, none for a frame of silence
  * \param frame_ns how long the frame lasts: more than its media if silence pads it
  * \param now_ns when
  */
@@ -265,6 +265,23 @@ void playback_ledger_mixed(struct playback_ledger *ledger, int64_t interval_ns,
  * \param now_ns when
  */
 void playback_ledger_mixer_holds(struct playback_ledger *ledger, int64_t held_ns,
+	int64_t now_ns);
+
+/*!
+ * \brief How much silence the mixer has to be given now, when there is no media for it
+ *
+ * A mixer takes a whole mixing interval or nothing.  The rest of an utterance that does
+ * not fill one would stay in it until more media comes, and so would the marks and events
+ * that wait for it; after a flush it would be heard ahead of what comes next.  So, where
+ * one of these wants it, silence fills the interval, once.  It is asked for as late as
+ * can be: media that comes a tick late would have filled it, too.
+ *
+ * \param ledger
+ * \param now_ns when, at a tick; PLAYBACK_NEVER if no other tick will come
+ * \return in ns, at most a mixing interval, rounded up to a whole ms; 0 for none.  It is to
+ *         be delivered as a frame without media.
+ */
+int64_t playback_ledger_wants_silence(const struct playback_ledger *ledger,
 	int64_t now_ns);
 
 /*!

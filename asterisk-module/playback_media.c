@@ -133,3 +133,26 @@ struct ast_frame *playback_media_pad(const struct playback_media_format *format,
 	ast_frfree(frame);
 	return padded;
 }
+
+struct ast_frame *playback_media_silence(const struct playback_media_format *format,
+	int64_t ns)
+{
+	struct ast_frame frame = { .frametype = AST_FRAME_VOICE, .src = "silence", };
+	int64_t rate = ast_format_get_sample_rate(format->format);
+	int64_t samples = (ns * rate + NS_PER_S - 1) / NS_PER_S;
+	/* Not by the size of a frame: in passthrough mode there is none */
+	size_t size = samples * ast_format_get_minimum_bytes(format->format)
+		/ (rate * ast_format_get_minimum_ms(format->format) / 1000);
+	int silence = silence_byte(format->format);
+	char *data;
+
+	if (silence < 0) {
+		return NULL;
+	}
+	data = ast_alloca(AST_FRIENDLY_OFFSET + size);
+	memset(data, silence, AST_FRIENDLY_OFFSET + size);
+	AST_FRAME_SET_BUFFER(&frame, data, AST_FRIENDLY_OFFSET, size);
+	frame.subclass.format = format->format;
+	frame.samples = ast_codec_samples_count(&frame);
+	return ast_frdup(&frame);
+}

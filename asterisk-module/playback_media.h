@@ -74,4 +74,14 @@ size_t playback_media_half_sample(const struct playback_media_format *format,
 struct ast_frame *playback_media_pad(const struct playback_media_format *format,
 	struct ast_frame *frame);
 
+/*!
+ * \brief A frame of silence
+ *
+ * \param format
+ * \param ns how long it is to last, in whole ms
+ * \return the frame, NULL where the format has no byte for it or there is no memory
+ */
+struct ast_frame *playback_media_silence(const struct playback_media_format *format,
+	int64_t ns);
+
 #endif /* PLAYBACK_MEDIA_H */

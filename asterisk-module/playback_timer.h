@@ -31,6 +31,9 @@
 /*! \brief Index of our timer in the channel's file descriptors; the driver has +1, +2 */
 #define PLAYBACK_TIMER_FDNO (AST_EXTENDED_FDS + 3)
 
+/*! \brief Index of the driver's media timer, which ticks; it has none in direction 'in' */
+#define PLAYBACK_TICKS_FDNO (AST_EXTENDED_FDS + 1)
+
 /*! \brief A one-shot timer among a channel's file descriptors */
 struct playback_timer {
 	/*! The channel it wakes */

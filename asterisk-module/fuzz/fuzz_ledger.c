@@ -134,6 +134,24 @@ static void deliver(struct run *run, unsigned int size, int padded)
 		&& run->ledger.held.bytes == frame.bytes));
 }
 
+/* A tick without media: silence may have to push out what a mixer keeps, once */
+static void starve(struct run *run)
+{
+	const struct playback_ledger *ledger = &run->ledger;
+	uint64_t held = ledger->held.bytes, dropped = ledger->dropped_by_mixer.bytes;
+	int64_t silence_ns = playback_ledger_wants_silence(ledger, run->now);
+
+	playback_ledger_starved(&run->ledger);
+	CHECK(silence_ns >= 0 && silence_ns < ledger->mixer_interval_ns + MS);
+	if (!silence_ns) {
+		return;
+	}
+	CHECK(ledger->mixing && held);
+	playback_ledger_delivered(&run->ledger, media(0), silence_ns, run->now);
+	CHECK(!playback_ledger_wants_silence(ledger, PLAYBACK_NEVER));
+	CHECK(held == ledger->held.bytes + ledger->dropped_by_mixer.bytes - dropped);
+}
+
 static void set_mixing(struct run *run, int mixing)
 {
 	uint64_t dropped = run->ledger.dropped_by_mixer.bytes
@@ -374,7 +392,7 @@ static void operate(struct run *run, uint8_t operation, uint8_t amount)
 		pop_drop(run);
 		break;
 	default:
-		playback_ledger_starved(&run->ledger);
+		starve(run);
 		playback_ledger_wants_partial(&run->ledger, least(size, queued(run)));
 		break;
 	}

@@ -53,7 +53,7 @@ static void write_mark(const struct playback_mark *mark, uint64_t *fields)
 const char shim_state_fields[] = "received dropped flushed dropped_by_mixer held"
 	" sent queued played played_ns snapshot_queued snapshot_queued_ns marks events"
 	" underruns"
-	" next_due_ns drop_due_ns mixer_took_ns mixer_result_ns";
+	" next_due_ns drop_due_ns mixer_took_ns mixer_result_ns held_frames_ns";
 
 void shim_state(const struct playback_ledger *ledger, int64_t now_ns, uint64_t *fields)
 {
@@ -77,6 +77,7 @@ void shim_state(const struct playback_ledger *ledger, int64_t now_ns, uint64_t *
 	*fields++ = (uint64_t) playback_ledger_drop_due(ledger);
 	*fields++ = (uint64_t) ledger->mixer_took_ns;
 	*fields++ = (uint64_t) ledger->mixer_result_ns;
+	*fields++ = (uint64_t) ledger->held_frames_ns;
 }
 
 struct playback_ledger *shim_new(int64_t tick_ns)

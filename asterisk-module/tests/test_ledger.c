@@ -603,6 +603,152 @@ static void long_mixing_interval_waits_for_enough_frames(void)
 	EXPECT(marks[0].due_ns, MIXED_START + MS + 4 * TICK);
 }
 
+/* A mixer with an interval of two ticks, which is known; 160 bytes are held of 480 */
+static void hold_the_rest_of_an_utterance(void)
+{
+	begin();
+	playback_ledger_mixing(&ledger, 1, T0);
+	receive(480);
+	deliver(T0 - 2 * TICK);
+	deliver(T0 - TICK);
+	playback_ledger_mixed(&ledger, 2 * TICK, T0);
+	EXPECT(ledger.sent.bytes, 320);
+	deliver(T0 + MS);
+}
+
+static void silence_pushes_the_rest_out_of_a_mixer(void)
+{
+	int64_t tick = T0 + MS + TICK;
+
+	hold_the_rest_of_an_utterance();
+	mark(0, T0 + MS);
+	EXPECT(playback_ledger_wants_silence(&ledger, tick), TICK);
+	playback_ledger_delivered(&ledger, ulaw(0), TICK, tick);
+	/* Once */
+	EXPECT(playback_ledger_wants_silence(&ledger, tick + TICK), 0);
+	EXPECT(playback_ledger_next_due(&ledger), PLAYBACK_NEVER);
+	playback_ledger_mixed(&ledger, 2 * TICK, T0 + 2 * TICK);
+	EXPECT(ledger.held_count, 0);
+	EXPECT(marks[0].due_ns, MIXED_START + 3 * TICK);
+	/* It is no media of the application's */
+	EXPECT(playback_ledger_snapshot(&ledger, T0 + 2 * TICK).played.bytes, 320);
+	EXPECT(playback_ledger_snapshot(&ledger, MIXED_START + 3 * TICK).played.bytes, 480);
+	EXPECT(playback_ledger_snapshot(&ledger, MIXED_START + 3 * TICK).played.ns, 3 * TICK);
+}
+
+static void silence_comes_as_late_as_it_can(void)
+{
+	hold_the_rest_of_an_utterance();
+	mark(0, T0 + MS);
+	/* There is another tick in which media may come; a late one will do */
+	EXPECT(playback_ledger_wants_silence(&ledger, T0 + TICK - TICK / 4 - 1), 0);
+	EXPECT(playback_ledger_wants_silence(&ledger, T0 + TICK - TICK / 4), TICK);
+	EXPECT(playback_ledger_wants_silence(&ledger, PLAYBACK_NEVER), TICK);
+}
+
+static void silence_is_pushed_only_where_something_waits(void)
+{
+	struct playback_mark event;
+	int64_t tick = T0 + MS + TICK;
+
+	hold_the_rest_of_an_utterance();
+	EXPECT(playback_ledger_wants_silence(&ledger, tick), 0);
+	/* A mark before it does not */
+	begin();
+	playback_ledger_mixing(&ledger, 1, T0);
+	receive(320);
+	mark(0, T0);
+	receive(160);
+	deliver(T0 - 2 * TICK);
+	deliver(T0 - TICK);
+	playback_ledger_mixed(&ledger, 2 * TICK, T0);
+	deliver(T0 + MS);
+	EXPECT(playback_ledger_wants_silence(&ledger, tick), 0);
+	/* An event does */
+	playback_ledger_event_queued(&ledger);
+	EXPECT(playback_ledger_wants_silence(&ledger, tick), TICK);
+	playback_ledger_event_dequeued(&ledger, &event, 0, tick);
+	EXPECT(playback_ledger_wants_silence(&ledger, tick), TICK);
+	/* And so does a flush, which has left it there to be heard */
+	hold_the_rest_of_an_utterance();
+	flush(T0 + MS);
+	EXPECT(playback_ledger_wants_silence(&ledger, tick), TICK);
+	/* Nothing is there to be pushed, and nobody to hear it */
+	playback_ledger_mixing(&ledger, 0, tick);
+	EXPECT(playback_ledger_wants_silence(&ledger, tick), 0);
+}
+
+static void silence_fills_any_interval(void)
+{
+	int64_t took = T0 + 4 * TICK;
+
+	/* 80 ms, mixed each 83.3 ms: 60 ms for a frame; a part of a ms is a whole one */
+	begin();
+	playback_ledger_mixing(&ledger, 1, T0);
+	receive(160 + 33);
+	deliver(T0);
+	mark(0, T0);
+	playback_ledger_mixed(&ledger, 4 * TICK, took);
+	EXPECT(playback_ledger_wants_silence(&ledger, took + 2 * TICK - 2 * MS), 0);
+	EXPECT(playback_ledger_wants_silence(&ledger, took + 3 * TICK - MS), 3 * TICK);
+	playback_ledger_delivered(&ledger, ulaw(33), 33 * 125000, took + MS);
+	EXPECT(playback_ledger_wants_silence(&ledger, took + 3 * TICK), 56 * MS);
+	playback_ledger_delivered(&ledger, ulaw(0), 56 * MS, took + 3 * TICK);
+	/* The part of a ms that is left over is not media */
+	EXPECT(playback_ledger_wants_silence(&ledger, took + 3 * TICK), 0);
+	playback_ledger_mixed(&ledger, 4 * TICK, took + 1000 * MS / 12);
+	EXPECT(ledger.held.bytes, 0);
+	/* 10 ms are filled by any frame of 20 ms */
+	begin();
+	playback_ledger_mixing(&ledger, 1, T0);
+	receive(160);
+	playback_ledger_mixed(&ledger, TICK / 2, T0);
+	deliver(T0 + MS);
+	mark(0, T0 + MS);
+	EXPECT(playback_ledger_wants_silence(&ledger, T0 + TICK), 0);
+}
+
+static void frame_without_duration_is_no_mixing_interval(void)
+{
+	begin();
+	playback_ledger_mixing(&ledger, 1, T0);
+	receive(160);
+	deliver(T0);
+	mark(0, T0);
+	playback_ledger_mixed(&ledger, 0, T0 + MS);
+	EXPECT(playback_ledger_wants_silence(&ledger, T0 + TICK), 0);
+	EXPECT(ledger.held.bytes, 160);
+}
+
+static void played_follows_the_clock_through_a_long_mixing_interval(void)
+{
+	begin();
+	playback_ledger_mixing(&ledger, 1, T0);
+	receive(640);
+	for (int i = 0; i < 4; i++) {
+		deliver(T0 + i * TICK);
+	}
+	playback_ledger_mixed(&ledger, 4 * TICK, T0 + 4 * TICK);
+	for (int i = 0; i <= 4; i++) {
+		EXPECT(playback_ledger_snapshot(&ledger, MIXED_START + (4 + i) * TICK)
+			.played.bytes, i * 160);
+	}
+}
+
+static void mixer_that_begins_with_another_interval_drops_what_it_held(void)
+{
+	begin();
+	playback_ledger_mixing(&ledger, 1, T0);
+	receive(160);
+	mark(0, T0);
+	deliver(T0);
+	playback_ledger_mixed(&ledger, 4 * TICK, T0 + MS);
+	playback_ledger_mixer_holds(&ledger, 0, T0 + MS);
+	EXPECT(ledger.sent.bytes, 0);
+	EXPECT(ledger.dropped_by_mixer.bytes, 160);
+	EXPECT(marks[0].dropped, 160);
+}
+
 static void clock_begins_anew_with_and_without_a_mixer(void)
 {
 	int64_t mixed = T0 + TICK + 5 * MS;
@@ -980,6 +1126,13 @@ int main(void)
 	RUN(silence_left_in_the_mixer_is_not_waited_for);
 	RUN(short_mixing_interval_takes_a_frame_in_parts);
 	RUN(long_mixing_interval_waits_for_enough_frames);
+	RUN(silence_pushes_the_rest_out_of_a_mixer);
+	RUN(silence_comes_as_late_as_it_can);
+	RUN(silence_is_pushed_only_where_something_waits);
+	RUN(silence_fills_any_interval);
+	RUN(frame_without_duration_is_no_mixing_interval);
+	RUN(played_follows_the_clock_through_a_long_mixing_interval);
+	RUN(mixer_that_begins_with_another_interval_drops_what_it_held);
 	RUN(clock_begins_anew_with_and_without_a_mixer);
 	RUN(clock_begins_anew_after_mixing_out_of_step);
 	RUN(flush_leaves_what_the_mixer_holds);

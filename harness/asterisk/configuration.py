@@ -21,6 +21,8 @@ CallBridge = Literal["dial", "conference", "conference of three", "ari", "ari of
 """the bridges that are the harness's to build"""
 Bridge = Literal[CallBridge, "stasis"]
 ARI_BRIDGES = ("ari", "ari of three")
+MIXING_INTERVALS_MS = (10, 20, 40, 80)
+"""of a ConfBridge, in ms; Asterisk's own"""
 
 ARI_APPLICATION = "harness"
 """of calls that are bridged as a test wants it; see `ari_application` for the others"""
@@ -96,10 +98,12 @@ class Extension:
     is made by the dialplan."""
     options: str = ""
     """further options of the WebSocket dial string, such as ``p`` or ``d(in)``"""
+    mixing_interval_ms: int = 20
+    """of a ConfBridge of two: one of `MIXING_INTERVALS_MS`"""
 
     @property
     def mixed(self) -> bool:
-        """Whether a mixer is between, which holds audio back by up to a mixing interval, 20 ms."""
+        """Whether a mixer is between, which holds audio back by up to a mixing interval."""
         return self.bridge in ("conference", "conference of three", "ari of three", "stasis")
 
     @property
@@ -228,12 +232,14 @@ _ANSWER = "Answer(,i)"
 _THIRD_PARTY = "Originate(Local/${SIP_CALL_ID}@harness-room,app,Wait,600,,,a)"
 
 
-# A mixer finds out after two seconds that it could work at 16000 Hz; what it holds is lost then.
-_WIDE = "Set(__HARNESS_WIDE=_16000)"
+def _bridge_profile(extension: Extension) -> str:
+    wide = {"slin16", "g722"} & {extension.codec, extension.caller_codec}
+    return _profile_name(extension.mixing_interval_ms, 16000 if wide else 0)
 
 
-def _is_wide(extension: Extension) -> bool:
-    return bool({"slin16", "g722"} & {extension.codec, extension.caller_codec})
+def _profile_name(mixing_interval_ms: int, sample_rate: int) -> str:
+    interval = f"_{mixing_interval_ms}ms" if mixing_interval_ms != 20 else ""
+    return f"harness_bridge{interval}{f'_{sample_rate}' if sample_rate else ''}"
 
 
 def _dialplan(extension: Extension, note_connections: bool) -> list[str]:
@@ -251,8 +257,8 @@ def _dialplan(extension: Extension, note_connections: bool) -> list[str]:
         steps = [
             # Inherited by the WebSocket channel, which has no Call-ID of its own.
             "Set(__SIP_CALL_ID=${CHANNEL(pjsip,call-id)})",
+            *([f"Set(__HARNESS_BRIDGE={_bridge_profile(extension)})"] if conference else []),
             *([_ANSWER] if conference else []),
-            *([_WIDE] if conference and _is_wide(extension) else []),
             *([_THIRD_PARTY] if extension.bridge == "conference of three" else []),
             f"Dial({extension.dial_string},,{''.join(options)})",
         ]
@@ -274,7 +280,7 @@ _SHARED_DIALPLAN = """\
 [harness-conference]
 exten = s,1,Goto(join,1)
 exten = s,2,Goto(join,1)
-exten = join,1,ConfBridge(${SIP_CALL_ID},harness_bridge${HARNESS_WIDE},harness_user)
+exten = join,1,ConfBridge(${SIP_CALL_ID},${HARNESS_BRIDGE},harness_user)
  same = n,Hangup()
 
 [harness-room]
@@ -348,17 +354,17 @@ match = 127.0.0.0/8
 
 def confbridge_conf() -> str:
     """The profiles of the conferences that `extensions_conf` has calls join."""
+    # By itself a mixer finds out after two seconds that it could work at 16000 Hz, and what it
+    # holds is lost then.
+    profiles = "".join(
+        f"[{_profile_name(interval, rate)}]\ntype = bridge\nmixing_interval = {interval}\n"
+        + (f"internal_sample_rate = {rate}\n\n" if rate else "\n")
+        for interval in MIXING_INTERVALS_MS
+        for rate in (0, 16000)
+    )
     # end_marked_any: when one party leaves the other is sent away, as in a bridge of two.
-    return """\
-[harness_bridge]
-type = bridge
-mixing_interval = 20
-
-[harness_bridge_16000]
-type = bridge
-mixing_interval = 20
-internal_sample_rate = 16000
-
+    return f"""\
+{profiles}\
 [harness_user]
 type = user
 quiet = yes

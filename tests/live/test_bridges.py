@@ -24,7 +24,7 @@ MARKS = 12
 
 
 class Mover:
-    """An ARI application that puts every channel that comes into one mixing bridge."""
+    """An ARI application that puts every channel that comes into one bridge."""
 
     def __init__(self, ari: Ari, agent: str) -> None:
         self.ari = ari
@@ -46,10 +46,10 @@ class Mover:
 
 
 @asynccontextmanager
-async def application(ari: Ari, agent: str) -> AsyncIterator[Mover]:
-    """The ARI application, running."""
+async def application(ari: Ari, agent: str, bridge: str = "mixing") -> AsyncIterator[Mover]:
+    """The ARI application, running, with a bridge of this type."""
     async with ari.events(ARI_APPLICATION) as events:
-        await ari.request("POST", "bridges", type="mixing", bridgeId="call")
+        await ari.request("POST", "bridges", type=bridge, bridgeId="call")
         mover = Mover(ari, agent)
         task = asyncio.create_task(mover.run(events))
         try:

@@ -119,9 +119,15 @@ def test_the_caller_has_another_codec(patched: Bench, codec: str, caller_codec: 
     assert call.judged.measurement.location_ns > 0
 
 
-@pytest.mark.parametrize("caller_codec", ["g722", "slin16"])
-def test_a_wideband_conference(patched: Bench, caller_codec: str) -> None:
-    extension = calling(caller_codec, bridge="conference")
+@pytest.mark.parametrize(
+    ("caller_codec", "mixing_interval_ms"), [("g722", 20), ("slin16", 20), ("g722", 40)]
+)
+def test_a_wideband_conference(patched: Bench, caller_codec: str, mixing_interval_ms: int) -> None:
+    extension = replace(
+        calling(caller_codec, bridge="conference"),
+        name=f"{caller_codec}-conference-{mixing_interval_ms}",
+        mixing_interval_ms=mixing_interval_ms,
+    )
     frame = CODECS[caller_codec].frame_bytes
     talk = speech(extension, [frame * size for size in random_sizes(35, MARKS, 1, 7)])
 
@@ -130,8 +136,7 @@ def test_a_wideband_conference(patched: Bench, caller_codec: str) -> None:
         assert await asyncio.to_thread(call.rtp.wait_for_packets, 3, 5.0)
         await talk(call)
 
-    name = f"{caller_codec}-conference"
-    all_was_located(passing_call(patched, name, script, extension, MIXED))
+    all_was_located(passing_call(patched, extension.name, script, extension, MIXED))
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,7 @@ def _library() -> ctypes.CDLL:
     library = ctypes.CDLL(str(ROOT / "build/asterisk-module/libledger.so"))
     library.shim_new.restype = ctypes.c_void_p
     library.shim_flush.restype = ctypes.c_uint64
+    library.playback_ledger_wants_silence.restype = ctypes.c_int64
     library.shim_hangup.restype = ctypes.c_uint64
     library.shim_last_delivered.restype = ctypes.c_int64
     return library
@@ -98,6 +99,10 @@ class Ledger:
 
     def mixer_holds(self, held_ns: int, now: int) -> None:
         _library().playback_ledger_mixer_holds(self._handle, _time(held_ns), _time(now))
+
+    def wants_silence(self, now: int) -> int:
+        """In ns."""
+        return int(_library().playback_ledger_wants_silence(self._handle, _time(now)))
 
     def flush(self, now: int) -> int:
         """The number of bytes flushed."""

@@ -10,6 +10,7 @@ from harness.asterisk.configuration import (
     Directories,
     Extension,
     Network,
+    confbridge_conf,
     configuration_files,
     extensions_conf,
     websocket_client_conf,
@@ -82,6 +83,24 @@ def test_a_conference_has_answered_before_the_application_is_dialled() -> None:
     steps = section(extensions_conf([Extension("a", bridge="conference")]), "harness-calls")
     answer = steps.index("same = n,Answer(,i)")
     assert "G(harness-conference^s^1)" in steps[answer + 1]
+
+
+@pytest.mark.parametrize(
+    ("codec", "interval", "profile"),
+    [
+        ("ulaw", 20, "harness_bridge"),
+        ("ulaw", 40, "harness_bridge_40ms"),
+        ("g722", 20, "harness_bridge_16000"),
+        ("slin16", 80, "harness_bridge_80ms_16000"),
+    ],
+)
+def test_a_conference_has_the_profile_of_its_interval(
+    codec: str, interval: int, profile: str
+) -> None:
+    extension = Extension("a", codec=codec, bridge="conference", mixing_interval_ms=interval)
+    steps = section(extensions_conf([extension]), "harness-calls")
+    assert f"same = n,Set(__HARNESS_BRIDGE={profile})" in steps
+    assert f"mixing_interval = {interval}" in section(confbridge_conf(), profile)
 
 
 def test_a_stasis_call_goes_to_the_ari_application() -> None:

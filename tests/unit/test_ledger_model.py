@@ -198,7 +198,7 @@ class Model:
             return arrival_ns, True
         last = self.frames[-1]
         end_ns = last.start_ns + last.frame_ns
-        if arrival_ns < end_ns and last.frame_ns > TICK:
+        if arrival_ns < end_ns and self.last_frame and self.last_frame.frame_ns > TICK:
             return end_ns, False
         if arrival_ns - end_ns >= TICK // 2:
             for frame in self.frames:
@@ -254,23 +254,28 @@ class Model:
     def played(self, now: int) -> int:
         """Bytes; frames but the last one are played as soon as that has left."""
         sent = self.count("sent")
-        if not self.frames or self.hung_up:
+        last = self.last_frame
+        if not last or self.hung_up:
             return sent
-        last = self.frames[-1]
         return sent - (last.media_ns - self.elapsed(now) // BYTE_NS * BYTE_NS) // BYTE_NS
+
+    @property
+    def last_frame(self) -> Frame | None:
+        """Silence does not count."""
+        return next((frame for frame in reversed(self.frames) if frame.media_ns), None)
 
     def elapsed(self, now: int) -> int:
         """Of the last frame's media, in ns."""
-        if not self.frames or self.hung_up:
+        last = self.last_frame
+        if not last or self.hung_up:
             return 0
-        last = self.frames[-1]
         return min(max(now - last.start_ns, 0), last.media_ns)
 
     def played_ns(self, now: int) -> int:
         sent_ns = self.count("sent") * BYTE_NS
-        if not self.frames or self.hung_up:
+        if not self.last_frame or self.hung_up:
             return sent_ns
-        return sent_ns - self.frames[-1].media_ns + self.elapsed(now)
+        return sent_ns - self.last_frame.media_ns + self.elapsed(now)
 
     def next_due(self) -> tuple[int, list[Mark] | None]:
         """When, and out of which queue: the heads alone count, and marks go first."""
@@ -353,6 +358,12 @@ class LedgerMachine(RuleBasedStateMachine):
     def delivered(self, size: int, frame_ns: int) -> None:
         self.model.send(self.model.first(size, "queued"), frame_ns, self.now)
         self.ledger.delivered(size, size * BYTE_NS, frame_ns, self.now)
+
+    @rule(silence_ns=st.sampled_from([TICK, 3 * TICK, 5 * MS]))
+    def deliver_silence(self, silence_ns: int) -> None:
+        """A mixer wanted it, and the channel has left that in the meantime."""
+        self.model.send([], silence_ns, self.now)
+        self.ledger.delivered(0, 0, silence_ns, self.now)
 
     @rule(ticks=st.integers(2, 12))
     def deliver_in_time(self, ticks: int) -> None:
@@ -581,13 +592,55 @@ class MixingLedgerMachine(LedgerMachine):
             self.mix(TICK, 0)
             self.now += 15 * MS
 
+    def starve(self) -> None:
+        super().starve()
+        silence_ns = self.ledger.wants_silence(self.now)
+        if not self.mixing or not self.wanted_and_held():
+            assert silence_ns == 0
+        if silence_ns:
+            assert silence_ns <= 80 * MS
+            self.deliver_silence(silence_ns)
+            assert self.ledger.wants_silence(NEVER) == 0
+
+    def wanted_and_held(self) -> int:
+        return self.model.count("held", before=self.model.wanted)
+
+    @rule(silence_ns=st.sampled_from([TICK, 3 * TICK, 5 * MS]))
+    def deliver_silence(self, silence_ns: int) -> None:
+        held = self.model.count("held")
+        self.ledger.delivered(0, 0, silence_ns, self.now)
+        assert self.follow_drops() in {0, held}
+
+    @rule(interval_ns=st.sampled_from([TICK, 10 * MS, 40 * MS, 80 * MS]))
+    def wait_for_the_mixer(self, interval_ns: int) -> None:
+        """Where no media comes any more nothing that is waited for stays in the mixer."""
+        if not self.mixing:
+            return
+        period_ns = {80 * MS: 1000 * MS // 12}.get(interval_ns, interval_ns)
+        self.now += period_ns
+        self.mix(interval_ns, 0)
+        whole_intervals = self.ledger.state(self.now)["held_frames_ns"] // interval_ns
+        end_ns = self.now + (whole_intervals + 3) * max(period_ns, TICK)
+        tick_ns, mix_ns = self.now + TICK, self.now + period_ns
+        silences = 0
+        while min(tick_ns, mix_ns) <= end_ns:
+            self.now = min(tick_ns, mix_ns)
+            if self.now == tick_ns:
+                silences += self.ledger.wants_silence(self.now) > 0
+                self.starve()
+                tick_ns += TICK
+            else:
+                self.mix(interval_ns, 0)
+                mix_ns += period_ns
+        assert silences <= 1
+        assert not self.wanted_and_held()
+
     @rule(held_ns=st.sampled_from([0, 5 * MS, TICK, 2 * TICK]))
     def look_into_the_mixer(self, held_ns: int) -> None:
-        """What it no longer has was mixed after the frame came, or dropped."""
+        """What it no longer has was mixed after the frame came, or dropped before that."""
         self.foreign = self.foreign or self.mixing
         self.ledger.mixer_holds(held_ns, self.now)
-        if self.follow_drops():
-            assert self.ledger.state(self.now)["sent"] == self.model.count("sent")
+        self.follow_drops()
         state = self.ledger.state(self.now)
         for piece in self.follow(state["mixer_result_ns"], in_turn=True):
             assert self.delivery_of(piece) <= state["mixer_took_ns"]
