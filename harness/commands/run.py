@@ -37,7 +37,7 @@ from harness.report.html import REPORT_FILE, write_report
 from harness.report.junit import JUNIT_FILE, write_junit
 from harness.report.run_table import RUN_LEGEND, outcome_line, run_progress, run_table
 from harness.scenarios.choose import choose_scenarios
-from harness.scenarios.result import RunSummary, ScenarioResult, save_summary
+from harness.scenarios.result import WORST_FIRST, RunSummary, ScenarioResult, save_summary
 from harness.scenarios.run_many import Job, Plan, Watcher, repeated, run_jobs
 from harness.scenarios.schema import GROUPS, Group, Scenario
 from harness.targets.names import CONTAINERS, NATIVE, TargetName
@@ -140,7 +140,9 @@ def _run(options: argparse.Namespace, console: Console) -> int:
     else:
         console.print(run_table(summary))
         console.print(RUN_LEGEND, style="dim")
-    print_texts(console, [text for one in summary.results for text in one.failures])
+    # Only the first are printed: those of a FAIL are not to stand behind what is expected to fail.
+    ordered = sorted(summary.results, key=lambda one: WORST_FIRST.index(one.outcome))
+    print_texts(console, [text for one in ordered for text in one.failures])
     console.print(f"Report: {shown(folder / REPORT_FILE)}", soft_wrap=True)
     console.print(outcome_line(summary))
     return EXIT_CODES[summary.outcome.value]
