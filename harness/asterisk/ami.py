@@ -14,6 +14,8 @@ from harness.errors import HarnessFault
 
 ACTION_TIMEOUT_S = 10.0
 _USER = "harness"
+_LARGEST_ANSWER = 1 << 24
+"""in bytes: that of a console command may be long"""
 
 
 class ActionFailed(HarnessFault):
@@ -92,7 +94,7 @@ async def manager(asterisk: OwnAsterisk) -> AsyncIterator[Ami]:
         f"[{_USER}]\nsecret = {password}\nread = all\nwrite = all\n"
     )
     await asyncio.to_thread(asterisk.console.run, "manager reload")
-    ami = Ami(*await asyncio.open_connection(address, port))
+    ami = Ami(*await asyncio.open_connection(address, port, limit=_LARGEST_ANSWER))
     try:
         await ami.action("Login", Username=_USER, Secret=password, Events="off")
         yield ami

@@ -19,7 +19,7 @@ from harness.asterisk.ami import ActionFailed
 from harness.asterisk.ari import AriRefused
 from harness.asterisk.configuration import WEBSOCKET_CLIENT
 from harness.errors import HarnessFault
-from harness.judge.invariants import broken_invariants
+from harness.judge.invariants import OURS, broken_invariants
 from harness.protocol import Format
 from harness.torture.application import RandomApplication
 from harness.torture.pbx import (
@@ -76,8 +76,11 @@ class TorturedCall:
             self._dtmf,
         )
 
-    async def run(self) -> list[str]:
-        """Make the call and do everything to it; the invariants that it broke."""
+    async def run(self, until: float) -> list[str]:
+        """Make the call and do everything to it; the invariants that it broke.
+
+        It is ended at the latest when the monotonic clock, in seconds, shows ``until``.
+        """
         expected = None if self._incoming else self._pbx.expect(self.token)
         connection_id = await self._random.choice(self._makers)()
         async with AsyncExitStack() as stack:
@@ -91,8 +94,9 @@ class TorturedCall:
             application = RandomApplication(session, self._random, self._random.random() < 0.85)
             with self._pbx.up(self.token, session, self._waits_for_answer):
                 with suppress(ConnectionEnded):
-                    await self._play(application)
+                    await self._play(application, until)
                 await self._end(session)
+        self._pbx.counts.update(event.name for event in session.events if event.name in OURS)
         return broken_invariants(
             session.messages,
             passthrough=self._passthrough,
@@ -244,8 +248,10 @@ class TorturedCall:
 
     # --- What is done to it ---
 
-    async def _play(self, application: RandomApplication) -> None:
+    async def _play(self, application: RandomApplication, until: float) -> None:
         for _ in range(self._random.randint(1, _LONGEST_CALL)):
+            if time.monotonic() > until:
+                return
             if self._random.random() < _MOVES:
                 with suppress(ActionFailed, AriRefused):  # it is not where it could be moved from
                     await self._random.choice(self._moves)()

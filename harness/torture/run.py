@@ -8,15 +8,17 @@ Asterisk is alive, complains of nothing, and keeps nothing of a call that is ove
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
 from harness.asterisk.instance import Instance
+from harness.asterisk.process import AsteriskEnded
 from harness.errors import Fault, HarnessFault
 from harness.install.build import Build
 from harness.torture.call import HUNG_UP_BEFORE, TorturedCall
@@ -31,6 +33,7 @@ IDLE_TIMEOUT_S = 10.0
 """for calls that have ended, and all that they held, to be gone"""
 MOST_HUNG_UP_BEFORE = 0.05
 """the share of the calls that others may have hung up before they were connected"""
+_WARM_UP_S = 1.0
 LEFT_OVER_BY_CORE = "channels left over by Asterisk's core"
 DESCRIPTORS = "descriptors, at the end"
 """Asterisk's, open"""
@@ -83,14 +86,23 @@ def torture(
     # asyncio warns of what is written to a connection that has been broken off.
     logging.getLogger("asyncio").setLevel(logging.ERROR)
     result = TortureResult(folder)
-    with Instance(build, folder, module=module, tls=plan.tls, environment=environment) as asterisk:
-        try:
-            asyncio.run(_run(asterisk, plan, result, progress))
-        except Fault:
-            asterisk.check_alive(within_s=1.0)
-            asterisk.check_answers()
+    killed = False
+    try:
+        with Instance(build, folder, module=module, tls=plan.tls, environment=environment) as one:
+            try:
+                asyncio.run(_run(one, plan, result, progress))
+            except Fault:
+                one.check_alive(within_s=1.0)
+                one.check_answers()
+                raise
+            if result.counts[LEFT_OVER_BY_CORE]:
+                # Asked to stop, Asterisk would wait 15 s for these to end.
+                one.process.kill()
+                killed = True
+    except AsteriskEnded:
+        if not killed:
             raise
-    result.faults += list(complaints(asterisk))
+    result.faults += list(complaints(one))
     return result
 
 
@@ -104,13 +116,11 @@ async def _run(
         result.counts = pbx.counts
         # What is opened once and kept is no leak: everything is done once before.
         async with pbx.bridges():
-            await asyncio.gather(*(_call(pbx, plan, slot, 0, result) for slot in range(plan.calls)))
+            await _calls(pbx, plan, result, time.monotonic() + _WARM_UP_S, numbers=range(1))
         before = await _wait_until_idle(pbx, result)
         started = time.monotonic()
         async with pbx.bridges(), background(_use_console(pbx, plan, progress, started)):
-            await asyncio.gather(
-                *(_slot(pbx, plan, slot, result, started) for slot in range(plan.calls))
-            )
+            await _calls(pbx, plan, result, started + plan.seconds, numbers=itertools.count(1))
         after = await _wait_until_idle(pbx, result, before)
         pbx.counts[DESCRIPTORS_BEFORE], pbx.counts[DESCRIPTORS] = before, after
         await _look_at_idle_cpu(pbx, result)
@@ -119,24 +129,38 @@ async def _run(
         result.faults.append(f"{early} of {result.counts['calls']} calls: {HUNG_UP_BEFORE}")
 
 
-async def _slot(
-    pbx: TorturedPbx, plan: TorturePlan, slot: int, result: TortureResult, started: float
+async def _calls(
+    pbx: TorturedPbx,
+    plan: TorturePlan,
+    result: TortureResult,
+    until: float,
+    numbers: Iterable[int],
 ) -> None:
-    """One call after the other."""
-    number = 1
-    while time.monotonic() < started + plan.seconds:
-        await _call(pbx, plan, slot, number, result)
-        number += 1
+    """So many at once as the plan has, one after the other in each place."""
+
+    async def place(slot: int) -> None:
+        for number in numbers_of[slot]:
+            if time.monotonic() > until:
+                return
+            await _call(pbx, plan, slot, number, until, result)
+
+    numbers_of = itertools.tee(numbers, plan.calls)
+    await asyncio.gather(*(place(slot) for slot in range(plan.calls)))
 
 
 async def _call(
-    pbx: TorturedPbx, plan: TorturePlan, slot: int, number: int, result: TortureResult
+    pbx: TorturedPbx,
+    plan: TorturePlan,
+    slot: int,
+    number: int,
+    until: float,
+    result: TortureResult,
 ) -> None:
     random = Random(f"{plan.seed}/{slot}/{number}")
     call = TorturedCall(pbx, random, f"{slot}-{number}")
     pbx.counts["calls"] += 1
     try:
-        faults = await call.run()
+        faults = await call.run(until)
     except HarnessFault as fault:
         faults = [f"{fault.what} {fault.remedy}"]
     # One that failed may be up still; the others have ended, one way or another.

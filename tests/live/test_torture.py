@@ -21,8 +21,8 @@ from harness.torture.run import TorturePlan, TortureResult, torture
 
 SECONDS = float(os.environ.get("TORTURE_SECONDS", "0"))
 """instead of those below, if it is not 0"""
-MODULE_SECONDS = 20.0
-SANITIZED_SECONDS = 8.0
+MODULE_SECONDS = 15.0
+SANITIZED_SECONDS = 6.0
 SANITIZED_CALLS = 10
 MUTANT_SECONDS = 3.0
 MUTANT_CALLS = 6
