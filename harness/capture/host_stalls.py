@@ -109,8 +109,10 @@ def _watch(processor: int, policy: int, priority: int) -> None:
     os.sched_setaffinity(0, {processor})
     if (policy, priority) != (os.sched_getscheduler(0), os.sched_getparam(0).sched_priority):
         os.sched_setscheduler(0, policy, os.sched_param(priority))
+    now_ns = time.time_ns()
     while True:
-        due_ns = time.time_ns() + _SLEEP_NS
+        # From the last look on: nothing that happens between two sleeps is to go unseen.
+        due_ns = now_ns + _SLEEP_NS
         time.sleep(_SLEEP_NS / 1e9)
         now_ns = time.time_ns()
         if now_ns - due_ns >= SHORTEST_NS:
