@@ -91,7 +91,11 @@ class _Gaps:
                 packets[first].clock.segment != packets[last].clock.segment
                 or self._silence_put_in(packets[first : last + 1])
             )
-            and not self._uncertainty.mostly_stalled(packets[first].time_ns, packets[last].time_ns)
+            # From the clock on, as a stall can both keep a packet back and make the next one miss
+            # its tick.
+            and not self._uncertainty.mostly_stalled(
+                packets[first].clock.start_ns, packets[last].time_ns
+            )
             for first, last in pairwise(media)
         )
 

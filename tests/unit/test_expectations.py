@@ -232,6 +232,13 @@ def test_an_interruption_while_the_host_stood_still_is_not_the_drivers() -> None
     several = [(120, 131), (131, 142), (142, 153)]
     assert missed(gapless, speech(gap_ms=60), stalls_ms=several) == []
     assert len(missed(gapless, speech(gap_ms=60), stalls_ms=[(120, 131)] * 3)) == 1
+    # A packet due at 100 ms is kept back for 32 ms, and the next tick is missed.
+    late = Call()
+    late.send(1, 1600)
+    late.play(20, 0, 800, late_ms={4: 32})
+    late.play(140, 800, 1600)
+    assert missed(gapless, late, stalls_ms=[(99, 132)]) == []
+    assert len(missed(gapless, late)) == 1
 
 
 def test_what_a_step_missed_during_the_call_stays_so() -> None:
