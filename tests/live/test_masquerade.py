@@ -33,8 +33,6 @@ from harness.protocol import Event, Format
 from harness.retry import until_reliable
 from harness.targets.target import OwnTarget
 
-pytestmark = pytest.mark.slow
-
 MARKS = 24
 MOVED_AT = 8
 """marks that have been played when the channel is moved"""
