@@ -37,7 +37,7 @@ from harness.torture.pbx import (
 HUNG_UP_BEFORE = "hung up by another call before they were connected"
 
 _CODECS = ("ulaw", "ulaw", "ulaw", "alaw", "slin", "slin16", "g722")
-_CONNECTION_TIMEOUT_S = 10.0
+_CONNECTION_TIMEOUT_S = 30.0
 _CLOSE_TIMEOUT_S = 10.0
 _LONGEST_CALL = 150
 """actions"""

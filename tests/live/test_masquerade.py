@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from test_marks import played, send
 from harness.application.client import MediaSession
 from harness.application.disturb import DisturbingSession, serve
 from harness.application.marks import coded_pieces, play_with_marks, random_sizes
+from harness.asterisk.ami import ActionFailed
 from harness.asterisk.configuration import ARI_APPLICATION, CONTEXT, Extension
 from harness.asterisk.instance import Instance
 from harness.bench import Bench, LiveCall
@@ -90,7 +92,9 @@ async def bridge_action(made: Channels) -> None:
     await made.originate(SAY_NOTHING, OTHER)
 
     async def answered() -> bool:
-        return await made.variable(OTHER, "CHANNEL(state)") == "Up"
+        with suppress(ActionFailed):  # the channel is not there yet
+            return await made.variable(OTHER, "CHANNEL(state)") == "Up"
+        return False
 
     await until(answered)
     await made.ami.action("Bridge", Channel1=MOVED, Channel2=OTHER, Tone="no")
