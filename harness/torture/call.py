@@ -30,14 +30,13 @@ from harness.torture.pbx import (
     PICKUP_VARIABLE,
     PLACES,
     POLL_S,
-    TOKEN,
     TorturedPbx,
 )
 
 HUNG_UP_BEFORE = "hung up by another call before they were connected"
 
 _CODECS = ("ulaw", "ulaw", "ulaw", "alaw", "slin", "slin16", "g722")
-_CONNECTION_TIMEOUT_S = 30.0
+_CONNECTION_TIMEOUT_S = 10.0
 _CLOSE_TIMEOUT_S = 10.0
 _LONGEST_CALL = 150
 """actions"""
@@ -127,8 +126,6 @@ class TorturedCall:
             f"c({codec})f({self._format.value})"
             + ("n" if self._waits_for_answer else "")
             + ("p" if self._passthrough else "")
-            # Only Asterisk's own connections can be told apart by what their URI says.
-            + ("" if self._incoming else f"v({TOKEN}={self.token})")
         )
 
     @property
