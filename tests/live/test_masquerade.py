@@ -35,6 +35,8 @@ from harness.protocol import Event, Format
 from harness.retry import until_reliable
 from harness.targets.target import OwnTarget
 
+pytestmark = pytest.mark.slow
+
 MARKS = 24
 MOVED_AT = 8
 """marks that have been played when the channel is moved"""

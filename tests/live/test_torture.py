@@ -19,6 +19,8 @@ from harness.host_lock import HOST
 from harness.install.build import Build
 from harness.torture.run import TorturePlan, TortureResult, torture
 
+pytestmark = pytest.mark.slow
+
 SECONDS = float(os.environ.get("TORTURE_SECONDS", "0"))
 """instead of those below, if it is not 0"""
 MODULE_SECONDS = 15.0
