@@ -33,6 +33,9 @@ ARI_APPLICATION = "torture"
 POLL_S = 0.02
 _ZOMBIE_DESCRIPTORS = 1
 """that a channel has open which nobody serves any more: its timer"""
+# Where these are in a line of `core show channels concise`, see handle_chanlist() of main/cli.c.
+# From the end, as an application's arguments may hold the separator.
+_APPLICATION, _BRIDGE = 5, -2
 
 _DIALPLAN = f"""
 [{CONTEXT}]
@@ -64,8 +67,8 @@ class LeftOver:
     """what should not be there if there is no call; empty if there is nothing"""
     zombies: int
     """Channels that Asterisk's core has left over. It puts both channels of a masquerade back among
-    the others when the one that lost its technology may have been hung up already. That one then
-    stays there, in the list of channels or only in their number; the driver has let go of it."""
+    the others when one of them may have been hung up already. That one then stays there, in the
+    list of channels or only in their number; nobody serves it, and the driver has let go of it."""
 
     @property
     def descriptors(self) -> int:
@@ -78,11 +81,16 @@ def left_over(asterisk: OwnAsterisk) -> LeftOver:
     channels = asterisk.console.run("core show channels concise").splitlines()
     driver = asterisk.console.run("websocket show playback")
     count = int(asterisk.console.run("core show channels count").split()[0])
-    if driver.endswith("\n0 WebSocket channels") and all(
-        channel.startswith("Surrogate/") for channel in channels
-    ):
+    served = [channel for channel in channels if is_served(channel)]
+    if driver.endswith("\n0 WebSocket channels") and not served:
         return LeftOver("", count)
-    return LeftOver("\n".join([*channels, driver]), count)
+    return LeftOver("\n".join([*served, driver]), count)
+
+
+def is_served(channel: str) -> bool:
+    """Whether a line of `core show channels concise` has an application or a bridge."""
+    fields = channel.split("!")
+    return fields[_APPLICATION] != "(None)" or fields[_BRIDGE] != ""
 
 
 class TorturedPbx:

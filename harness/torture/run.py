@@ -31,6 +31,8 @@ IDLE_WINDOW_S = 2.0
 """over which that is looked at"""
 IDLE_TIMEOUT_S = 10.0
 """for calls that have ended, and all that they held, to be gone"""
+CALL_TIMEOUT_S = 60.0
+"""for a call to be over after it was to end: more than all that it waits for then together"""
 MOST_HUNG_UP_BEFORE = 0.05
 """the share of the calls that others may have hung up before they were connected"""
 _WARM_UP_S = 1.0
@@ -159,8 +161,11 @@ async def _call(
     random = Random(f"{plan.seed}/{slot}/{number}")
     call = TorturedCall(pbx, random, f"{slot}-{number}")
     pbx.counts["calls"] += 1
+    timeout_s = max(0.0, until - time.monotonic()) + CALL_TIMEOUT_S
     try:
-        faults = await call.run(until)
+        faults = await asyncio.wait_for(call.run(until), timeout_s)
+    except asyncio.TimeoutError:
+        faults = [f"it was not over {CALL_TIMEOUT_S:g} s after it was to end"]
     except HarnessFault as fault:
         faults = [f"{fault.what} {fault.remedy}"]
     # One that failed may be up still; the others have ended, one way or another.

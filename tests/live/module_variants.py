@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +28,15 @@ def is_up_to_date(module: Path, made_from: Sequence[Path]) -> bool:
     """Whether nothing that a variant was made from has changed since."""
     changed = max(path.stat().st_mtime for path in (*made_from, Path(__file__)))
     return module.exists() and module.stat().st_mtime >= changed
+
+
+def copy_sources(build: Build, folder: Path) -> None:
+    """Make ``folder`` like Asterisk's channels/, with the module's sources and nothing else."""
+    channels = build.source_dir / "channels"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(channels / "websocket", folder / "websocket")
+    for name in ("chan_websocket.c", "chan_websocket.exports"):
+        shutil.copy(channels / name, folder)
 
 
 def compile_variant(build: Build, module: Path, channels: Path, flags: Sequence[str] = ()) -> None:

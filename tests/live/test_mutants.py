@@ -8,7 +8,6 @@ it is.
 from __future__ import annotations
 
 import asyncio
-import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from live_calls import JSON, passing_call, place, skip, why_inconclusive
-from module_variants import compile_variant, is_up_to_date, variant
+from module_variants import compile_variant, copy_sources, is_up_to_date, variant
 from test_marks import STRETCH, played, send
 
 from harness.application.client import MediaSession
@@ -147,13 +146,9 @@ def build_mutant(build: Build, name: str) -> Path:
     module = variant(build, f"mutants/{name}")
     if is_up_to_date(module, [build.patched_module, patch, Path(__file__)]):
         return module
-    folder, channels = module.parent, build.source_dir / "channels"
+    folder = module.parent
+    copy_sources(build, folder)
     sources = folder / "websocket"
-    shutil.rmtree(folder, ignore_errors=True)
-    sources.mkdir(parents=True)
-    for source in [*channels.glob("websocket/*.[ch]"), channels / "chan_websocket.c"]:
-        shutil.copy(source, folder / source.relative_to(channels))
-    shutil.copy(channels / "chan_websocket.exports", folder)
     run = subprocess.run(
         ["patch", "-p1", "-F0", "--batch", "--forward", f"--input={patch.resolve()}"],
         cwd=sources,
@@ -163,8 +158,8 @@ def build_mutant(build: Build, name: str) -> Path:
     if run.returncode != 0:
         pytest.fail(
             f"tests/mutants/{patch.name} does not apply any more to the module that was built "
-            f"({channels / 'websocket'}). Make the same change there again and save it with "
-            f"`diff -U1`. What patch said:\n{run.stdout}{run.stderr}",
+            f"({build.source_dir / 'channels/websocket'}). Make the same change there again and "
+            f"save it with `diff -U1`. What patch said:\n{run.stdout}{run.stderr}",
             pytrace=False,
         )
     compile_variant(build, module, folder)

@@ -1,0 +1,24 @@
+"""Which channels somebody serves, by what Asterisk's console says of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.torture.pbx import is_served
+
+
+@pytest.mark.parametrize(
+    ("line", "served"),
+    [
+        ("Surrogate/WebSocket/harness/0x7f!default!s!1!Down!(None)!!!!!3!174!!630.1", False),
+        # The one that took its place may be left over, too.
+        ("WebSocket/INCOMING/0x55!torture!tone!3!Up!(None)!!!!!3!20!!18-123", False),
+        ("WebSocket/INCOMING/0x55!torture!tone!2!Up!Milliwatt!!!!!3!20!!18-123", True),
+        ("WebSocket/INCOMING/0x55!torture!tone!2!Up!(None)!!!!!3!20!a1b2!18-123", True),
+        ("Local/tone@torture-1;1!torture!tone!1!Up!Stasis!torture,a!b!!!!3!20!!1.2", True),
+    ],
+)
+def test_a_channel_without_application_and_bridge_is_served_by_nobody(
+    line: str, served: bool
+) -> None:
+    assert is_served(line) == served
