@@ -13,7 +13,7 @@ from pathlib import Path
 from harness.bench import Bench, LiveCall
 from harness.errors import Fault
 from harness.judge.expectations import Expectations
-from harness.judge.verdicts import MAX_INCONCLUSIVE, Bounds
+from harness.judge.verdicts import MAX_INCONCLUSIVE, Bounds, Verdict
 from harness.retry import until_reliable
 from harness.scenarios.result import CallResult, Outcome, ScenarioResult, kept_of_call
 from harness.scenarios.schema import ExpectedFailure, Scenario, Step
@@ -89,11 +89,18 @@ def run_scenario(
     has_patch = setting.patched or bench.capabilities.playback_marks
     bounds = replace(scenario.bounds, max_inconclusive=setting.max_inconclusive)
     attempts = 0
+    late: list[Attempt] = []
 
     def attempt_named(name: str) -> Attempt:
         nonlocal attempts
         attempts += 1
         return asyncio.run(_attempt(bench, scenario, seed, name, run_folder, bounds, has_patch))
+
+    def is_late(attempt: Attempt) -> bool:
+        if attempt.kinds != {Verdict.LATE.value} or outcome(attempt, known)[0] is not Outcome.FAIL:
+            return False
+        late.append(attempt)
+        return True
 
     try:
         attempt = until_reliable(
@@ -101,10 +108,14 @@ def run_scenario(
             attempt_named,
             lambda attempt: outcome(attempt, known)[0] is Outcome.INCONCLUSIVE,
             alone=loads_the_host(scenario.steps),
+            late=is_late,
         )
     except Fault as fault:
         return result(Outcome.ERROR, fault.headline, [str(fault)], attempts)
     became, reason = outcome(attempt, known)
+    if late and became is not Outcome.FAIL:
+        again = f"late in 1 of {attempts} attempts and not again: {late[0].failures[0]}"
+        reason = "; ".join(filter(None, (reason, again)))
     return result(became, reason, attempt.failures, attempts, [attempt.call])
 
 

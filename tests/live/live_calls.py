@@ -41,12 +41,15 @@ def measured(
     measure: Callable[[str], Coroutine[Any, Any, T]],
     unreliable: Callable[[T], str],
     alone: bool = False,
+    late: Callable[[T], bool] = lambda found: False,
 ) -> T:
     """What ``measure`` returns, by `until_reliable`; else the test is skipped.
 
     ``unreliable`` says why what it returned tells nothing, and nothing if it tells something.
     """
-    found = until_reliable(name, lambda name: asyncio.run(measure(name)), unreliable, alone)
+    found = until_reliable(
+        name, lambda name: asyncio.run(measure(name)), unreliable, alone, late=late
+    )
     if why := unreliable(found):
         skip(why)
     return found
@@ -64,14 +67,18 @@ def judged_call(
 ) -> LiveCall:
     """A call that passes, or fails with ``marks_fail``; the test fails on the opposite.
 
-    A call whose measurement was unreliable says nothing, nor does a late answer of a busy host: it
-    is placed again, and after the third the test is skipped with the reason.
+    A call whose measurement was unreliable says nothing, nor does what is late once: it is placed
+    again, and after the third the test is skipped with the reason.
     """
 
     def placed(name: str) -> Coroutine[Any, Any, LiveCall]:
         return place(bench, name, script, extension, bounds)
 
-    call = measured(name, placed, unreliable, alone)
+    def late(call: LiveCall) -> bool:
+        failures, unmet = call.judged.failures, call.judged.unmet
+        return not marks_fail and failures == {Verdict.LATE} and not unmet
+
+    call = measured(name, placed, unreliable, alone, late)
     if result(call) != ("FAIL" if marks_fail else "PASS"):
         fail(call)
     return call

@@ -134,6 +134,37 @@ def test_it_is_made_again_until_it_tells_something(
     assert len(names) <= ATTEMPTS
 
 
+@pytest.mark.parametrize(
+    ("found", "count"),
+    [
+        (["late", "right"], 2),
+        (["late", "late"], 2),
+        (["unreliable", "late", "right"], 3),
+        (["late", "unreliable", "late"], 3),
+        (["unreliable", "unreliable", "late", "unreliable"], 4),
+        (["late", "unreliable", "unreliable"], 3),
+    ],
+)
+def test_what_is_late_by_chance_is_not_late_twice(
+    tmp_path: Path, found: list[str], count: int
+) -> None:
+    rest = iter(found)
+    made: list[str] = []
+
+    def measure(name: str) -> str:
+        made.append(name)
+        return next(rest)
+
+    last = until_reliable(
+        "a",
+        measure,
+        lambda one: one == "unreliable",
+        host=HostLock(tmp_path),
+        late=lambda one: one == "late",
+    )
+    assert (last, len(made)) == (found[count - 1], count)
+
+
 @pytest.mark.parametrize(("alone", "expected"), [(False, [False, True]), (True, [True, True])])
 def test_it_is_made_again_with_the_host_to_itself(
     tmp_path: Path, alone: bool, expected: list[bool]

@@ -26,6 +26,10 @@ from harness.targets.capabilities import Capabilities
 
 STOCK_START = "MEDIA_START channel:x channel_id:1.1 format:ulaw optimal_frame_size:160 ptime:20"
 PATCHED_START = f"{STOCK_START} playback_marks:1"
+NOTHING_PLAYED = (
+    "PLAYBACK received=0 played=0 queued=0 flushed=0 dropped=0 played_ms=0.000 queued_ms=0.000"
+    " marks=0 underruns=0 paused=0 at=1795980000000.000 final=1"
+)
 
 Asterisk = Callable[[ClientConnection], Awaitable[None]]
 """What Asterisk does in the call, once it is up"""
@@ -116,6 +120,36 @@ async def answers(asterisk: ClientConnection) -> None:
         assert isinstance(text, str)
         if text.startswith("MARK "):
             await asterisk.send(text.replace("MARK ", "MARK_PLAYED "))
+
+
+@pytest.mark.parametrize(
+    ("late_calls", "outcome", "attempts", "says"),
+    [
+        ({1}, Outcome.PASS, 2, "late in 1 of 2 attempts and not again: "),
+        ({1, 2}, Outcome.FAIL, 2, "LATE"),
+        (set(), Outcome.PASS, 1, ""),
+    ],
+)
+def test_what_is_late_in_one_call_alone_is_late_by_chance(
+    tmp_path: Path, late_calls: set[int], outcome: Outcome, attempts: int, says: str
+) -> None:
+    calls = 0
+
+    async def answers_late(asterisk: ClientConnection) -> None:
+        nonlocal calls
+        calls += 1
+        late_s = 0.1 if calls in late_calls else 0
+        async for text in asterisk:
+            assert isinstance(text, str)
+            if text.startswith("MARK "):
+                await asyncio.sleep(late_s)  # far beyond the bound
+                await asterisk.send(text.replace("MARK ", "MARK_PLAYED "))
+                await asterisk.send(NOTHING_PLAYED)
+
+    steps = "- mark: a\n- wait: {acknowledged: a, within_s: 60}"
+    result = run(tmp_path, steps, asterisk=answers_late)
+    assert (result.outcome, result.attempts) == (outcome, attempts), result.failures
+    assert result.reason.startswith(says)
 
 
 def test_in_plain_text_a_number_is_answered_as_text(tmp_path: Path) -> None:
