@@ -47,7 +47,9 @@ PatchedEventName = Literal[
 EventName = StockEventName | PatchedEventName
 """the stock driver's, and those that only the patched driver sends"""
 
+STOCK_EVENTS = frozenset[str](get_args(StockEventName))
 PATCHED_EVENTS = frozenset[str](get_args(PatchedEventName))
+"""those that nobody gets who has not opted in"""
 
 FormatName = Literal["plain", "json"]
 """A control message format, as scenarios and lab files name it"""

@@ -12,15 +12,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.capture.timeline import Message
-from harness.protocol import UNPARSEABLE, Command, Event, Id, parse_command, parse_event
+from harness.protocol import (
+    PATCHED_EVENTS,
+    STOCK_EVENTS,
+    Command,
+    Event,
+    Id,
+    parse_command,
+    parse_event,
+)
 
 ACKS = ("MARK_PLAYED", "MARK_DISCARDED")
-OURS = (*ACKS, "MEDIA_FLUSHED", "PLAYBACK", "MEDIA_DROPPED")
-"""the events that nobody gets who has not opted in"""
-STOCK = (
-    *("MEDIA_START", "MEDIA_XON", "MEDIA_XOFF", "QUEUE_DRAINED", "STATUS", "ERROR", "DTMF_END"),
-    *("MEDIA_BUFFERING_COMPLETED", "MEDIA_MARK_PROCESSED"),
-)
 COUNTERS = ("received", "played", "queued", "flushed", "dropped")
 _RESET_NS = 1_000_000_000
 """An application that sent something so shortly before may have been met by a TCP reset."""
@@ -143,13 +145,13 @@ class _Connection:
                 self._fault(f"the first event is not MEDIA_START: {event}")
             self._start = event
             return
-        if event.name == UNPARSEABLE or event.name not in (*OURS, *STOCK):
+        if event.name not in PATCHED_EVENTS | STOCK_EVENTS:
             self._fault(f"unknown event: {event}")
         if self._final is not None:
             self._fault(f"after the final report came {event}")
         if event.is_json and event.fields.get("channel_id") != self._start.fields["channel_id"]:
             self._fault(f"the channel id is another one: {event}")
-        if event.name in OURS or (event.name == "ERROR" and "command" in event.fields):
+        if event.name in PATCHED_EVENTS or (event.name == "ERROR" and "command" in event.fields):
             self._opted_in_for_sure = True
             if not self._opted_in:
                 self._fault(f"the application has not opted in, and got {event}")

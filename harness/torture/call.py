@@ -19,8 +19,8 @@ from harness.asterisk.ami import ActionFailed
 from harness.asterisk.ari import AriRefused
 from harness.asterisk.configuration import WEBSOCKET_CLIENT
 from harness.errors import HarnessFault
-from harness.judge.invariants import OURS, broken_invariants
-from harness.protocol import Format
+from harness.judge.invariants import broken_invariants
+from harness.protocol import PATCHED_EVENTS, Format
 from harness.torture.application import RandomApplication
 from harness.torture.pbx import (
     ARI_APPLICATION,
@@ -95,7 +95,9 @@ class TorturedCall:
                 with suppress(ConnectionEnded):
                     await self._play(application, until)
                 await self._end(session)
-        self._pbx.counts.update(event.name for event in session.events if event.name in OURS)
+        self._pbx.counts.update(
+            event.name for event in session.events if event.name in PATCHED_EVENTS
+        )
         return broken_invariants(
             session.messages,
             passthrough=self._passthrough,
