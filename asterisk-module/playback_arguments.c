@@ -56,6 +56,56 @@ void playback_id_from_integer(struct playback_id *id, intmax_t number)
 	snprintf(id->text, sizeof(id->text), "%" PRIdMAX, number);
 }
 
+int playback_offset_from_integer(int64_t *offset, intmax_t number)
+{
+	if (number < 0 || number > PLAYBACK_OFFSET_MAX) {
+		return -1;
+	}
+	*offset = number;
+	return 0;
+}
+
+/*!
+ * \brief Take a number of digits only
+ * \return the number, which may be more than \a most; -1 if it is none
+ */
+static intmax_t number_from_digits(const char *digit, intmax_t most)
+{
+	intmax_t value = 0;
+
+	do {
+		if (*digit < '0' || *digit > '9') {
+			return -1;
+		}
+		if (value <= most) {
+			value = value * 10 + (*digit - '0');
+		}
+	} while (*++digit);
+	return value;
+}
+
+int playback_mark_from_plain(struct playback_id *id, int64_t *offset,
+	const char *arguments)
+{
+	static const char name[] = " offset=";
+	char with_id[sizeof("id=") + PLAYBACK_ID_MAX];
+	size_t length = arguments ? strcspn(arguments, " ") : 0;
+
+	if (!length || length >= sizeof(with_id)) {
+		return -1;
+	}
+	memcpy(with_id, arguments, length);
+	with_id[length] = '\0';
+	arguments += length;
+	*offset = PLAYBACK_OFFSET_NONE;
+	if (*arguments && (strncmp(arguments, name, sizeof(name) - 1)
+		|| playback_offset_from_integer(offset,
+			number_from_digits(arguments + sizeof(name) - 1, PLAYBACK_OFFSET_MAX)))) {
+		return -1;
+	}
+	return playback_id_from_plain(id, with_id);
+}
+
 enum playback_interval playback_interval_from_integer(int *interval_ms, intmax_t number)
 {
 	if (number && (number < PLAYBACK_INTERVAL_MIN_MS
@@ -70,8 +120,6 @@ enum playback_interval playback_interval_from_plain(int *interval_ms,
 	const char *arguments)
 {
 	static const char name[] = "interval_ms=";
-	const char *digit;
-	intmax_t value = 0;
 
 	if (!arguments || !*arguments) {
 		return PLAYBACK_INTERVAL_NONE;
@@ -79,15 +127,6 @@ enum playback_interval playback_interval_from_plain(int *interval_ms,
 	if (strncmp(arguments, name, sizeof(name) - 1)) {
 		return PLAYBACK_INTERVAL_INVALID;
 	}
-	digit = arguments + sizeof(name) - 1;
-	do {
-		if (*digit < '0' || *digit > '9') {
-			return PLAYBACK_INTERVAL_INVALID;
-		}
-		value = value * 10 + (*digit - '0');
-		if (value > PLAYBACK_INTERVAL_MAX_MS) {
-			return PLAYBACK_INTERVAL_INVALID;
-		}
-	} while (*++digit);
-	return playback_interval_from_integer(interval_ms, value);
+	return playback_interval_from_integer(interval_ms,
+		number_from_digits(arguments + sizeof(name) - 1, PLAYBACK_INTERVAL_MAX_MS));
 }

@@ -23,6 +23,12 @@
 /*! \brief Longest id in bytes */
 #define PLAYBACK_ID_MAX 64
 
+/*! \brief Largest offset of a mark: every JSON library reads it exactly */
+#define PLAYBACK_OFFSET_MAX ((INT64_C(1) << 53) - 1)
+
+/*! \brief A mark without offset */
+#define PLAYBACK_OFFSET_NONE (-1)
+
 /*! \brief Shortest interval between two PLAYBACK events, in ms */
 #define PLAYBACK_INTERVAL_MIN_MS 20
 
@@ -66,6 +72,26 @@ int playback_id_from_string(struct playback_id *id, const char *text);
 
 /*! \brief Take a JSON integer as id */
 void playback_id_from_integer(struct playback_id *id, intmax_t number);
+
+/*!
+ * \brief Take id and offset out of the plain text after MARK: "id=<id>[ offset=<n>]"
+ *
+ * \param id result
+ * \param offset result, PLAYBACK_OFFSET_NONE where there is none
+ * \param arguments what follows the command and its space, may be NULL
+ * \retval 0 success
+ * \retval -1 the id is not valid, see playback_id_from_plain(), or what follows it is not
+ *         one space and an offset of digits only, from 0 to PLAYBACK_OFFSET_MAX
+ */
+int playback_mark_from_plain(struct playback_id *id, int64_t *offset,
+	const char *arguments);
+
+/*!
+ * \brief Take a JSON integer as offset
+ * \retval 0 success
+ * \retval -1 not from 0 to PLAYBACK_OFFSET_MAX
+ */
+int playback_offset_from_integer(int64_t *offset, intmax_t number);
 
 /*!
  * \brief Take the interval out of the plain text after REPORT_PLAYBACK: "interval_ms=<n>"

@@ -56,7 +56,8 @@ int playback_init(struct playback_channel *playback,
 	ast_copy_string(playback->name, ast_channel_name(driver->channel),
 		sizeof(playback->name));
 	ast_mutex_init(&playback->lock);
-	playback_ledger_init(playback->ledger, playback_media_frame_ns(&playback->format));
+	playback_ledger_init(playback->ledger, playback_media_frame_ns(&playback->format),
+		playback_media_sample_bytes(&playback->format));
 	playback_outbox_init(&playback->outbox, playback->name);
 	playback_timer_init(&playback->timer, driver->channel);
 	AST_RWLIST_WRLOCK(&playback_channels);
@@ -115,7 +116,7 @@ void playback_received(struct playback_channel *playback, char *payload, size_t 
 	SCOPED_MUTEX(lock, &playback->lock);
 
 	playback->message = playback_media_message(&playback->format, payload, bytes);
-	playback_ledger_received(playback->ledger, playback->message);
+	playback_ledger_received(playback->ledger, playback->message, playback_now_ns());
 }
 
 void playback_dropped(struct playback_channel *playback, size_t bytes,
@@ -124,7 +125,8 @@ void playback_dropped(struct playback_channel *playback, size_t bytes,
 	SCOPED_MUTEX(lock, &playback->lock);
 
 	playback_ledger_dropped(playback->ledger, bytes == playback->message.bytes
-		? playback->message : playback_media_bytes(&playback->format, bytes), reason);
+		? playback->message : playback_media_bytes(&playback->format, bytes), reason,
+		playback_now_ns());
 }
 
 struct playback_media playback_flushed(struct playback_channel *playback)
@@ -225,8 +227,11 @@ static void write_ack(struct playback_channel *playback,
 		return;
 	}
 	id = playback_ack_id(ack);
-	if (ack->mark.outcome == PLAYBACK_PLAYED) {
+	if (ack->mark.outcome == PLAYBACK_PLAYED
+		&& ack->mark.offset >= playback->last_mark_offset) {
+		/* One that was set behind others that had been played is not the last one */
 		playback->last_mark = id;
+		playback->last_mark_offset = ack->mark.offset;
 		playback->last_mark_ns = ack->mark.media_ns;
 		playback->has_last_mark = 1;
 	}

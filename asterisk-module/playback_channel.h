@@ -114,8 +114,10 @@ struct playback_channel {
 	struct playback_id flush_id;
 	/*! Whether a mark has been played */
 	int has_last_mark;
-	/*! Id of the latest mark that was played */
+	/*! Id of the mark furthest in the stream that was played */
 	struct playback_id last_mark;
+	/*! Its offset, 0 if there is none */
+	uint64_t last_mark_offset;
 	/*! Media time played up to that mark, in ns */
 	int64_t last_mark_ns;
 

@@ -66,14 +66,37 @@ int playback_command_id(struct playback_id *id, const char *arguments,
 }
 
 /*!
+ * \brief Take id and offset out of a MARK
+ * \retval 0 success
+ * \retval -1 either is not valid
+ */
+static int mark_arguments(struct playback_id *id, int64_t *offset, const char *arguments,
+	struct ast_json *json)
+{
+	struct ast_json *value;
+
+	if (!json) {
+		return playback_mark_from_plain(id, offset, arguments);
+	}
+	*offset = PLAYBACK_OFFSET_NONE;
+	value = ast_json_object_get(json, "offset");
+	if (value && (ast_json_typeof(value) != AST_JSON_INTEGER
+		|| playback_offset_from_integer(offset, ast_json_integer_get(value)))) {
+		return -1;
+	}
+	return playback_command_id(id, NULL, json);
+}
+
+/*!
  * \brief Enter a mark into the ledger
  * \retval 0 success
- * \retval -1 too many are pending, or there is no memory
+ * \retval -1 too many are pending, its offset is too far back, or there is no memory
  */
 static int add_mark(struct playback_channel *playback, const struct playback_id *id,
-	enum playback_outcome outcome)
+	int64_t offset, enum playback_outcome outcome)
 {
 	struct playback_ack *ack;
+	int64_t now_ns = playback_now_ns();
 	SCOPED_MUTEX(lock, &playback->lock);
 
 	if (playback_ledger_marks(playback->ledger) >= playback->driver.marks_max) {
@@ -83,17 +106,24 @@ static int add_mark(struct playback_channel *playback, const struct playback_id 
 	if (!ack) {
 		return -1;
 	}
-	playback_update_half_sample(playback);
-	playback_ledger_mark(playback->ledger, &ack->mark, outcome, playback_now_ns());
+	if (offset == PLAYBACK_OFFSET_NONE) {
+		playback_update_half_sample(playback);
+		playback_ledger_mark(playback->ledger, &ack->mark, outcome, now_ns);
+	} else if (playback_ledger_mark_at(playback->ledger, &ack->mark, offset, outcome,
+		now_ns)) {
+		ast_free(ack);
+		return -1;
+	}
 	return 0;
 }
 
 /*! \brief A mark that cannot be kept is discarded at once, ahead of those before it */
 static void refuse_mark(struct playback_channel *playback,
-	struct ast_websocket *websocket, const struct playback_id *id)
+	struct ast_websocket *websocket, const struct playback_id *id, int64_t offset)
 {
 	struct playback_mark mark = {
-		.offset = playback_get_counts(playback).received,
+		.offset = offset == PLAYBACK_OFFSET_NONE
+			? playback_get_counts(playback).received : offset,
 		.outcome = PLAYBACK_LIMIT,
 		.due_ns = playback_now_ns(),
 	};
@@ -106,16 +136,20 @@ static void mark_command(struct playback_channel *playback,
 	int accepts_media)
 {
 	struct playback_id id;
+	int64_t offset;
 
-	if (playback_command_id(&id, arguments, json)) {
+	if (mark_arguments(&id, &offset, arguments, json)) {
 		playback_send_error(playback, MARK_COMMAND, json
-			? "MARK needs \"id\": a string of 1 to 64 bytes or an integer"
-			: "MARK needs id=<1 to 64 printable ASCII characters without space>");
+			? "MARK needs \"id\": a string of 1 to 64 bytes or an integer; it takes "
+				"\"offset\": an integer from 0 to 9007199254740991"
+			: "MARK needs id=<1 to 64 printable ASCII characters without space>; it "
+				"takes offset=<0 to 9007199254740991> behind that");
 		return;
 	}
 	playback->pads = 1;
-	if (add_mark(playback, &id, accepts_media ? PLAYBACK_WAITING : PLAYBACK_DIRECTION)) {
-		refuse_mark(playback, websocket, &id);
+	if (add_mark(playback, &id, offset,
+		accepts_media ? PLAYBACK_WAITING : PLAYBACK_DIRECTION)) {
+		refuse_mark(playback, websocket, &id, offset);
 	}
 }
 

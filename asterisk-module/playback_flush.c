@@ -52,6 +52,10 @@ static size_t format_flushed(struct playback_channel *playback, char *event, siz
 	};
 
 	last = (const struct playback_ack *) playback_ledger_last_delivered(playback->ledger);
+	if (last && last->mark.offset < playback->last_mark_offset) {
+		/* It was set late, behind others that have been played */
+		last = NULL;
+	}
 	if (last) {
 		last_id = playback_ack_id(last);
 	}

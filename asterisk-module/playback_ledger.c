@@ -17,6 +17,7 @@
 
 #include <string.h>
 
+#include "playback_gaps.h"
 #include "playback_ledger.h"
 
 /*!
@@ -31,17 +32,20 @@
 #define NS_PER_S 1000000000LL
 
 /*!
- * \brief Pending marks, oldest first
+ * \brief Pending marks in the order of their offsets, for equal ones in that of the
+ * commands
  *
- * Their positions never go back, and settled ones wait for those before them.
+ * The positions of those that wait never go back; settled ones wait for those before them.
  */
 struct playback_queue {
-	/*! Oldest mark, NULL if there is none */
+	/*! First mark, NULL if there is none */
 	struct playback_mark *head;
-	/*! Newest mark, NULL if there is none */
+	/*! Last mark, NULL if there is none */
 	struct playback_mark *tail;
-	/*! Oldest mark that waits for media to be sent, NULL if none does */
+	/*! First mark that waits for media to be sent, NULL if none does */
 	struct playback_mark *unplayed;
+	/*! Mark that was put between others latest, NULL if it is gone: see find_place() */
+	struct playback_mark *latest;
 	/*! Number of marks */
 	unsigned int count;
 };
@@ -67,9 +71,12 @@ struct playback_ledger {
 	/*! Media sent towards the listener */
 	struct playback_media sent;
 
+	/*! Where in the stream what was dropped or flushed is missing */
+	struct playback_gaps gaps;
+
 	/* What the marks say was dropped, and what they wait for */
-	/*! Bytes of what was dropped that are in some mark's \c dropped */
-	uint64_t dropped_at_mark;
+	/*! Bytes of what was dropped that marks have told when they were popped */
+	uint64_t told_dropped;
 	/*! Furthest position a mark or an event waits, or has waited, for */
 	uint64_t wanted;
 	/*! Half a sample at the end of what was received, as of the latest mark or event */
@@ -80,6 +87,8 @@ struct playback_ledger {
 	/* The media clock */
 	/*! How often the core asks for a frame, in ns */
 	int64_t tick_ns;
+	/*! Bytes of a sample, 0 where only whole messages last some time */
+	unsigned int sample_bytes;
 	/*! Media of the latest frame sent, or of all that the latest mixing interval took */
 	struct playback_media playing;
 	/*! When that media starts on the media clock, in ns */
@@ -120,8 +129,10 @@ struct playback_ledger {
 	int64_t next_drop_ns;
 
 	/* What is pending */
-	/*! The application's marks, in the order of their positions */
+	/*! The application's marks at offsets that have been received */
 	struct playback_queue marks;
+	/*! Its marks at offsets that have not been received yet */
+	struct playback_queue ahead;
 	/*! Number of those that are not marks, see \c PLAYBACK_ORDERED_EVENT */
 	unsigned int ordered_events;
 	/*! Events that left the frame queue, in that order */
@@ -133,10 +144,12 @@ size_t playback_ledger_size(void)
 	return sizeof(struct playback_ledger);
 }
 
-void playback_ledger_init(struct playback_ledger *ledger, int64_t tick_ns)
+void playback_ledger_init(struct playback_ledger *ledger, int64_t tick_ns,
+	unsigned int sample_bytes)
 {
 	memset(ledger, 0, sizeof(*ledger));
 	ledger->tick_ns = tick_ns;
+	ledger->sample_bytes = sample_bytes;
 	ledger->mixer_interval_ns = tick_ns;
 	ledger->mixer_period_ns = tick_ns;
 }
@@ -189,11 +202,6 @@ static int64_t part_ns(struct playback_media media, uint64_t bytes)
 	return (int64_t) ((media.ns * bytes + media.bytes - 1) / media.bytes);
 }
 
-void playback_ledger_received(struct playback_ledger *ledger, struct playback_media media)
-{
-	add(&ledger->received, media);
-}
-
 /*! \brief Add to what is to be reported as dropped for a reason */
 static void enter_drop(struct playback_ledger *ledger, enum playback_drop_reason reason,
 	uint64_t bytes, uint64_t offset)
@@ -205,13 +213,6 @@ static void enter_drop(struct playback_ledger *ledger, enum playback_drop_reason
 		drop->reason = reason;
 	}
 	drop->bytes += bytes;
-}
-
-void playback_ledger_dropped(struct playback_ledger *ledger, struct playback_media media,
-	enum playback_drop_reason reason)
-{
-	add(&ledger->dropped, media);
-	enter_drop(ledger, reason, media.bytes, ledger->received.bytes - media.bytes);
 }
 
 /*!
@@ -247,11 +248,21 @@ static int64_t playing_start(struct playback_ledger *ledger, int64_t now_ns)
 	return ledger->clock_media_ns + delay_ns;
 }
 
-/*! \brief Set the time of all marks before \a limit, which lies in or behind \a frame */
+/*!
+ * \brief Set the time of all marks before \a limit, which lies in or behind \a frame
+ *
+ * \param queue
+ * \param frame what was sent
+ * \param limit how far what was sent goes
+ * \param media_ns media time sent before the frame
+ * \param start_ns when the frame starts on the media clock
+ */
 static void schedule_marks(struct playback_queue *queue,
-	const struct playback_frame *frame, uint64_t limit, int64_t start_ns)
+	const struct playback_frame *frame, uint64_t limit, int64_t media_ns,
+	int64_t start_ns)
 {
 	struct playback_mark *mark;
+	int64_t before_ns;
 
 	for (mark = queue->unplayed; mark; mark = mark->next) {
 		if (mark->outcome != PLAYBACK_WAITING) {
@@ -260,7 +271,9 @@ static void schedule_marks(struct playback_queue *queue,
 		if (mark->position > limit) {
 			break;
 		}
-		mark->due_ns = start_ns + part_ns(frame->media, mark->position - frame->position);
+		before_ns = part_ns(frame->media, mark->position - frame->position);
+		mark->media_ns = media_ns + before_ns;
+		mark->due_ns = start_ns + before_ns;
 	}
 	queue->unplayed = mark;
 }
@@ -270,6 +283,7 @@ static void send_frame(struct playback_ledger *ledger, const struct playback_fra
 	int64_t now_ns)
 {
 	int64_t start_ns = playing_start(ledger, now_ns);
+	int64_t media_ns = ledger->sent.ns;
 	uint64_t limit = frame->position + frame->media.bytes;
 
 	add(&ledger->sent, frame->media);
@@ -277,8 +291,8 @@ static void send_frame(struct playback_ledger *ledger, const struct playback_fra
 		/* What was flushed behind the last frame is not waited for */
 		limit = queue_begin(ledger);
 	}
-	schedule_marks(&ledger->marks, frame, limit, start_ns);
-	schedule_marks(&ledger->events, frame, limit, start_ns);
+	schedule_marks(&ledger->marks, frame, limit, media_ns, start_ns);
+	schedule_marks(&ledger->events, frame, limit, media_ns, start_ns);
 	if (frame->media.bytes) {
 		ledger->playing = frame->media;
 		ledger->playing_start_ns = start_ns;
@@ -336,15 +350,10 @@ static void send_held(struct playback_ledger *ledger, int64_t most_ns, int64_t n
 	}
 }
 
-/*!
- * \brief Enter what was dropped of a frame into the marks it was to be played before
- *
- * What no pending mark comes after is left for the next one that is made.
- */
+/*! \brief Enter what was dropped of a frame into the marks it was to be played before */
 static void count_in_marks(struct playback_ledger *ledger,
 	const struct playback_frame *dropped)
 {
-	uint64_t counted = 0;
 	uint64_t before;
 	struct playback_mark *mark;
 
@@ -358,10 +367,8 @@ static void count_in_marks(struct playback_ledger *ledger,
 		if (before > dropped->media.bytes) {
 			before = dropped->media.bytes;
 		}
-		mark->dropped += before - counted;
-		counted = before;
+		mark->dropped += before;
 	}
-	ledger->dropped_at_mark += counted;
 }
 
 /*! \brief When a mark is reached that has nothing left to play before it */
@@ -372,10 +379,19 @@ static int64_t reached_ns(const struct playback_ledger *ledger, int64_t now_ns)
 	return ledger->sent.bytes && played_ns > now_ns ? played_ns : now_ns;
 }
 
+/*! \brief Set the time of all marks that have nothing left to be sent before them */
+static void schedule_reached(struct playback_ledger *ledger, uint64_t limit,
+	int64_t due_ns)
+{
+	const struct playback_frame nothing = { .position = 0, };
+
+	schedule_marks(&ledger->marks, &nothing, limit, ledger->sent.ns, due_ns);
+	schedule_marks(&ledger->events, &nothing, limit, ledger->sent.ns, due_ns);
+}
+
 /*! \brief The mixer has dropped the oldest \a most_ns of what it held */
 static void drop_held(struct playback_ledger *ledger, int64_t most_ns, int64_t now_ns)
 {
-	const struct playback_frame nothing = { .position = 0, };
 	int64_t due_ns = reached_ns(ledger, now_ns);
 	struct playback_frame dropped;
 	uint64_t limit = 0;
@@ -393,15 +409,14 @@ static void drop_held(struct playback_ledger *ledger, int64_t most_ns, int64_t n
 		}
 		add(&ledger->dropped_by_mixer, dropped.media);
 		enter_drop(ledger, PLAYBACK_DROP_BRIDGE, dropped.media.bytes,
-			dropped.position + ledger->dropped.bytes);
+			playback_gaps_lost(&ledger->gaps, dropped.position, dropped.media.bytes));
 		count_in_marks(ledger, &dropped);
 	}
 	if (!ledger->held.bytes) {
 		/* What was flushed behind it is not waited for */
 		limit = queue_begin(ledger);
 	}
-	schedule_marks(&ledger->marks, &nothing, limit, due_ns);
-	schedule_marks(&ledger->events, &nothing, limit, due_ns);
+	schedule_reached(ledger, limit, due_ns);
 }
 
 void playback_ledger_delivered(struct playback_ledger *ledger,
@@ -621,6 +636,70 @@ void playback_ledger_mixer_holds(struct playback_ledger *ledger, int64_t held_ns
 	}
 }
 
+/*!
+ * \brief The mark behind which one with this offset belongs, NULL for the front
+ *
+ * Mostly that is the last one, or the one that was put between others before.  Else it
+ * costs a walk over those before it.
+ */
+static struct playback_mark *find_place(const struct playback_queue *queue,
+	uint64_t offset)
+{
+	struct playback_mark *mark = queue->head;
+
+	if (!queue->tail || queue->tail->offset <= offset) {
+		return queue->tail;
+	}
+	if (queue->latest && queue->latest->offset <= offset) {
+		mark = queue->latest;
+	} else if (mark->offset > offset) {
+		return NULL;
+	}
+	while (mark->next->offset <= offset) {
+		mark = mark->next;
+	}
+	return mark;
+}
+
+/*! \brief Put a mark into a queue, by its offset */
+static void link_mark(struct playback_queue *queue, struct playback_mark *mark)
+{
+	struct playback_mark *before = find_place(queue, mark->offset);
+
+	mark->next = before ? before->next : queue->head;
+	if (before) {
+		before->next = mark;
+	} else {
+		queue->head = mark;
+	}
+	if (mark->next) {
+		queue->latest = mark;
+	} else {
+		queue->tail = mark;
+	}
+	queue->count++;
+}
+
+/*! \brief Take the first mark out of a queue, NULL if there is none */
+static struct playback_mark *take_head(struct playback_queue *queue)
+{
+	struct playback_mark *mark = queue->head;
+
+	if (!mark) {
+		return NULL;
+	}
+	queue->head = mark->next;
+	if (!queue->head) {
+		queue->tail = NULL;
+	}
+	if (queue->latest == mark) {
+		queue->latest = NULL;
+	}
+	queue->count--;
+	mark->next = NULL;
+	return mark;
+}
+
 static void settle(struct playback_mark *mark, enum playback_outcome outcome,
 	int64_t now_ns)
 {
@@ -676,6 +755,7 @@ struct playback_media playback_ledger_flush(struct playback_ledger *ledger,
 
 	flush_marks(&ledger->marks, position, now_ns);
 	flush_marks(&ledger->events, position, now_ns);
+	playback_gaps_flushed(&ledger->gaps, position, ledger->received.bytes);
 	enter_flushed(ledger, flushed);
 	return flushed;
 }
@@ -684,7 +764,15 @@ struct playback_media playback_ledger_hangup(struct playback_ledger *ledger,
 	int64_t now_ns)
 {
 	struct playback_media flushed = playback_ledger_queued(ledger);
+	struct playback_mark *mark;
 
+	/* What is ahead will not come any more */
+	while ((mark = take_head(&ledger->ahead))) {
+		mark->position = queue_end(ledger);
+		mark->dropped = ledger->dropped.bytes + ledger->dropped_by_mixer.bytes;
+		mark->media_ns = 0;
+		link_mark(&ledger->marks, mark);
+	}
 	hangup_marks(&ledger->marks, now_ns);
 	hangup_marks(&ledger->events, now_ns);
 	add(&flushed, ledger->held);
@@ -697,33 +785,165 @@ struct playback_media playback_ledger_hangup(struct playback_ledger *ledger,
 	return flushed;
 }
 
-/*! \brief Put a mark whose fields are set at the end of a queue */
+/*! \brief Enter a mark whose fields are set; \a due_ns is PLAYBACK_NEVER if it waits */
+static void enter_mark(struct playback_ledger *ledger, struct playback_queue *queue,
+	struct playback_mark *mark, int64_t due_ns)
+{
+	mark->due_ns = due_ns;
+	if (due_ns == PLAYBACK_NEVER
+		&& (!queue->unplayed || queue->unplayed->offset > mark->offset)) {
+		queue->unplayed = mark;
+	}
+	if (mark->outcome == PLAYBACK_WAITING && mark->position > ledger->wanted) {
+		ledger->wanted = mark->position;
+	}
+	link_mark(queue, mark);
+}
+
+/*! \brief Put a mark whose fields are set behind all that was received */
 static void append(struct playback_ledger *ledger, struct playback_queue *queue,
 	struct playback_mark *mark, int64_t now_ns)
 {
-	mark->next = NULL;
-	mark->due_ns = now_ns;
-	if (mark->outcome == PLAYBACK_WAITING) {
-		if (mark->position > queue_begin(ledger) || ledger->held.bytes) {
-			mark->due_ns = PLAYBACK_NEVER;
-			if (!queue->unplayed) {
-				queue->unplayed = mark;
-			}
-		} else {
-			mark->due_ns = reached_ns(ledger, now_ns);
-		}
-		if (mark->position > ledger->wanted) {
-			ledger->wanted = mark->position;
-		}
-	}
+	int64_t due_ns = now_ns;
 
-	if (queue->tail) {
-		queue->tail->next = mark;
-	} else {
-		queue->head = mark;
+	if (mark->outcome == PLAYBACK_WAITING) {
+		due_ns = mark->position > queue_begin(ledger) || ledger->held.bytes
+			? PLAYBACK_NEVER : reached_ns(ledger, now_ns);
 	}
-	queue->tail = mark;
-	queue->count++;
+	enter_mark(ledger, queue, mark, due_ns);
+}
+
+/*! \brief How long \a bytes of what is played last on average, in ns */
+static int64_t media_time(const struct playback_ledger *ledger, uint64_t bytes)
+{
+	struct playback_media all = playback_ledger_queued(ledger);
+
+	add(&all, ledger->held);
+	add(&all, ledger->sent);
+	/* As a double, since the product of both would not fit; it is exact enough for years */
+	return all.bytes ? (int64_t) ((double) bytes * all.ns / all.bytes + 0.5) : 0;
+}
+
+/*! \brief Where a mark stands by its offset, which has been received */
+static struct playback_place place_mark(const struct playback_ledger *ledger,
+	struct playback_mark *mark)
+{
+	struct playback_place place = playback_gaps_place(&ledger->gaps, mark->offset);
+	uint64_t begin = queue_begin(ledger);
+	uint64_t into_sample = 0;
+
+	if (place.position > begin && ledger->sample_bytes) {
+		/* A frame begins with a sample */
+		into_sample = (place.position - begin) % ledger->sample_bytes;
+		into_sample = into_sample < place.playable ? into_sample : place.playable;
+	}
+	place.position -= into_sample;
+	place.playable -= into_sample;
+	mark->position = place.position;
+	mark->dropped = place.dropped;
+	mark->media_ns = media_time(ledger, place.playable);
+	return place;
+}
+
+/*!
+ * \brief When the first \a playable bytes of what is played are over, PLAYBACK_NEVER if
+ * not all of them have been sent
+ */
+static int64_t over_ns(const struct playback_ledger *ledger, uint64_t playable,
+	int64_t now_ns)
+{
+	uint64_t before = ledger->sent.bytes - ledger->playing.bytes;
+	int64_t due_ns = ledger->playing_start_ns;
+
+	if (playable > ledger->sent.bytes) {
+		return PLAYBACK_NEVER;
+	}
+	if (playable > before) {
+		due_ns += part_ns(ledger->playing, playable - before);
+	} else if (ledger->sample_bytes) {
+		/* What was sent before may still be playing, where more piles up behind it */
+		due_ns -= media_time(ledger, before - playable);
+	}
+	return ledger->sent.bytes && due_ns > now_ns ? due_ns : now_ns;
+}
+
+/*! \brief Enter a mark by its offset, which has been received */
+static int enter_by_offset(struct playback_ledger *ledger, struct playback_mark *mark,
+	int64_t now_ns)
+{
+	struct playback_place place = place_mark(ledger, mark);
+	int64_t due_ns = now_ns;
+
+	if (place.forgotten) {
+		return -1;
+	}
+	if (mark->outcome == PLAYBACK_WAITING) {
+		if (place.flushed) {
+			mark->outcome = PLAYBACK_FLUSHED;
+		} else {
+			due_ns = over_ns(ledger, place.playable, now_ns);
+		}
+	}
+	enter_mark(ledger, &ledger->marks, mark, due_ns);
+	return 0;
+}
+
+int playback_ledger_mark_at(struct playback_ledger *ledger, struct playback_mark *mark,
+	uint64_t offset, enum playback_outcome outcome, int64_t now_ns)
+{
+	mark->offset = offset;
+	mark->outcome = outcome;
+	if (offset <= ledger->received.bytes) {
+		return enter_by_offset(ledger, mark, now_ns);
+	}
+	mark->due_ns = now_ns;
+	link_mark(&ledger->ahead, mark);
+	return 0;
+}
+
+void playback_ledger_received(struct playback_ledger *ledger, struct playback_media media,
+	int64_t now_ns)
+{
+	struct playback_mark *mark;
+
+	add(&ledger->received, media);
+	while (ledger->ahead.head && ledger->ahead.head->offset <= ledger->received.bytes) {
+		mark = take_head(&ledger->ahead);
+		enter_by_offset(ledger, mark,
+			mark->outcome == PLAYBACK_WAITING ? now_ns : mark->due_ns);
+	}
+}
+
+/*! \brief The marks behind \a offset, now the begin of a gap, were ahead of it */
+static void place_marks_behind(struct playback_ledger *ledger, uint64_t offset,
+	int64_t now_ns)
+{
+	struct playback_mark *mark;
+
+	for (mark = ledger->marks.head; mark; mark = mark->next) {
+		if (mark->offset > offset) {
+			place_mark(ledger, mark);
+		}
+	}
+	if (!ledger->held.bytes) {
+		schedule_reached(ledger, queue_begin(ledger), reached_ns(ledger, now_ns));
+	}
+}
+
+void playback_ledger_dropped(struct playback_ledger *ledger, struct playback_media media,
+	enum playback_drop_reason reason, int64_t now_ns)
+{
+	uint64_t offset = ledger->received.bytes - media.bytes;
+
+	add(&ledger->dropped, media);
+	enter_drop(ledger, reason, media.bytes, offset);
+	playback_gaps_not_queued(&ledger->gaps, offset, ledger->received.bytes);
+	if (ledger->marks.tail && ledger->marks.tail->offset > offset) {
+		place_marks_behind(ledger, offset, now_ns);
+	}
+	if (ledger->wanted > queue_end(ledger)) {
+		ledger->wanted = queue_end(ledger);
+	}
 }
 
 void playback_ledger_half_sample(struct playback_ledger *ledger,
@@ -735,20 +955,17 @@ void playback_ledger_half_sample(struct playback_ledger *ledger,
 void playback_ledger_mark(struct playback_ledger *ledger, struct playback_mark *mark,
 	enum playback_outcome outcome, int64_t now_ns)
 {
-	uint64_t dropped = ledger->dropped.bytes + ledger->dropped_by_mixer.bytes;
-
-	if (outcome == PLAYBACK_ORDERED_EVENT) {
-		/* The next mark is to say what was dropped */
-		dropped = ledger->dropped_at_mark;
-		ledger->ordered_events++;
-	}
 	mark->offset = ledger->received.bytes;
 	mark->position = queue_end(ledger) - ledger->half_sample.bytes;
-	mark->dropped = dropped - ledger->dropped_at_mark;
+	mark->dropped = ledger->dropped.bytes + ledger->dropped_by_mixer.bytes;
+	if (outcome == PLAYBACK_ORDERED_EVENT) {
+		/* The next mark is to say what was dropped */
+		mark->dropped = 0;
+		ledger->ordered_events++;
+	}
 	mark->media_ns = ledger->received.ns - ledger->dropped.ns
 		- ledger->dropped_by_mixer.ns - ledger->flushed.ns - ledger->half_sample.ns;
 	mark->outcome = outcome;
-	ledger->dropped_at_mark = dropped;
 	append(ledger, &ledger->marks, mark, now_ns);
 }
 
@@ -799,13 +1016,13 @@ struct playback_mark *playback_ledger_pop(struct playback_ledger *ledger, int64_
 	if (!queue || queue->head->due_ns > now_ns) {
 		return NULL;
 	}
-	mark = queue->head;
-	queue->head = mark->next;
-	if (!queue->head) {
-		queue->tail = NULL;
+	mark = take_head(queue);
+	if (mark->dropped > ledger->told_dropped) {
+		mark->dropped -= ledger->told_dropped;
+		ledger->told_dropped += mark->dropped;
+	} else {
+		mark->dropped = 0;
 	}
-	queue->count--;
-	mark->next = NULL;
 	if (mark->outcome == PLAYBACK_WAITING) {
 		mark->outcome = PLAYBACK_PLAYED;
 	} else if (mark->outcome == PLAYBACK_ORDERED_EVENT) {
@@ -842,7 +1059,7 @@ struct playback_media playback_ledger_delivered_media(
 
 unsigned int playback_ledger_marks(const struct playback_ledger *ledger)
 {
-	return ledger->marks.count - ledger->ordered_events;
+	return ledger->marks.count + ledger->ahead.count - ledger->ordered_events;
 }
 
 unsigned int playback_ledger_ordered_events(const struct playback_ledger *ledger)

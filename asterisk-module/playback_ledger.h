@@ -147,16 +147,19 @@ struct playback_media {
 
 /*! \brief A mark: a named point in the stream; part of a struct of the caller's */
 struct playback_mark {
-	/*! Next younger mark */
+	/*! Next mark in the order of the stream */
 	struct playback_mark *next;
-	/*! Bytes received before the mark: the position the application knows */
+	/*! Bytes received, or to be received, before the mark: what the application counts */
 	uint64_t offset;
 	/*!
 	 * Bytes queued before the mark: the offset without what was dropped instead of being
 	 * queued
 	 */
 	uint64_t position;
-	/*! Bytes dropped between the previous mark and this one */
+	/*!
+	 * Bytes dropped before the mark; once it is popped those of them that no mark has told
+	 * which was popped before
+	 */
 	uint64_t dropped;
 	/*! Media time played from the channel's start to the mark, in ns */
 	int64_t media_ns;
@@ -207,16 +210,26 @@ size_t playback_ledger_size(void);
  *
  * \param ledger playback_ledger_size() bytes of memory
  * \param tick_ns how often the core asks for a frame, in ns
+ * \param sample_bytes bytes of a sample, 0 where only whole messages last some time
  */
-void playback_ledger_init(struct playback_ledger *ledger, int64_t tick_ns);
+void playback_ledger_init(struct playback_ledger *ledger, int64_t tick_ns,
+	unsigned int sample_bytes);
 
-/*! \brief Media arrived from the application; it counts as queued */
-void playback_ledger_received(struct playback_ledger *ledger,
-	struct playback_media media);
+/*!
+ * \brief Media arrived from the application; it counts as queued
+ *
+ * The marks that were ahead and stand in it take their places.
+ */
+void playback_ledger_received(struct playback_ledger *ledger, struct playback_media media,
+	int64_t now_ns);
 
-/*! \brief The newest media received was dropped instead of being queued */
+/*!
+ * \brief The newest media received was dropped instead of being queued
+ *
+ * To be told before anything else is set behind it.
+ */
 void playback_ledger_dropped(struct playback_ledger *ledger, struct playback_media media,
-	enum playback_drop_reason reason);
+	enum playback_drop_reason reason, int64_t now_ns);
 
 /*!
  * \brief The oldest media queued was delivered to the core
@@ -287,7 +300,8 @@ int64_t playback_ledger_wants_silence(const struct playback_ledger *ledger,
 /*!
  * \brief All that is queued was flushed, and with it the marks that waited for it
  *
- * A mark whose media has all been delivered stays, and is played at its time.
+ * A mark whose media has all been delivered stays, and is played at its time.  So does
+ * one that is ahead of what was received: its media has yet to come.
  *
  * \return what was flushed
  */
@@ -326,6 +340,35 @@ void playback_ledger_half_sample(struct playback_ledger *ledger,
  */
 void playback_ledger_mark(struct playback_ledger *ledger, struct playback_mark *mark,
 	enum playback_outcome outcome, int64_t now_ns);
+
+/*!
+ * \brief Put a mark at an offset, in or ahead of what was received
+ *
+ * Marks are popped in the order of their offsets, for equal ones in that in which they
+ * were set; one that is set when others behind it have been popped comes next.
+ *
+ * - Where the byte before it is still to be played it waits like any other; it is due at
+ *   once if that has been played, or was dropped and all before it has been played.
+ * - If that byte was flushed, so is the mark.
+ * - If that byte has not been received the mark waits for it, whatever is flushed
+ *   meanwhile, or for hang-up.
+ *
+ * An offset inside a sample is that of the sample's first byte.
+ *
+ * This costs a look at each of the PLAYBACK_GAPS_MAX gaps at most, and a walk over the
+ * pending marks before it.  There is no walk behind the last one, nor behind the one that
+ * was put between others before it: marks set in their order do not walk.
+ *
+ * \param ledger
+ * \param mark see playback_ledger_mark()
+ * \param offset bytes received before the mark
+ * \param outcome PLAYBACK_WAITING, or another one that is settled already
+ * \param now_ns when
+ * \retval 0 success
+ * \retval -1 it lies before the gaps that are remembered; the mark is the caller's
+ */
+int playback_ledger_mark_at(struct playback_ledger *ledger, struct playback_mark *mark,
+	uint64_t offset, enum playback_outcome outcome, int64_t now_ns);
 
 /*!
  * \brief An event was put into the frame queue, at the end of what was received

@@ -78,11 +78,20 @@ struct playback_media playback_media_frame(const struct playback_media_format *f
 	return media;
 }
 
+unsigned int playback_media_sample_bytes(const struct playback_media_format *format)
+{
+	if (!format->frame_size) {
+		return 0;
+	}
+	return ast_format_cache_is_slinear(format->format) ? sizeof(int16_t) : 1;
+}
+
 size_t playback_media_half_sample(const struct playback_media_format *format,
 	size_t bytes)
 {
-	return format->frame_size && ast_format_cache_is_slinear(format->format)
-		? bytes % 2 : 0;
+	unsigned int sample_bytes = playback_media_sample_bytes(format);
+
+	return sample_bytes ? bytes % sample_bytes : 0;
 }
 
 /*!

@@ -51,6 +51,9 @@ struct playback_media playback_media_message(struct playback_media_format *forma
 struct playback_media playback_media_frame(const struct playback_media_format *format,
 	const struct ast_frame *frame);
 
+/*! \brief Bytes of a sample, 0 in passthrough mode; 1 where a sample is less than a byte */
+unsigned int playback_media_sample_bytes(const struct playback_media_format *format);
+
 /*!
  * \brief Bytes at the end of \a bytes of media that are half a sample, never played alone
  *

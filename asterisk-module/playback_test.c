@@ -162,6 +162,71 @@ done:
 	return result;
 }
 
+AST_TEST_DEFINE(offsets)
+{
+	static const char *const malformed[] = {
+		"{\"command\":\"MARK\",\"id\":1,\"offset\":-1}",
+		"{\"command\":\"MARK\",\"id\":1,\"offset\":9007199254740992}",
+		"{\"command\":\"MARK\",\"id\":1,\"offset\":1.0}",
+		"{\"command\":\"MARK\",\"id\":1,\"offset\":\"1\"}",
+		"{\"command\":\"MARK\",\"id\":1,\"offset\":null}",
+		"{\"command\":\"MARK\",\"id\":1,\"offset\":true}",
+		"{\"command\":\"MARK\",\"id\":1,\"offset\":[]}",
+		"{\"command\":\"MARK\",\"offset\":1}",
+	};
+	static const struct {
+		const char *id;
+		uint64_t offset;
+	} expected[] = { { "0", 0 }, { "1", 1 }, { "2", FRAME_BYTES }, { "3", 1000 }, };
+	struct fixture *fixture;
+	struct playback_ledger *ledger;
+	struct playback_mark *mark = NULL;
+	enum ast_test_result_state result = AST_TEST_PASS;
+	int i;
+
+	switch (cmd) {
+	case TEST_INIT:
+		info->name = "offsets";
+		info->category = CATEGORY;
+		info->summary = "Marks by position";
+		info->description = "In the order of the stream; a bad offset sets nothing";
+		return AST_TEST_NOT_RUN;
+	case TEST_EXECUTE:
+		break;
+	}
+	fixture = fixture_new(ast_format_ulaw, FRAME_BYTES, 4);
+	ast_test_validate(test, fixture != NULL);
+	ledger = fixture->playback.ledger;
+	playback_received(&fixture->playback, NULL, FRAME_BYTES);
+	command(fixture, "{\"command\":\"MARK\",\"id\":\"3\",\"offset\":1000}");
+	command(fixture, "{\"command\":\"MARK\",\"id\":\"2\"}");
+	command(fixture, "{\"command\":\"MARK\",\"id\":\"1\",\"offset\":1}");
+	command(fixture, "{\"command\":\"MARK\",\"id\":\"0\",\"offset\":0}");
+	ast_test_validate_cleanup(test, pending(fixture) == 4, result, done);
+	/* They are bounded like any other, also those ahead */
+	command(fixture, "{\"command\":\"MARK\",\"id\":\"4\",\"offset\":2000}");
+	ast_test_validate_cleanup(test, pending(fixture) == 4, result, done);
+	for (i = 0; i < ARRAY_LEN(malformed); i++) {
+		command(fixture, malformed[i]);
+	}
+	ast_test_validate_cleanup(test,
+		fixture->playback.outbox.length == ARRAY_LEN(malformed), result, done);
+	playback_ledger_hangup(ledger, 0);
+	for (i = 0; i < ARRAY_LEN(expected); i++) {
+		mark = playback_ledger_pop(ledger, PLAYBACK_NEVER);
+		ast_test_validate_cleanup(test, mark && mark->offset == expected[i].offset
+			&& !strcmp(((struct playback_ack *) mark)->text, expected[i].id),
+			result, done);
+		ast_free(mark);
+		mark = NULL;
+	}
+	ast_test_validate_cleanup(test, !pending(fixture), result, done);
+done:
+	ast_free(mark);
+	fixture_free(fixture);
+	return result;
+}
+
 AST_TEST_DEFINE(limit)
 {
 	struct fixture *fixture;
@@ -426,6 +491,7 @@ AST_TEST_DEFINE(softmix)
 void playback_test_register(void)
 {
 	AST_TEST_REGISTER(ids);
+	AST_TEST_REGISTER(offsets);
 	AST_TEST_REGISTER(limit);
 	AST_TEST_REGISTER(padding);
 	AST_TEST_REGISTER(flush);
@@ -438,6 +504,7 @@ void playback_test_register(void)
 void playback_test_unregister(void)
 {
 	AST_TEST_UNREGISTER(ids);
+	AST_TEST_UNREGISTER(offsets);
 	AST_TEST_UNREGISTER(limit);
 	AST_TEST_UNREGISTER(padding);
 	AST_TEST_UNREGISTER(flush);

@@ -12,6 +12,28 @@
 
 #define CHANNEL_ID "caller-\"1\\700000000.1"
 
+/* id=<id>, or id=<id> offset=<n> */
+static void check_mark(const char *text)
+{
+	const char *space = strchr(text, ' ');
+	const char *digits = space && !strncmp(space, " offset=", 8) ? space + 8 : "";
+	char *with_id = strdup(text);
+	struct playback_id id, whole;
+	int64_t offset = -7;
+	int valid;
+
+	CHECK(with_id);
+	with_id[space ? (size_t) (space - text) : strlen(text)] = '\0';
+	/* strtoull() saturates at more than is taken */
+	valid = !playback_id_from_plain(&whole, with_id) && (!space || (*digits
+		&& strspn(digits, "0123456789") == strlen(digits)
+		&& strtoull(digits, NULL, 10) <= PLAYBACK_OFFSET_MAX));
+	CHECK(playback_mark_from_plain(&id, &offset, text) == (valid ? 0 : -1));
+	CHECK(!valid || offset == (space ? strtoll(digits, NULL, 10) : PLAYBACK_OFFSET_NONE));
+	CHECK(!valid || (!id.is_integer && !strcmp(id.text, whole.text)));
+	free(with_id);
+}
+
 /* What is parsed, by the words of the protocol */
 static void parse(const char *text, size_t length)
 {
@@ -27,6 +49,8 @@ static void parse(const char *text, size_t length)
 	}
 	CHECK(playback_id_from_plain(&id, text) == (valid ? 0 : -1));
 	CHECK(!valid || (!id.is_integer && !strcmp(id.text, text + 3)));
+
+	check_mark(text);
 
 	interval = playback_interval_from_plain(&interval_ms, text);
 	if (!length) {

@@ -4,7 +4,7 @@
  * The first byte of an input chooses the kind of media and how far the counters are. Each
  * further two bytes are an operation, its letter, and an amount; both can be typed, see
  * seeds/ledger. After each operation the books must balance; every mark must come back
- * once, in order, and not before its media has been sent.
+ * once, in the order of the stream, and not before its media has been sent.
  */
 
 #include <stdint.h>
@@ -28,6 +28,8 @@ struct pending {
 	/* Whether it was made with an outcome */
 	int settled;
 	int is_event;
+	/* Among the marks and events that have not come back, as they have to */
+	struct pending *next;
 };
 
 struct run {
@@ -38,6 +40,9 @@ struct run {
 	uint64_t reported, played;
 	/* Bytes that the marks which came back say were dropped */
 	uint64_t counted;
+	/* Marks, and events, that have not come back, in the order of their offsets */
+	struct pending *pending[2];
+	int hung_up;
 	/* What was received behind the latest mark or event: a drop is known before these */
 	uint64_t fresh;
 	/* Where the latest event is; the next one is not before it */
@@ -89,7 +94,7 @@ static void receive(struct run *run, unsigned int size)
 		}
 		run->messages[run->message_count++] = message;
 	}
-	playback_ledger_received(&run->ledger, message);
+	playback_ledger_received(&run->ledger, message, run->now);
 	count(&run->received, message);
 	run->fresh += size;
 }
@@ -99,12 +104,13 @@ static void drop(struct run *run, unsigned int size)
 	struct playback_media dropped = media(least(size, least(run->fresh, queued(run))));
 
 	if (run->passthrough) {
-		if (!run->message_count || !run->fresh) {
+		if (!run->message_count
+			|| run->messages[run->message_count - 1].bytes > run->fresh) {
 			return;
 		}
 		dropped = run->messages[--run->message_count];
 	}
-	playback_ledger_dropped(&run->ledger, dropped, size % PLAYBACK_DROP_BRIDGE);
+	playback_ledger_dropped(&run->ledger, dropped, size % PLAYBACK_DROP_BRIDGE, run->now);
 	count(&run->dropped, dropped);
 	/* Once a message */
 	run->fresh = 0;
@@ -161,34 +167,76 @@ static void set_mixing(struct run *run, int mixing)
 	CHECK(run->ledger.dropped_by_mixer.bytes == dropped);
 }
 
-static struct playback_mark *new_pending(struct run *run, int is_event, int settled)
+static struct pending *new_pending(struct run *run, int is_event, int settled)
 {
-	struct pending *pending = calloc(1, sizeof(*pending));
+	struct pending *pending = malloc(sizeof(*pending));
 
 	CHECK(pending);
+	/* The ledger sets all fields of the mark */
+	memset(pending, 0xa5, sizeof(*pending));
 	pending->is_event = is_event;
 	pending->settled = settled;
 	pending->number = run->made[is_event]++;
-	return &pending->mark;
+	return pending;
+}
+
+/* Remember its turn: behind those that are not behind it */
+static void queue_up(struct run *run, struct pending *pending)
+{
+	struct pending **place = &run->pending[pending->is_event];
+
+	while (*place && (*place)->mark.offset <= pending->mark.offset) {
+		place = &(*place)->next;
+	}
+	pending->next = *place;
+	*place = pending;
 }
 
 static void mark(struct run *run, enum playback_outcome outcome)
 {
-	playback_ledger_mark(&run->ledger, new_pending(run, 0, outcome != PLAYBACK_WAITING),
-		outcome, run->now);
+	struct pending *pending = new_pending(run, 0, outcome != PLAYBACK_WAITING);
+
+	playback_ledger_mark(&run->ledger, &pending->mark, outcome, run->now);
+	queue_up(run, pending);
 	run->fresh = 0;
+}
+
+/* 128 is at the end of what was received, less is before it and more is ahead */
+static void mark_at(struct run *run, uint8_t amount, enum playback_outcome outcome)
+{
+	struct pending *pending = new_pending(run, 0, outcome != PLAYBACK_WAITING);
+	const struct playback_gaps *gaps = &run->ledger.gaps;
+	uint64_t before = least(20 * (uint64_t) (128 - (amount & 127)), run->received.bytes);
+	uint64_t offset = amount & 128 ? run->received.bytes + (amount & 127)
+		: run->received.bytes - before;
+
+	if (playback_ledger_mark_at(&run->ledger, &pending->mark, offset, outcome, run->now)) {
+		CHECK(gaps->count == PLAYBACK_GAPS_MAX && offset <= gaps->forgotten_end);
+		run->made[0]--;
+		free(pending);
+		return;
+	}
+	CHECK(pending->mark.offset == offset);
+	queue_up(run, pending);
+	/* A drop is known before something is set in what is dropped */
+	if (offset <= run->received.bytes) {
+		run->fresh = least(run->fresh, run->received.bytes - offset);
+	}
 }
 
 static void dequeue_event(struct run *run, unsigned int size)
 {
 	uint64_t begin = run->delivered.bytes + run->flushed.bytes;
 	uint64_t ahead = least(size, queued(run));
+	struct pending *pending;
 
 	if (begin + ahead < run->event_position) {
 		ahead = run->event_position - begin;
 	}
 	run->event_position = begin + ahead;
-	playback_ledger_event_dequeued(&run->ledger, new_pending(run, 1, 0), ahead, run->now);
+	pending = new_pending(run, 1, 0);
+	playback_ledger_event_dequeued(&run->ledger, &pending->mark, ahead, run->now);
+	queue_up(run, pending);
 	run->fresh = least(run->fresh, queued(run) - ahead);
 }
 
@@ -208,7 +256,9 @@ static void pop(struct run *run, unsigned int most, int64_t now)
 			return;
 		}
 		CHECK(pending->mark.due_ns == due);
-		CHECK(pending->number == run->returned[pending->is_event]++);
+		CHECK(pending == run->pending[pending->is_event]);
+		run->pending[pending->is_event] = pending->next;
+		run->returned[pending->is_event]++;
 		CHECK(pending->mark.outcome != PLAYBACK_WAITING);
 		if (pending->mark.outcome == PLAYBACK_PLAYED && !pending->settled) {
 			CHECK(pending->mark.position <= ledger->sent.bytes
@@ -244,6 +294,7 @@ static void hangup(struct run *run)
 	struct playback_media flushed = playback_ledger_hangup(&run->ledger, run->now);
 
 	CHECK(flushed.bytes == before);
+	run->hung_up = 1;
 	run->delivered.bytes -= held.bytes;
 	run->delivered.ns -= held.ns;
 	emptied(run, flushed);
@@ -266,11 +317,17 @@ static void pop_drop(struct run *run)
 static void check_queue(const struct playback_queue *queue)
 {
 	const struct playback_mark *mark, *last = NULL;
+	uint64_t position = 0;
 	unsigned int length = 0;
-	int found = !queue->unplayed;
+	int found = !queue->unplayed, found_latest = !queue->latest;
 
 	for (mark = queue->head; mark; mark = mark->next) {
-		CHECK(!last || mark->position >= last->position);
+		CHECK(!last || mark->offset >= last->offset);
+		if (mark->outcome == PLAYBACK_WAITING) {
+			CHECK(mark->position >= position);
+			position = mark->position;
+		}
+		found_latest |= mark == queue->latest;
 		found |= mark == queue->unplayed;
 		/* Those from there on wait, or are events; those before are timed */
 		CHECK(mark->due_ns != PLAYBACK_NEVER
@@ -278,7 +335,34 @@ static void check_queue(const struct playback_queue *queue)
 		last = mark;
 		length++;
 	}
-	CHECK(found && last == queue->tail && length == queue->count);
+	CHECK(found && found_latest && last == queue->tail && length == queue->count);
+}
+
+/* The gaps are all that is not played, in order, and say where the end is */
+static void check_gaps(const struct run *run)
+{
+	const struct playback_ledger *ledger = &run->ledger;
+	const struct playback_gaps *gaps = &ledger->gaps;
+	struct playback_place end = playback_gaps_place(gaps, run->received.bytes);
+	const struct playback_gap *gap;
+	unsigned int i;
+
+	CHECK(gaps->count <= PLAYBACK_GAPS_MAX);
+	for (i = 0; i < gaps->count; i++) {
+		gap = &gaps->latest[i];
+		CHECK(gap->begin < gap->end && gap->end <= run->received.bytes);
+		CHECK(gap->not_queued <= gap->end - gap->begin);
+		CHECK(!i || gap[-1].end < gap->begin
+			|| (gap[-1].end == gap->begin && gap[-1].kind != gap->kind));
+	}
+	if (end.forgotten) {
+		CHECK(gaps->forgotten_end == run->received.bytes);
+		return;
+	}
+	CHECK(end.position == run->received.bytes - run->dropped.bytes);
+	CHECK(end.playable == run->received.bytes - run->dropped.bytes - run->flushed.bytes
+		- ledger->dropped_by_mixer.bytes);
+	CHECK(end.dropped == run->dropped.bytes + ledger->dropped_by_mixer.bytes);
 }
 
 static void check(struct run *run)
@@ -286,7 +370,7 @@ static void check(struct run *run)
 	const struct playback_ledger *ledger = &run->ledger;
 	struct playback_snapshot snapshot = playback_ledger_snapshot(ledger, run->now);
 	const struct playback_mark *mark, *last;
-	uint64_t held = 0, pending = 0, counted;
+	uint64_t held = 0, pending = 0;
 	int64_t held_ns = 0;
 	unsigned int i;
 
@@ -320,14 +404,22 @@ static void check(struct run *run)
 	CHECK(snapshot.dropped == run->dropped.bytes + ledger->dropped_by_mixer.bytes);
 
 	/* Each byte dropped is told by one mark, or will be by the next one */
-	counted = run->counted;
+	CHECK(run->counted == ledger->told_dropped && run->counted <= snapshot.dropped);
 	for (mark = ledger->marks.head; mark; mark = mark->next) {
-		counted += mark->dropped;
+		CHECK(mark->dropped <= snapshot.dropped);
+		CHECK(run->hung_up || mark->offset <= run->received.bytes);
 	}
-	CHECK(counted == ledger->dropped_at_mark && counted <= snapshot.dropped);
 
+	/* No mark is set after hang-up */
+	if (!run->hung_up) {
+		check_gaps(run);
+	}
 	check_queue(&ledger->marks);
 	check_queue(&ledger->events);
+	for (mark = ledger->ahead.head; mark; mark = mark->next) {
+		CHECK(mark->offset > run->received.bytes);
+		CHECK(!mark->next || mark->next->offset >= mark->offset);
+	}
 	CHECK(snapshot.marks == run->made[0] - run->returned[0]);
 	CHECK(ledger->events.count == run->made[1] - run->returned[1]);
 	last = playback_ledger_last_delivered(ledger);
@@ -358,7 +450,11 @@ static void operate(struct run *run, uint8_t operation, uint8_t amount)
 		mark(run, outcomes[amount % 3]);
 		break;
 	case 'f':
-		mark(run, PLAYBACK_WAITING);
+		if (operation & 32) {
+			mark(run, PLAYBACK_WAITING);
+		} else {
+			mark_at(run, amount, operation & 64 ? PLAYBACK_WAITING : PLAYBACK_DIRECTION);
+		}
 		break;
 	case 'g':
 		playback_ledger_event_queued(&run->ledger);
@@ -408,10 +504,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!size) {
 		return 0;
 	}
-	playback_ledger_init(&run.ledger, TICK);
 	run.passthrough = data[0] & 4;
+	playback_ledger_init(&run.ledger, TICK, run.passthrough ? 0 : 1 + (data[0] >> 3 & 1));
 	run.received.bytes = before[data[0] & 3];
-	playback_ledger_received(&run.ledger, run.received);
+	playback_ledger_received(&run.ledger, run.received, run.now);
 	flush(&run);
 	for (i = 1; i + 1 < size; i += 2) {
 		operate(&run, data[i], data[i + 1]);

@@ -18,10 +18,12 @@ struct numbered {
 
 extern const char shim_mark_fields[];
 extern const char shim_state_fields[];
-struct playback_ledger *shim_new(int64_t tick_ns);
+struct playback_ledger *shim_new(int64_t tick_ns, unsigned int sample_bytes);
 void shim_free(struct playback_ledger *ledger);
-void shim_received(struct playback_ledger *ledger, uint64_t bytes, int64_t ns);
-void shim_dropped(struct playback_ledger *ledger, uint64_t bytes, int64_t ns, int reason);
+void shim_received(struct playback_ledger *ledger, uint64_t bytes, int64_t ns,
+	int64_t now_ns);
+void shim_dropped(struct playback_ledger *ledger, uint64_t bytes, int64_t ns, int reason,
+	int64_t now_ns);
 void shim_delivered(struct playback_ledger *ledger, uint64_t bytes, int64_t ns,
 	int64_t frame_ns, int64_t now_ns);
 uint64_t shim_flush(struct playback_ledger *ledger, int64_t now_ns);
@@ -29,10 +31,12 @@ uint64_t shim_hangup(struct playback_ledger *ledger, int64_t now_ns);
 void shim_half_sample(struct playback_ledger *ledger, uint64_t bytes, int64_t ns);
 void shim_mark(struct playback_ledger *ledger, uint64_t number, int outcome,
 	int64_t now_ns);
+int shim_mark_at(struct playback_ledger *ledger, uint64_t number, uint64_t offset,
+	int outcome, int64_t now_ns);
 void shim_event_dequeued(struct playback_ledger *ledger, uint64_t number,
 	uint64_t bytes_ahead, int64_t now_ns);
 int shim_pop(struct playback_ledger *ledger, int64_t now_ns, uint64_t *fields);
-int shim_pending(const struct playback_ledger *ledger, int events, unsigned int index,
+int shim_pending(const struct playback_ledger *ledger, int which, unsigned int index,
 	uint64_t *fields);
 int64_t shim_last_delivered(const struct playback_ledger *ledger);
 int shim_pop_drop(struct playback_ledger *ledger, int64_t now_ns, uint64_t *fields);
@@ -80,12 +84,12 @@ void shim_state(const struct playback_ledger *ledger, int64_t now_ns, uint64_t *
 	*fields++ = (uint64_t) ledger->held_frames_ns;
 }
 
-struct playback_ledger *shim_new(int64_t tick_ns)
+struct playback_ledger *shim_new(int64_t tick_ns, unsigned int sample_bytes)
 {
 	struct playback_ledger *ledger = malloc(playback_ledger_size());
 
 	if (ledger) {
-		playback_ledger_init(ledger, tick_ns);
+		playback_ledger_init(ledger, tick_ns, sample_bytes);
 	}
 	return ledger;
 }
@@ -101,15 +105,17 @@ void shim_free(struct playback_ledger *ledger)
 	free(ledger);
 }
 
-void shim_received(struct playback_ledger *ledger, uint64_t bytes, int64_t ns)
+void shim_received(struct playback_ledger *ledger, uint64_t bytes, int64_t ns,
+	int64_t now_ns)
 {
-	playback_ledger_received(ledger, (struct playback_media) { bytes, ns });
+	playback_ledger_received(ledger, (struct playback_media) { bytes, ns }, now_ns);
 }
 
-void shim_dropped(struct playback_ledger *ledger, uint64_t bytes, int64_t ns, int reason)
+void shim_dropped(struct playback_ledger *ledger, uint64_t bytes, int64_t ns, int reason,
+	int64_t now_ns)
 {
 	playback_ledger_dropped(ledger, (struct playback_media) { bytes, ns },
-		(enum playback_drop_reason) reason);
+		(enum playback_drop_reason) reason, now_ns);
 }
 
 void shim_delivered(struct playback_ledger *ledger, uint64_t bytes, int64_t ns,
@@ -152,6 +158,19 @@ void shim_mark(struct playback_ledger *ledger, uint64_t number, int outcome,
 		now_ns);
 }
 
+int shim_mark_at(struct playback_ledger *ledger, uint64_t number, uint64_t offset,
+	int outcome, int64_t now_ns)
+{
+	struct playback_mark *mark = new_mark(number);
+	int refused = playback_ledger_mark_at(ledger, mark, offset,
+		(enum playback_outcome) outcome, now_ns);
+
+	if (refused) {
+		free(mark);
+	}
+	return refused;
+}
+
 void shim_event_dequeued(struct playback_ledger *ledger, uint64_t number,
 	uint64_t bytes_ahead, int64_t now_ns)
 {
@@ -170,11 +189,17 @@ int shim_pop(struct playback_ledger *ledger, int64_t now_ns, uint64_t *fields)
 	return 1;
 }
 
-/* The pending mark or event number index, oldest first; 0 if there are not so many */
-int shim_pending(const struct playback_ledger *ledger, int events, unsigned int index,
+/*
+ * The pending mark, event or mark ahead number index, first in the stream first; 0 if
+ * there are not so many
+ */
+int shim_pending(const struct playback_ledger *ledger, int which, unsigned int index,
 	uint64_t *fields)
 {
-	const struct playback_mark *mark = (events ? &ledger->events : &ledger->marks)->head;
+	const struct playback_queue *const queues[] = {
+		&ledger->marks, &ledger->events, &ledger->ahead,
+	};
+	const struct playback_mark *mark = queues[which]->head;
 
 	while (mark && index--) {
 		mark = mark->next;

@@ -41,6 +41,82 @@ static void json_ids(void)
 	EXPECT_TEXT(id.text, "-9223372036854775808");
 }
 
+static void plain_marks(void)
+{
+	static const struct {
+		const char *arguments;
+		int expected;
+		int64_t offset;
+	} cases[] = {
+		{ "id=a", 0, PLAYBACK_OFFSET_NONE },
+		{ "id=a offset=0", 0, 0 },
+		{ "id=a offset=00017", 0, 17 },
+		{ "id=a offset=9007199254740991", 0, PLAYBACK_OFFSET_MAX },
+		{ "id=offset=5 offset=6", 0, 6 },
+		{ "id=a offset=9007199254740992", -1, 0 },
+		{ "id=a offset=99999999999999999999999999", -1, 0 },
+		/* 5 if only its lower 64 bits were looked at */
+		{ "id=a offset=18446744073709551621", -1, 0 },
+		{ "id=a offset=", -1, 0 },
+		{ "id=a offset=-1", -1, 0 },
+		{ "id=a offset=+1", -1, 0 },
+		{ "id=a offset=1.0", -1, 0 },
+		{ "id=a offset=1e3", -1, 0 },
+		{ "id=a offset=0x10", -1, 0 },
+		{ "id=a offset= 1", -1, 0 },
+		{ "id=a offset=1 ", -1, 0 },
+		{ "id=a offset=1 offset=1", -1, 0 },
+		{ "id=a id=a", -1, 0 },
+		{ "id=a  offset=1", -1, 0 },
+		{ "id=a\toffset=1", -1, 0 },
+		{ "id=a ", -1, 0 },
+		{ "id=a offset", -1, 0 },
+		{ "id=a Offset=1", -1, 0 },
+		{ "id= offset=1", -1, 0 },
+		{ "offset=1 id=a", -1, 0 },
+		{ "offset=1", -1, 0 },
+		{ " id=a", -1, 0 },
+		{ "", -1, 0 },
+		{ NULL, -1, 0 },
+	};
+	char text[PLAYBACK_ID_MAX + 20] = "id=";
+	struct playback_id id;
+	int64_t offset;
+	size_t i;
+
+	for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		EXPECT(playback_mark_from_plain(&id, &offset, cases[i].arguments),
+			cases[i].expected);
+		if (!cases[i].expected) {
+			EXPECT(offset, cases[i].offset);
+		}
+	}
+	EXPECT(playback_mark_from_plain(&id, &offset, "id=a=b offset=5"), 0);
+	EXPECT_TEXT(id.text, "a=b");
+	EXPECT(id.is_integer, 0);
+	memset(text + 3, 'x', PLAYBACK_ID_MAX);
+	strcpy(text + 3 + PLAYBACK_ID_MAX, " offset=3");
+	EXPECT(playback_mark_from_plain(&id, &offset, text), 0);
+	EXPECT(strlen(id.text), PLAYBACK_ID_MAX);
+	EXPECT(offset, 3);
+	strcpy(text + 3 + PLAYBACK_ID_MAX, "x offset=3");
+	EXPECT(playback_mark_from_plain(&id, &offset, text), -1);
+}
+
+static void json_offsets(void)
+{
+	int64_t offset = -7;
+
+	EXPECT(playback_offset_from_integer(&offset, -1), -1);
+	EXPECT(playback_offset_from_integer(&offset, PLAYBACK_OFFSET_MAX + 1), -1);
+	EXPECT(playback_offset_from_integer(&offset, INTMAX_MIN), -1);
+	EXPECT(offset, -7);
+	EXPECT(playback_offset_from_integer(&offset, 0), 0);
+	EXPECT(offset, 0);
+	EXPECT(playback_offset_from_integer(&offset, PLAYBACK_OFFSET_MAX), 0);
+	EXPECT(offset, 9007199254740991);
+}
+
 static void plain_intervals(void)
 {
 	static const struct {
@@ -100,6 +176,8 @@ int main(void)
 {
 	RUN(plain_ids);
 	RUN(json_ids);
+	RUN(plain_marks);
+	RUN(json_offsets);
 	RUN(plain_intervals);
 	RUN(json_intervals);
 	return failures ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -18,10 +18,13 @@
 
 static struct playback_ledger ledger;
 static struct playback_mark marks[8];
+/* When media is received or dropped, which matters to marks by position alone */
+static int64_t now;
 
 static void begin(void)
 {
-	playback_ledger_init(&ledger, TICK);
+	playback_ledger_init(&ledger, TICK, 1);
+	now = T0;
 	memset(marks, 0, sizeof(marks));
 }
 
@@ -35,13 +38,13 @@ static struct playback_media ulaw(uint64_t bytes)
 
 static void receive(uint64_t bytes)
 {
-	playback_ledger_received(&ledger, ulaw(bytes));
+	playback_ledger_received(&ledger, ulaw(bytes), now);
 }
 
 /* The newest bytes are dropped */
 static void drop_newest(uint64_t bytes)
 {
-	playback_ledger_dropped(&ledger, ulaw(bytes), PLAYBACK_DROP_PARTIAL);
+	playback_ledger_dropped(&ledger, ulaw(bytes), PLAYBACK_DROP_PARTIAL, now);
 }
 
 /* A full frame: 160 bytes, 20 ms */
@@ -199,13 +202,13 @@ static void dropped_bytes_are_not_waited_for(void)
 	mark(0, T0);
 	mark(1, T0);
 	EXPECT(marks[0].offset, 200);
-	EXPECT(marks[0].dropped, 40);
-	EXPECT(marks[1].dropped, 0);
 	EXPECT(playback_ledger_queued(&ledger).bytes, 160);
 	deliver(T0);
 	EXPECT(playback_ledger_queued(&ledger).bytes, 0);
 	expect_pop(0, PLAYBACK_PLAYED, START + TICK);
 	expect_pop(1, PLAYBACK_PLAYED, START + TICK);
+	EXPECT(marks[0].dropped, 40);
+	EXPECT(marks[1].dropped, 0);
 }
 
 static void flush_settles_what_was_not_delivered(void)
@@ -899,15 +902,15 @@ static void next_mark_says_what_was_dropped_behind_the_last_one(void)
 	drop_newest(7);
 	mark(1, T0 + MS);
 	mark(2, T0 + MS);
-	EXPECT(marks[0].dropped, 60);
-	EXPECT(marks[1].dropped, 107);
-	EXPECT(marks[2].dropped, 0);
 	EXPECT(marks[1].offset, 327);
 	EXPECT(marks[1].media_ns, TICK);
 	expect_pop(0, PLAYBACK_PLAYED, T0 + MS);
 	deliver(T0 + TICK);
 	expect_pop(1, PLAYBACK_PLAYED, START + 2 * TICK);
 	expect_pop(2, PLAYBACK_PLAYED, START + 2 * TICK);
+	EXPECT(marks[0].dropped, 60);
+	EXPECT(marks[1].dropped, 107);
+	EXPECT(marks[2].dropped, 0);
 }
 
 static void queued_events_do_not_wait_for_what_was_dropped(void)
@@ -1019,6 +1022,420 @@ static void hangup_counts_what_the_mixer_held_as_flushed(void)
 	EXPECT(last.played.bytes, 160);
 	EXPECT(last.queued.bytes, 0);
 	EXPECT(last.queued.ns, 0);
+}
+
+static int mark_at(int i, uint64_t offset, int64_t time)
+{
+	return playback_ledger_mark_at(&ledger, &marks[i], offset, PLAYBACK_WAITING, time);
+}
+
+static void mark_at_an_offset_is_due_when_the_byte_before_it_has_played(void)
+{
+	begin();
+	receive(400);
+	EXPECT(mark_at(0, 1, T0), 0);
+	EXPECT(mark_at(1, 168, T0), 0);
+	EXPECT(mark_at(2, 400, T0), 0);
+	EXPECT(playback_ledger_next_due(&ledger), PLAYBACK_NEVER);
+	/* The last one stands where a mark without offset would, and wants the partial frame */
+	EXPECT(playback_ledger_wants_partial(&ledger, 80), 1);
+	deliver(T0);
+	expect_none(START + 124999);
+	/* It has begun */
+	expect_pop(0, PLAYBACK_PLAYED, START + 125000);
+	EXPECT(marks[0].offset, 1);
+	EXPECT(marks[0].media_ns, 125000);
+	EXPECT(playback_ledger_next_due(&ledger), PLAYBACK_NEVER);
+	deliver(T0 + TICK);
+	expect_pop(1, PLAYBACK_PLAYED, START + TICK + MS);
+	playback_ledger_delivered(&ledger, ulaw(80), TICK, T0 + 2 * TICK);
+	expect_pop(2, PLAYBACK_PLAYED, START + 2 * TICK + 10 * MS);
+	EXPECT(marks[2].media_ns, 50 * MS);
+}
+
+static void mark_at_an_offset_behind_what_was_played_is_due_at_once(void)
+{
+	begin();
+	/* Before anything came, too */
+	EXPECT(mark_at(0, 0, T0), 0);
+	expect_pop(0, PLAYBACK_PLAYED, T0);
+	receive(480);
+	deliver(T0);
+	deliver(T0 + TICK);
+	mark(1, T0 + TICK);
+	EXPECT(mark_at(2, 300, T0 + TICK + MS), 0);
+	EXPECT(mark_at(3, 168, T0 + TICK + 4 * MS), 0);
+	EXPECT(mark_at(4, 160, T0 + TICK + 5 * MS), 0);
+	expect_pop(4, PLAYBACK_PLAYED, T0 + TICK + 5 * MS);
+	EXPECT(marks[4].media_ns, TICK);
+	expect_pop(3, PLAYBACK_PLAYED, T0 + TICK + 5 * MS);
+	EXPECT(marks[3].due_ns, T0 + TICK + 4 * MS);
+	/* In the frame that plays it is due to the sample */
+	expect_none(START + TICK + 17500000 - 1);
+	expect_pop(2, PLAYBACK_PLAYED, START + TICK + 17500000);
+	EXPECT(marks[2].media_ns, TICK + 17500000);
+	expect_none(PLAYBACK_NEVER - 1);
+	EXPECT(mark_at(5, 320, T0 + 10 * TICK), 0);
+	expect_pop(5, PLAYBACK_PLAYED, T0 + 10 * TICK);
+	deliver(T0 + 10 * TICK);
+	expect_pop(1, PLAYBACK_PLAYED, START + 11 * TICK);
+}
+
+static void marks_at_offsets_come_in_the_order_of_the_stream(void)
+{
+	static const int order[] = { 2, 4, 1, 3, 6, 0, 5, };
+	size_t i;
+
+	begin();
+	receive(160);
+	mark(0, T0);
+	EXPECT(mark_at(1, 80, T0), 0);
+	EXPECT(mark_at(2, 8, T0), 0);
+	EXPECT(mark_at(3, 80, T0), 0);
+	EXPECT(mark_at(4, 16, T0), 0);
+	mark(5, T0);
+	EXPECT(mark_at(6, 80, T0), 0);
+	EXPECT(ledger.marks.count, 7);
+	deliver(T0);
+	for (i = 0; i < sizeof(order) / sizeof(*order); i++) {
+		expect_pop(order[i], PLAYBACK_PLAYED, START + TICK);
+	}
+	EXPECT(marks[6].due_ns, START + 10 * MS);
+	EXPECT(ledger.marks.count, 0);
+	/* Those that are left are the caller's again: none is remembered */
+	receive(160);
+	mark(0, T0);
+	EXPECT(mark_at(1, 240, T0), 0);
+	deliver(T0 + TICK);
+	expect_pop(1, PLAYBACK_PLAYED, START + 2 * TICK);
+	EXPECT(mark_at(2, 200, START + 2 * TICK), 0);
+	expect_pop(2, PLAYBACK_PLAYED, START + 2 * TICK);
+	expect_pop(0, PLAYBACK_PLAYED, START + 2 * TICK);
+}
+
+static void mark_ahead_waits_for_its_byte(void)
+{
+	begin();
+	EXPECT(mark_at(0, 330, T0), 0);
+	EXPECT(mark_at(1, 170, T0), 0);
+	EXPECT(mark_at(2, 170, T0), 0);
+	mark(3, T0);
+	EXPECT(playback_ledger_marks(&ledger), 4);
+	/* What was received so far is before them */
+	expect_pop(3, PLAYBACK_PLAYED, T0);
+	receive(169);
+	mark(4, T0);
+	deliver(T0);
+	EXPECT(playback_ledger_next_due(&ledger), PLAYBACK_NEVER);
+	EXPECT(ledger.marks.count, 1);
+	receive(151);
+	EXPECT(ledger.marks.count, 3);
+	EXPECT(playback_ledger_marks(&ledger), 4);
+	deliver(T0 + TICK);
+	expect_pop(4, PLAYBACK_PLAYED, START + TICK + 9 * 125000);
+	expect_pop(1, PLAYBACK_PLAYED, START + TICK + 10 * 125000);
+	expect_pop(2, PLAYBACK_PLAYED, START + TICK + 10 * 125000);
+	EXPECT(marks[1].media_ns, 170 * 125000);
+	receive(160);
+	/* Nothing waits for bytes that may never come */
+	EXPECT(playback_ledger_wants_partial(&ledger, 159), 1);
+	deliver(T0 + 2 * TICK);
+	expect_pop(0, PLAYBACK_PLAYED, START + 2 * TICK + 10 * 125000);
+	EXPECT(marks[0].offset, 330);
+}
+
+static void mark_ahead_stays_when_something_is_flushed(void)
+{
+	begin();
+	receive(480);
+	EXPECT(mark_at(0, 480, T0), 0);
+	EXPECT(mark_at(1, 481, T0), 0);
+	deliver(T0);
+	EXPECT(flush(T0), 320);
+	playback_ledger_mark(&ledger, &marks[2], PLAYBACK_ORDERED_EVENT, T0);
+	expect_pop(0, PLAYBACK_FLUSHED, T0);
+	expect_pop(2, PLAYBACK_ORDERED_EVENT, T0);
+	expect_none(PLAYBACK_NEVER - 1);
+	now = T0 + TICK;
+	receive(160);
+	deliver(T0 + TICK);
+	expect_pop(1, PLAYBACK_PLAYED, START + TICK + 125000);
+	EXPECT(marks[1].media_ns, TICK + 125000);
+	EXPECT(marks[1].offset, 481);
+}
+
+static void mark_at_an_offset_that_was_flushed_is_discarded(void)
+{
+	begin();
+	receive(480);
+	deliver(T0);
+	flush(T0);
+	mark(0, T0);
+	EXPECT(mark_at(1, 161, T0 + MS), 0);
+	EXPECT(mark_at(2, 480, T0 + MS), 0);
+	EXPECT(mark_at(3, 160, T0 + MS), 0);
+	receive(160);
+	EXPECT(mark_at(4, 481, T0 + MS), 0);
+	expect_pop(3, PLAYBACK_PLAYED, START + TICK);
+	expect_pop(1, PLAYBACK_FLUSHED, START + TICK);
+	EXPECT(marks[1].due_ns, T0 + MS);
+	/* What is set behind the flush is no question for its end: first come, first served */
+	expect_pop(0, PLAYBACK_PLAYED, START + TICK);
+	expect_pop(2, PLAYBACK_FLUSHED, START + TICK);
+	deliver(T0 + TICK);
+	expect_pop(4, PLAYBACK_PLAYED, START + TICK + 125000);
+	EXPECT(marks[4].media_ns, TICK + 125000);
+}
+
+static void mark_at_an_offset_knows_what_was_dropped_before_it(void)
+{
+	begin();
+	receive(200);
+	drop_newest(40);
+	receive(160);
+	drop_newest(160);
+	receive(160);
+	/* 160 bytes, 200 dropped, 160 bytes */
+	mark(0, T0);
+	EXPECT(mark_at(1, 361, T0), 0);
+	EXPECT(mark_at(2, 300, T0), 0);
+	EXPECT(mark_at(3, 160, T0), 0);
+	deliver(T0);
+	expect_pop(3, PLAYBACK_PLAYED, START + TICK);
+	expect_pop(2, PLAYBACK_PLAYED, START + TICK);
+	EXPECT(playback_ledger_next_due(&ledger), PLAYBACK_NEVER);
+	deliver(T0 + TICK);
+	expect_pop(1, PLAYBACK_PLAYED, START + TICK + 125000);
+	expect_pop(0, PLAYBACK_PLAYED, START + 2 * TICK);
+	/* Each byte is told once, by the first mark behind it */
+	EXPECT(marks[3].dropped, 0);
+	EXPECT(marks[2].dropped, 140);
+	EXPECT(marks[1].dropped, 60);
+	EXPECT(marks[0].dropped, 0);
+	EXPECT(marks[3].media_ns, TICK);
+	EXPECT(marks[2].media_ns, TICK);
+	EXPECT(marks[1].media_ns, TICK + 125000);
+	/* And not again by one that is set late */
+	EXPECT(mark_at(4, 360, T0 + 9 * TICK), 0);
+	expect_pop(4, PLAYBACK_PLAYED, T0 + 9 * TICK);
+	EXPECT(marks[4].dropped, 0);
+	EXPECT(marks[4].media_ns, TICK);
+}
+
+static void mark_ahead_does_not_wait_for_what_is_dropped(void)
+{
+	begin();
+	EXPECT(mark_at(0, 200, T0), 0);
+	EXPECT(mark_at(1, 330, T0), 0);
+	EXPECT(mark_at(2, 400, T0), 0);
+	EXPECT(mark_at(3, 500, T0), 0);
+	receive(330);
+	drop_newest(170);
+	/* Up to a byte that is there no more, and to the last one that is */
+	EXPECT(marks[0].position, 160);
+	EXPECT(marks[1].position, 160);
+	EXPECT(playback_ledger_wants_partial(&ledger, 0), 0);
+	deliver(T0);
+	now = T0 + 9 * TICK;
+	receive(100);
+	drop_newest(100);
+	expect_pop(0, PLAYBACK_PLAYED, START + TICK);
+	EXPECT(marks[0].dropped, 40);
+	expect_pop(1, PLAYBACK_PLAYED, START + TICK);
+	EXPECT(marks[1].dropped, 130);
+	/* With nothing left to play it is due when that is known */
+	EXPECT(playback_ledger_next_due(&ledger), now);
+	expect_pop(2, PLAYBACK_PLAYED, now);
+	EXPECT(marks[2].dropped, 70);
+	EXPECT(marks[2].media_ns, TICK);
+	expect_none(PLAYBACK_NEVER - 1);
+	EXPECT(playback_ledger_wants_partial(&ledger, 0), 0);
+	receive(100);
+	EXPECT(playback_ledger_wants_partial(&ledger, 100), 1);
+	playback_ledger_delivered(&ledger, ulaw(100), TICK, now);
+	expect_pop(3, PLAYBACK_PLAYED, now + PLAYBACK_SEND_DELAY_NS + 70 * 125000);
+	EXPECT(marks[3].dropped, 30);
+}
+
+static void mark_ahead_ends_with_the_call(void)
+{
+	begin();
+	receive(160);
+	EXPECT(mark_at(0, 1000, T0), 0);
+	EXPECT(mark_at(1, 900, T0), 0);
+	mark(2, T0);
+	deliver(T0);
+	hangup(T0 + MS);
+	expect_pop(2, PLAYBACK_HUNGUP, T0 + MS);
+	expect_pop(1, PLAYBACK_HUNGUP, T0 + MS);
+	expect_pop(0, PLAYBACK_HUNGUP, T0 + MS);
+	EXPECT(marks[0].offset, 1000);
+	EXPECT(playback_ledger_marks(&ledger), 0);
+	expect_none(PLAYBACK_NEVER);
+}
+
+static void settled_mark_ahead_takes_its_turn(void)
+{
+	begin();
+	playback_ledger_mark_at(&ledger, &marks[0], 160, PLAYBACK_DIRECTION, T0);
+	expect_none(PLAYBACK_NEVER - 1);
+	now = T0 + MS;
+	receive(160);
+	drop_newest(160);
+	expect_pop(0, PLAYBACK_DIRECTION, T0 + MS);
+	EXPECT(marks[0].due_ns, T0);
+}
+
+static void mark_inside_a_sample_stands_where_that_begins(void)
+{
+	begin();
+	ledger.sample_bytes = 2;
+	EXPECT(mark_at(0, 161, T0), 0);
+	receive(161);
+	EXPECT(mark_at(1, 161, T0), 0);
+	EXPECT(mark_at(2, 33, T0), 0);
+	EXPECT(marks[0].position, 160);
+	EXPECT(marks[1].position, 160);
+	EXPECT(marks[2].position, 32);
+	EXPECT(playback_ledger_wants_partial(&ledger, 0), 0);
+	deliver(T0);
+	expect_pop(2, PLAYBACK_PLAYED, START + 4 * MS);
+	EXPECT(marks[2].media_ns, 4 * MS);
+	expect_pop(0, PLAYBACK_PLAYED, START + TICK);
+	expect_pop(1, PLAYBACK_PLAYED, START + TICK);
+	EXPECT(marks[1].offset, 161);
+	EXPECT(marks[1].media_ns, TICK);
+	/* The first byte of a sample that is alone: all before it has been played */
+	EXPECT(mark_at(3, 162, T0), 0);
+	receive(1);
+	flush(T0 + TICK);
+	expect_pop(3, PLAYBACK_FLUSHED, T0 + TICK);
+	/* After the flush samples begin elsewhere */
+	now = T0 + 2 * TICK;
+	EXPECT(mark_at(4, 163, now), 0);
+	receive(1);
+	expect_pop(4, PLAYBACK_PLAYED, now);
+	receive(2);
+	EXPECT(mark_at(5, 165, now), 0);
+	EXPECT(marks[5].position, 164);
+}
+
+static void mark_inside_a_message_of_passthrough_mode(void)
+{
+	/* 20 ms each, of any size */
+	static const uint64_t sizes[] = { 10, 100, 30, };
+	int i;
+
+	begin();
+	ledger.sample_bytes = 0;
+	for (i = 0; i < 3; i++) {
+		playback_ledger_received(&ledger,
+			(struct playback_media) { sizes[i], TICK, }, T0);
+	}
+	EXPECT(mark_at(0, 60, T0), 0);
+	EXPECT(mark_at(1, 111, T0), 0);
+	for (i = 0; i < 3; i++) {
+		playback_ledger_delivered(&ledger,
+			(struct playback_media) { sizes[i], TICK, }, TICK, T0 + i * TICK);
+	}
+	/* That far into its message, by its bytes */
+	expect_pop(0, PLAYBACK_PLAYED, START + TICK + TICK / 2);
+	EXPECT(marks[0].media_ns, TICK + TICK / 2);
+	expect_pop(1, PLAYBACK_PLAYED, START + 2 * TICK + (TICK + 29) / 30);
+	EXPECT(marks[1].media_ns, 2 * TICK + (TICK + 29) / 30);
+	/* Where it was before the frame that plays is not known: when that begins, at last */
+	EXPECT(mark_at(2, 60, T0 + 2 * TICK), 0);
+	EXPECT(marks[2].due_ns, START + 2 * TICK);
+}
+
+static void mark_in_what_piles_up_is_not_early(void)
+{
+	int i;
+
+	begin();
+	receive(480 * 4);
+	for (i = 0; i < 3; i++) {
+		playback_ledger_delivered(&ledger, ulaw(480), 3 * TICK, T0 + i * TICK);
+	}
+	EXPECT(mark_at(0, 600, T0 + 2 * TICK), 0);
+	EXPECT(marks[0].due_ns, START + 3 * TICK + 15 * MS);
+}
+
+static void mark_at_an_offset_in_a_mixer(void)
+{
+	struct playback_drop drop;
+
+	begin();
+	playback_ledger_mixing(&ledger, 1, T0);
+	receive(480);
+	drop_newest(40);
+	receive(20);
+	deliver(T0);
+	mix(T0 + 5 * MS);
+	deliver(T0 + TICK);
+	/* One is sent, one is held */
+	EXPECT(mark_at(0, 80, T0 + 5 * MS), 0);
+	EXPECT(mark_at(1, 160, T0 + TICK), 0);
+	EXPECT(mark_at(2, 161, T0 + TICK), 0);
+	EXPECT(mark_at(3, 480, T0 + TICK), 0);
+	EXPECT(marks[0].due_ns, MIXED_START + 15 * MS);
+	EXPECT(marks[1].due_ns, MIXED_START + 25 * MS);
+	EXPECT(marks[2].due_ns, PLAYBACK_NEVER);
+	EXPECT(playback_ledger_last_delivered(&ledger) == &marks[2], 1);
+	playback_ledger_mixing(&ledger, 0, T0 + 2 * TICK);
+	expect_pop(0, PLAYBACK_PLAYED, T0 + 2 * TICK);
+	expect_pop(1, PLAYBACK_PLAYED, T0 + 2 * TICK);
+	expect_pop(2, PLAYBACK_PLAYED, T0 + 2 * TICK);
+	EXPECT(marks[2].dropped, 1);
+	EXPECT(marks[2].media_ns, TICK);
+	expect_none(PLAYBACK_NEVER - 1);
+	/* What the mixer dropped is a gap, too, and its offset is known */
+	EXPECT(playback_ledger_pop_drop(&ledger, T0, &drop), 1);
+	EXPECT(playback_ledger_pop_drop(&ledger, T0 + 9 * TICK, &drop), 1);
+	EXPECT(drop.reason, PLAYBACK_DROP_BRIDGE);
+	EXPECT(drop.offset, 160);
+	EXPECT(mark_at(4, 321, T0 + 2 * TICK), 0);
+	EXPECT(marks[4].media_ns, TICK + 125000);
+	deliver(T0 + 2 * TICK);
+	expect_pop(4, PLAYBACK_PLAYED, START + 2 * TICK + 125000);
+	EXPECT(marks[4].dropped, 159);
+	expect_pop(3, PLAYBACK_PLAYED, START + 3 * TICK);
+	EXPECT(marks[3].dropped, 40);
+}
+
+static void mark_before_all_that_is_remembered_is_refused(void)
+{
+	int i;
+
+	begin();
+	for (i = 0; i < PLAYBACK_GAPS_MAX; i++) {
+		receive(10);
+		drop_newest(1);
+	}
+	EXPECT(mark_at(0, 1, T0), 0);
+	receive(11);
+	drop_newest(1);
+	/* The gap that ends at 10 is forgotten */
+	EXPECT(mark_at(1, 10, T0), -1);
+	EXPECT(mark_at(2, 11, T0), 0);
+	EXPECT(marks[2].position, 10);
+	EXPECT(marks[2].dropped, 1);
+	/* What touches is one gap */
+	for (i = 0; i < 1000; i++) {
+		receive(10);
+		drop_newest(10);
+	}
+	EXPECT(mark_at(3, 11, T0), 0);
+	/* And a flush has one, whatever had been dropped there */
+	flush(T0);
+	EXPECT(ledger.gaps.count, 1);
+	EXPECT(ledger.marks.count, 3);
+	mark(4, T0);
+	expect_pop(0, PLAYBACK_FLUSHED, T0);
+	expect_pop(2, PLAYBACK_FLUSHED, T0);
+	expect_pop(3, PLAYBACK_FLUSHED, T0);
+	expect_pop(4, PLAYBACK_PLAYED, T0);
+	EXPECT(marks[2].dropped + marks[4].dropped, PLAYBACK_GAPS_MAX + 1 + 10000);
 }
 
 static void underrun_is_silence_where_more_was_to_come(void)
@@ -1145,6 +1562,21 @@ int main(void)
 	RUN(mixer_that_does_not_mix_drops_all);
 	RUN(mixer_that_cannot_be_seen_holds_a_bounded_amount);
 	RUN(hangup_counts_what_the_mixer_held_as_flushed);
+	RUN(mark_at_an_offset_is_due_when_the_byte_before_it_has_played);
+	RUN(mark_at_an_offset_behind_what_was_played_is_due_at_once);
+	RUN(marks_at_offsets_come_in_the_order_of_the_stream);
+	RUN(mark_ahead_waits_for_its_byte);
+	RUN(mark_ahead_stays_when_something_is_flushed);
+	RUN(mark_at_an_offset_that_was_flushed_is_discarded);
+	RUN(mark_at_an_offset_knows_what_was_dropped_before_it);
+	RUN(mark_ahead_does_not_wait_for_what_is_dropped);
+	RUN(mark_ahead_ends_with_the_call);
+	RUN(settled_mark_ahead_takes_its_turn);
+	RUN(mark_inside_a_sample_stands_where_that_begins);
+	RUN(mark_inside_a_message_of_passthrough_mode);
+	RUN(mark_in_what_piles_up_is_not_early);
+	RUN(mark_at_an_offset_in_a_mixer);
+	RUN(mark_before_all_that_is_remembered_is_refused);
 	RUN(underrun_is_silence_where_more_was_to_come);
 	RUN(drops_are_reported_ten_times_a_second);
 	RUN(last_delivered_mark_is_the_newest_whose_media_was_delivered);

@@ -34,6 +34,15 @@ class Drop(IntEnum):
     BRIDGE = 3
 
 
+class Queue(IntEnum):
+    """What `Ledger.pending` gives."""
+
+    MARKS = 0
+    EVENTS = 1
+    AHEAD = 2
+    """marks whose media has not been received yet"""
+
+
 @cache
 def _library() -> ctypes.CDLL:
     module = ROOT / "asterisk-module"
@@ -70,18 +79,20 @@ class Ledger:
     allocates nothing.
     """
 
-    def __init__(self, tick_ns: int) -> None:
-        self._handle = ctypes.c_void_p(_library().shim_new(_time(tick_ns)))
+    def __init__(self, tick_ns: int, sample_bytes: int) -> None:
+        self._handle = ctypes.c_void_p(
+            _library().shim_new(_time(tick_ns), ctypes.c_uint(sample_bytes))
+        )
 
     def close(self) -> None:
         """Free it."""
         _library().shim_free(self._handle)
 
-    def received(self, count: int, ns: int) -> None:
-        _library().shim_received(self._handle, _count(count), _time(ns))
+    def received(self, count: int, ns: int, now: int) -> None:
+        _library().shim_received(self._handle, _count(count), _time(ns), _time(now))
 
-    def dropped(self, count: int, ns: int, reason: Drop) -> None:
-        _library().shim_dropped(self._handle, _count(count), _time(ns), int(reason))
+    def dropped(self, count: int, ns: int, reason: Drop, now: int) -> None:
+        _library().shim_dropped(self._handle, _count(count), _time(ns), int(reason), _time(now))
 
     def delivered(self, count: int, ns: int, frame_ns: int, now: int) -> None:
         _library().shim_delivered(
@@ -118,6 +129,13 @@ class Ledger:
     def mark(self, number: int, outcome: Outcome, now: int) -> None:
         _library().shim_mark(self._handle, _count(number), int(outcome), _time(now))
 
+    def mark_at(self, number: int, offset: int, outcome: Outcome, now: int) -> bool:
+        """Whether it was taken."""
+        refused: int = _library().shim_mark_at(
+            self._handle, _count(number), _count(offset), int(outcome), _time(now)
+        )
+        return not refused
+
     def event_queued(self) -> None:
         _library().playback_ledger_event_queued(self._handle)
 
@@ -132,12 +150,12 @@ class Ledger:
             return None
         return _named(names, values)
 
-    def pending(self, *, events: bool) -> list[dict[str, int]]:
-        """The fields of all pending marks, or of all pending events, oldest first."""
+    def pending(self, which: Queue) -> list[dict[str, int]]:
+        """The fields of all that are pending, in the order of the stream."""
         names = _names("shim_mark_fields")
         values = (ctypes.c_uint64 * len(names))()
         found: list[dict[str, int]] = []
-        while _library().shim_pending(self._handle, int(events), len(found), values):
+        while _library().shim_pending(self._handle, int(which), len(found), values):
             found.append(_named(names, values))
         return found
 

@@ -1,8 +1,9 @@
 """The compiled ledger beside a naive model of it, compared after every step.
 
 The model keeps the whole stream as a list of pieces, each in one state, and looks all through it
-for each mark; the ledger keeps sums and positions only. What goes into both is what the driver
-may tell: any order of media, drops, frames, marks, queued events, flushes and moments.
+for each mark; the ledger keeps sums, positions and gaps only. What goes into both is what the
+driver may tell: any order of media, drops, frames, marks anywhere in the stream, queued events,
+flushes and moments.
 
 As long as nothing mixes, every number has to be equal, times included. What a mixer takes in a
 mixing interval is the ledger's estimate: there the model follows what moved, and bounds the times
@@ -14,6 +15,7 @@ business of playback_commands.c, tested inside Asterisk by playback_test.c.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 
 from hypothesis import settings
@@ -25,7 +27,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from ledger import NEVER, Drop, Ledger, Outcome
+from ledger import NEVER, Drop, Ledger, Outcome, Queue
 
 MS = 1_000_000
 TICK = 20 * MS
@@ -82,9 +84,10 @@ class Mark:
     made_ns: int
     outcome: Outcome
     dropped: int = 0
-    waits: bool = False
-    """something before it had not been sent when it was made: its time is that of the media
-    then, even where a frame came late and that time is past"""
+    """bytes before it"""
+    reached_ns: int | None = None
+    """when it is due if all before it had been sent when that was first known. Else its time is
+    that of the media, even where a frame came late and that time is past"""
     settled_ns: int | None = None
     """when it was flushed or hung up, or what it was made with"""
 
@@ -97,9 +100,11 @@ class Model:
         self.frames: list[Frame] = []
         self.marks: list[Mark] = []
         self.events: list[Mark] = []
-        self.last_mark = 0
-        self.uncounted = 0
-        """bytes that a mixer dropped behind the last mark"""
+        self.ahead: list[Mark] = []
+        self.flushes: list[tuple[int, int]] = []
+        """offsets between which all was flushed, or had been dropped before; none touch"""
+        self.told = 0
+        """bytes that marks have told were dropped"""
         self.wanted = 0
         self.half_sample = 0
         """the newest bytes that were half a sample when a mark or a queued event came"""
@@ -121,10 +126,12 @@ class Model:
             if piece.state in states
         )
 
-    def receive(self, size: int) -> None:
+    def receive(self, size: int, now: int) -> None:
         self.pieces.append(Piece(self.received, self.received + size))
+        while self.ahead and self.ahead[0].offset <= self.received:
+            self.place(self.ahead.pop(0), now)
 
-    def drop(self, size: int, reason: Drop) -> None:
+    def drop(self, size: int, reason: Drop, now: int) -> None:
         """The newest bytes."""
         dropped_from = self.received - size
         self.cut_at(dropped_from)
@@ -132,6 +139,11 @@ class Model:
             if piece.begin >= dropped_from:
                 piece.state = "dropped"
         self.report(size, reason, dropped_from)
+        for mark in self.marks:
+            if mark.offset > dropped_from:
+                mark.dropped = self.dropped_before(mark.offset)
+                if mark.outcome is Outcome.WAITING and not self.unsent(mark.place):
+                    mark.reached_ns = self.over_ns(mark.place, now)
 
     def report(self, size: int, reason: Drop, offset: int) -> None:
         """To be reported."""
@@ -144,27 +156,25 @@ class Model:
         sent = [piece for piece in self.pieces if piece.state == "sent"]
         end_ns = max(now, sent[-1].end_ns) if sent else now
         for piece in self.first(size, "held"):
-            # What was dropped behind it counts as dropped before it: that is not remembered.
-            dropped_behind = self.count("dropped", after=piece.end)
-            self.report(piece.size, Drop.BRIDGE, piece.begin + dropped_behind)
+            self.report(piece.size, Drop.BRIDGE, piece.begin)
             self.count_in_marks(piece)
             piece.state, piece.end_ns = "dropped_by_mixer", end_ns
 
     def count_in_marks(self, dropped: Piece) -> None:
-        """Each byte dropped counts for the first pending mark behind it, or for the next one."""
-        begin = dropped.begin
+        """For all that are behind it."""
         for mark in self.marks:
-            if mark.place > begin and mark.outcome is not Outcome.ORDERED_EVENT:
-                mark.dropped += min(mark.place, dropped.end) - begin
-                begin = min(mark.place, dropped.end)
-        self.uncounted += dropped.end - begin
+            if mark.place > dropped.begin and mark.outcome is not Outcome.ORDERED_EVENT:
+                mark.dropped += min(mark.place, dropped.end) - dropped.begin
 
     def cut_at(self, offset: int) -> None:
         """Have no piece reach over ``offset``."""
         for index, piece in enumerate(self.pieces):
             if piece.begin < offset < piece.end:
-                self.pieces.insert(index + 1, Piece(offset, piece.end, piece.state, piece.end_ns))
+                rest = Piece(offset, piece.end, piece.state, piece.end_ns)
+                self.pieces.insert(index + 1, rest)
                 piece.end = offset
+                if piece.state == "sent":
+                    piece.end_ns -= rest.size * BYTE_NS
                 return
 
     def first(self, size: int, state: str) -> list[Piece]:
@@ -210,11 +220,21 @@ class Model:
 
     def flush(self, outcome: Outcome, now: int) -> None:
         gone = ["queued", "held"] if outcome is Outcome.HUNGUP else ["queued"]
+        if outcome is Outcome.HUNGUP:
+            for mark in self.ahead:
+                mark.dropped = self.dropped_before(self.received)
+            self.marks += self.ahead
+            self.ahead = []
         for mark in self.marks + self.events:
             if mark.outcome is Outcome.WAITING and (
                 outcome is Outcome.HUNGUP or self.count("queued", before=mark.place)
             ):
                 mark.outcome, mark.settled_ns = outcome, now
+        [begin, *_] = [*(one.begin for one in self.pieces if one.state == "queued"), self.received]
+        if begin < self.received:
+            if self.flushes and self.flushes[-1][1] == begin:
+                begin, _ = self.flushes.pop()
+            self.flushes.append((begin, self.received))
         for piece in self.pieces:
             if piece.state in gone:
                 piece.state = "flushed"
@@ -224,21 +244,60 @@ class Model:
     def mark(self, number: int, outcome: Outcome, now: int) -> None:
         place = self.received - self.half_sample
         mark = Mark(number, self.received, place, now, outcome)
-        mark.waits = self.count("queued", before=place) + self.count("held") > 0
         if outcome is not Outcome.ORDERED_EVENT:
-            mark.dropped = self.count("dropped", after=self.last_mark) + self.uncounted
-            self.last_mark, self.uncounted = self.received, 0
-        if outcome is Outcome.WAITING:
-            self.wanted = max(self.wanted, place)
-        else:
+            mark.dropped = self.dropped_before(self.received)
+        if outcome is not Outcome.WAITING:
             mark.settled_ns = now
-        self.marks.append(mark)
+        self.enter(mark, now)
+
+    def mark_at(self, number: int, offset: int, outcome: Outcome, now: int) -> None:
+        mark = Mark(number, offset, offset, now, outcome)
+        if outcome is not Outcome.WAITING:
+            mark.settled_ns = now
+        if offset > self.received:
+            self.ahead.insert(bisect_right([one.offset for one in self.ahead], offset), mark)
+        else:
+            self.place(mark, now)
+
+    def place(self, mark: Mark, now: int) -> None:
+        """By its offset."""
+        self.cut_at(mark.offset)
+        mark.dropped = self.dropped_before(mark.offset)
+        for begin, end in self.flushes:
+            if begin < mark.offset < end:
+                # Where it was dropped among what was flushed is not remembered.
+                mark.dropped -= self.count("dropped", before=mark.offset, after=begin)
+            if begin < mark.offset <= end and mark.outcome is Outcome.WAITING:
+                mark.outcome, mark.settled_ns = Outcome.FLUSHED, now
+        self.enter(mark, now)
+
+    def enter(self, mark: Mark, now: int) -> None:
+        if mark.outcome is Outcome.WAITING:
+            self.wanted = max(self.wanted, mark.place)
+            if not self.unsent(mark.place):
+                mark.reached_ns = self.over_ns(mark.place, now)
+        self.marks.insert(bisect_right([one.offset for one in self.marks], mark.offset), mark)
+
+    def dropped_before(self, offset: int) -> int:
+        return self.count("dropped", "dropped_by_mixer", before=offset)
+
+    def unsent(self, place: int) -> int:
+        """Bytes before it that are to be sent."""
+        return self.count("queued", "held", before=place)
+
+    def over_ns(self, place: int, now: int) -> int:
+        """When all before it, which has been sent, is over: what was sent follows each other."""
+        last = self.last_frame
+        if not last or self.hung_up:
+            return now
+        behind = self.count("sent", after=place)
+        return max(now, last.start_ns + last.media_ns - behind * BYTE_NS)
 
     def due_ns(self, mark: Mark) -> int:
         """When a mark's outcome is reached."""
         if mark.settled_ns is not None:
             return mark.settled_ns
-        return self.end_ns(mark) if mark.waits else max(mark.made_ns, self.end_ns(mark))
+        return self.end_ns(mark) if mark.reached_ns is None else mark.reached_ns
 
     def end_ns(self, mark: Mark) -> int:
         """When all before a mark has been played."""
@@ -297,7 +356,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.ledger = Ledger(TICK)
+        self.ledger = Ledger(TICK, 1)
         self.model = Model()
         self.now = START_NS
         self.numbers = iter(range(10**9))
@@ -323,8 +382,9 @@ class LedgerMachine(RuleBasedStateMachine):
     @initialize(before=st.sampled_from([0, 2**32 - 300, 2**63 - 300]))
     def past(self, before: int) -> None:
         self.model.pieces.append(Piece(0, before, "flushed"))
+        self.model.flushes = [(0, before)] if before else []
         self.model.wanted = before
-        self.ledger.received(before, 0)
+        self.ledger.received(before, 0, self.now)
         self.ledger.flush(self.now)
 
     @rule(
@@ -334,12 +394,13 @@ class LedgerMachine(RuleBasedStateMachine):
     )
     def receive(self, size: int, dropped: int, reason: Drop) -> None:
         """A message of media, the end or all of which may be dropped."""
-        self.model.receive(size)
-        self.ledger.received(size, size * BYTE_NS)
+        self.model.receive(size, self.now)
+        self.ledger.received(size, size * BYTE_NS, self.now)
         dropped = min(dropped, size)
-        self.model.drop(dropped, reason)
         if dropped:
-            self.ledger.dropped(dropped, dropped * BYTE_NS, reason)
+            self.model.drop(dropped, reason, self.now)
+            self.ledger.dropped(dropped, dropped * BYTE_NS, reason, self.now)
+        self.whole = max([self.whole, *(mark.offset for mark in self.model.marks)])
 
     @rule(
         size=st.sampled_from([FRAME, FRAME, FRAME, 480]) | st.integers(1, FRAME),
@@ -402,6 +463,23 @@ class LedgerMachine(RuleBasedStateMachine):
         self.model.mark(number, outcome, self.now)
         self.ledger.mark(number, outcome, self.now)
 
+    @rule(
+        outcome=st.sampled_from([Outcome.WAITING, Outcome.WAITING, Outcome.DIRECTION]),
+        ahead=st.sampled_from([-FRAME, -1, 0, 1, FRAME]) | st.integers(-2000, 2000),
+        of_a_piece=st.integers(0, 5),
+    )
+    def mark_at(self, outcome: Outcome, ahead: int, of_a_piece: int) -> None:
+        """Around the end of the stream, or around a place where something changes."""
+        origin = self.model.received
+        if of_a_piece and abs(ahead) <= 1 and self.model.pieces:
+            origin = self.model.pieces[-min(of_a_piece, len(self.model.pieces))].begin
+        offset = max(0, origin + ahead)
+        number = next(self.numbers)
+        self.model.mark_at(number, offset, outcome, self.now)
+        assert self.ledger.mark_at(number, offset, outcome, self.now)
+        if offset <= self.model.received:
+            self.whole = max(self.whole, offset)
+
     @rule(half=st.booleans())
     def queue_event(self, half: bool) -> None:
         """It travels with the media, and is entered when what is before it is the next frame's."""
@@ -427,7 +505,8 @@ class LedgerMachine(RuleBasedStateMachine):
                 return
             del self.queued_events[0]
             event = Mark(number, offset, offset, self.now, Outcome.WAITING)
-            event.waits = self.model.count("queued", "held", before=offset) > 0
+            if not self.model.unsent(offset):
+                event.reached_ns = self.model.over_ns(offset, self.now)
             self.model.events.append(event)
             self.ledger.event_dequeued(number, before, self.now)
 
@@ -480,7 +559,8 @@ class LedgerMachine(RuleBasedStateMachine):
         assert popped["outcome"] == mark.outcome
         if not is_event:
             assert popped["offset"] == mark.offset
-            assert popped["dropped"] == mark.dropped
+            assert popped["dropped"] == max(mark.dropped - self.model.told, 0)
+            self.model.told = max(mark.dropped, self.model.told)
 
     @rule()
     def pop_drop(self) -> None:
@@ -509,7 +589,7 @@ class LedgerMachine(RuleBasedStateMachine):
             state[name] for name in ("dropped", "flushed", "played", "snapshot_queued")
         )
         assert state["marks"] == sum(
-            one.outcome is not Outcome.ORDERED_EVENT for one in model.marks
+            one.outcome is not Outcome.ORDERED_EVENT for one in model.marks + model.ahead
         )
         assert state["events"] == len(model.events)
         assert state["underruns"] == model.underruns
@@ -522,13 +602,15 @@ class LedgerMachine(RuleBasedStateMachine):
         self.compare_times(state)
 
     def compare_marks(self) -> None:
-        for model_queue, events in ((self.model.marks, False), (self.model.events, True)):
-            pending = self.ledger.pending(events=events)
-            for fields, mark in zip(pending, model_queue, strict=True):
+        model = self.model
+        for which, queue in ((Queue.MARKS, model.marks), (Queue.EVENTS, model.events)):
+            for fields, mark in zip(self.ledger.pending(which), queue, strict=True):
                 assert fields["number"] == mark.number
                 assert fields["outcome"] == mark.outcome
-                assert events or fields["dropped"] == mark.dropped
+                assert which is Queue.EVENTS or fields["dropped"] == mark.dropped
                 self.compare_due(fields["due_ns"], mark)
+        for fields, mark in zip(self.ledger.pending(Queue.AHEAD), model.ahead, strict=True):
+            assert (fields["number"], fields["outcome"]) == (mark.number, mark.outcome)
 
     def compare_due(self, due_ns: int, mark: Mark) -> None:
         assert due_ns == self.model.due_ns(mark)
@@ -681,8 +763,8 @@ class MixingLedgerMachine(LedgerMachine):
         due_ns = self.ledger.state(self.now)["next_due_ns"]
         heads = {
             fields["number"]
-            for events in (False, True)
-            for fields in self.ledger.pending(events=events)[:1]
+            for which in (Queue.MARKS, Queue.EVENTS)
+            for fields in self.ledger.pending(which)[:1]
             if fields["due_ns"] == due_ns
         }
         for queue in (self.model.marks, self.model.events):
