@@ -26,6 +26,8 @@ DIRECTIONS = ("in", "out", "both")
 Id = str | int
 """Of a mark or a flush. Plain text only carries printable ASCII without space."""
 
+MAX_OFFSET = 2**53 - 1
+"""of a mark: what every JSON library reads exactly"""
 
 MarkCommand = Literal["MARK", "MARK_MEDIA"]
 """The two kinds of mark: the patched driver's, and the stock driver's own"""
@@ -166,6 +168,27 @@ class Command(ControlMessage):
         return given if -(2**63) <= given < 2**63 else None
 
     @property
+    def has_offset(self) -> bool:
+        """Whether a MARK says where it stands, validly or not."""
+        return self.name == "MARK" and "offset" in self.fields
+
+    @property
+    def offset(self) -> int | None:
+        """Of a MARK; None without one that the driver takes."""
+        given = self.fields.get("offset") if self.has_offset else None
+        if isinstance(given, str) and not self.is_json and _DIGITS.fullmatch(given):
+            given = int(given)
+        if not isinstance(given, int) or isinstance(given, bool):
+            return None
+        return given if 0 <= given <= MAX_OFFSET else None
+
+    @property
+    def sets_mark(self) -> bool:
+        """Whether it is a MARK that the driver takes; it gets an ERROR otherwise."""
+        valid_offset = not self.has_offset or self.offset is not None
+        return self.name == "MARK" and self.id is not None and valid_offset
+
+    @property
     def opts_in(self) -> bool:
         """Whether the driver sends its playback events from here on.
 
@@ -200,9 +223,18 @@ def command_mark_media(message_format: Format, correlation_id: str | None = None
     return _with_correlation_id(message_format, "MARK_MEDIA", correlation_id)
 
 
-def command_mark(message_format: Format, mark_id: Id) -> str:
-    """MARK, acknowledged by exactly one of MARK_PLAYED and MARK_DISCARDED."""
-    return _with_id(message_format, "MARK", mark_id)
+def command_mark(message_format: Format, mark_id: Id, offset: int | None = None) -> str:
+    """MARK, acknowledged by exactly one of MARK_PLAYED and MARK_DISCARDED.
+
+    It stands at ``offset``, in bytes of media since the start of the stream; by default behind what
+    was sent so far.
+    """
+    if offset is not None and not 0 <= offset <= MAX_OFFSET:
+        raise InputFault(
+            f"the offset {offset} of MARK is not one",
+            f"It counts bytes of media, from 0 to {MAX_OFFSET}.",
+        )
+    return _with_id(message_format, "MARK", mark_id, offset)
 
 
 def command_flush(message_format: Format, flush_id: Id | None = None) -> str:
@@ -228,7 +260,7 @@ def _with_correlation_id(message_format: Format, command: str, correlation_id: s
     return _command(message_format, command, fields, lambda: str(correlation_id))
 
 
-def _with_id(message_format: Format, command: str, id_: Id) -> str:
+def _with_id(message_format: Format, command: str, id_: Id, offset: int | None = None) -> str:
     text = str(id_)
     if why := _invalid_id(text, plain=message_format is Format.PLAIN):
         raise InputFault(
@@ -236,7 +268,10 @@ def _with_id(message_format: Format, command: str, id_: Id) -> str:
             "An id has 1 to 64 bytes; in plain text of printable ASCII without space. "
             "JSON (dial option f(json)) carries any.",
         )
-    return _command(message_format, command, {"id": id_}, lambda: f"id={text}")
+    if offset is None:
+        return _command(message_format, command, {"id": id_}, lambda: f"id={text}")
+    fields = {"id": id_, "offset": offset}
+    return _command(message_format, command, fields, lambda: f"id={text} offset={offset}")
 
 
 def _command(
@@ -267,6 +302,7 @@ _ID_IS_REST_OF_LINE = frozenset({"MEDIA_MARK_PROCESSED", "MEDIA_BUFFERING_COMPLE
 _ERROR_TEXT = re.compile(r"(?:^|\s)error_text[:=](.*)\Z", re.DOTALL)
 _NAME = re.compile(r"[A-Z][A-Z0-9_]*")
 _PLAIN_ID = re.compile(r"[!-~]+")
+_DIGITS = re.compile(r"[0-9]{1,512}")
 # What ast_strip() takes off both ends of a command before the driver reads it.
 _BLANKS = "".join(map(chr, range(0x21)))
 
@@ -274,9 +310,9 @@ _BLANKS = "".join(map(chr, range(0x21)))
 def parse_command(text: str) -> Command:
     """Read a text message from the application as the driver does. Never fails, as `parse_event`.
 
-    A field that the driver would refuse is kept: `Command.id` tells of an id. The plain argument of
-    REPORT_PLAYBACK is its interval whatever it is, and that of MARK_MEDIA and STOP_MEDIA_BUFFERING
-    their id.
+    A field that the driver would refuse is kept: `Command.id` tells of an id, `Command.offset` of
+    an offset. The plain argument of REPORT_PLAYBACK is its interval whatever it is, and that of
+    MARK_MEDIA and STOP_MEDIA_BUFFERING their id.
     """
     if _looks_like_json(text):
         return Command(*_parse_json(text, "command"))
@@ -287,6 +323,9 @@ def parse_command(text: str) -> Command:
         # FLUSH_MEDIA with anything else behind it is the stock driver's, which takes no id.
         if argument.startswith("id="):
             fields[key] = argument[3:]
+            if name == "MARK" and " offset=" in argument:
+                # What is not an offset alone is part of it, and is refused with it.
+                fields[key], _, fields["offset"] = argument[3:].partition(" offset=")
     elif key == "interval_ms":
         if argument:
             fields[key] = argument.removeprefix("interval_ms=")

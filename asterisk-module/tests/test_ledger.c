@@ -1403,6 +1403,25 @@ static void mark_at_an_offset_in_a_mixer(void)
 	EXPECT(marks[3].dropped, 40);
 }
 
+static void what_a_mixer_dropped_before_a_flush_was_not_flushed(void)
+{
+	begin();
+	playback_ledger_mixing(&ledger, 1, T0);
+	receive(480);
+	deliver(T0);
+	flush(T0);
+	playback_ledger_mixing(&ledger, 0, T0 + MS);
+	EXPECT(mark_at(0, 100, T0 + MS), 0);
+	EXPECT(mark_at(1, 160, T0 + MS), 0);
+	EXPECT(mark_at(2, 161, T0 + MS), 0);
+	expect_pop(0, PLAYBACK_PLAYED, T0 + MS);
+	expect_pop(1, PLAYBACK_PLAYED, T0 + MS);
+	expect_pop(2, PLAYBACK_FLUSHED, T0 + MS);
+	EXPECT(marks[0].dropped, 100);
+	EXPECT(marks[1].dropped, 60);
+	EXPECT(marks[2].dropped, 0);
+}
+
 static void mark_before_all_that_is_remembered_is_refused(void)
 {
 	int i;
@@ -1576,6 +1595,7 @@ int main(void)
 	RUN(mark_inside_a_message_of_passthrough_mode);
 	RUN(mark_in_what_piles_up_is_not_early);
 	RUN(mark_at_an_offset_in_a_mixer);
+	RUN(what_a_mixer_dropped_before_a_flush_was_not_flushed);
 	RUN(mark_before_all_that_is_remembered_is_refused);
 	RUN(underrun_is_silence_where_more_was_to_come);
 	RUN(drops_are_reported_ten_times_a_second);

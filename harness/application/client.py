@@ -150,13 +150,18 @@ class MediaSession:
         """End of a segment of audio; MEDIA_BUFFERING_COMPLETED follows."""
         await self.send_text(protocol.command_stop_buffering(self.format, correlation_id))
 
-    async def mark(self, mark_id: Id) -> int:
-        """Put a playback mark behind the audio sent so far; return its offset."""
-        return await self.send_text(self.mark_text(mark_id))
+    async def mark(self, mark_id: Id, offset: int | None = None) -> int:
+        """Put a playback mark behind the audio sent so far; return its offset.
 
-    def mark_text(self, mark_id: Id) -> str:
+        With ``offset`` it stands there, in bytes of media since the start of the stream: amid what
+        was sent, or ahead of it.
+        """
+        sent = await self.send_text(self.mark_text(mark_id, offset))
+        return sent if offset is None else offset
+
+    def mark_text(self, mark_id: Id, offset: int | None = None) -> str:
         """The command that `mark` sends."""
-        return protocol.command_mark(self.format, mark_id)
+        return protocol.command_mark(self.format, mark_id, offset)
 
     async def mark_media(self, correlation_id: str | None = None) -> int:
         """The stock driver's MARK_MEDIA; return the offset it was put at."""

@@ -7,13 +7,16 @@ take it from here. Pure.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections import Counter, defaultdict, deque
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from harness.capture.timeline import Message, Sender
 from harness.judge.verdicts import MarkOutcome
 from harness.protocol import Command, Event, Id, MarkCommand, parse_command, parse_event
+
+READ_NS = 100_000_000
+"""So long after a command was sent Asterisk has read it, if the host did not stall"""
 
 
 @dataclass(frozen=True)
@@ -70,12 +73,16 @@ class Mark:
     id: Id
     command: MarkCommand
     offset: int
-    """bytes of media sent before it"""
+    """bytes of media sent before it, or up to where it was set by position"""
+    by_position: bool
+    """whether its MARK says where it stands"""
     flushed_to: int
     """offset of the latest flush before it: of the bytes before that, some may have gone with it"""
     sent_ns: int
     direction_in: bool
     """whether the application's media direction was ``in``"""
+    reachable_ns: int = 0
+    """when the command and the media before the mark had been sent: it is not due before"""
     acks: list[Acknowledgement] = field(default_factory=list)
 
     @property
@@ -197,7 +204,7 @@ class Conversation:
         self._patched = False
         self._buffering = False
         self._periodic = False
-        self._pending: dict[tuple[MarkCommand, Id], deque[Mark]] = defaultdict(deque)
+        self._pending: dict[tuple[MarkCommand, Id], list[Mark]] = defaultdict(list)
         self._acknowledged: dict[tuple[MarkCommand, Id], Mark] = {}
         self._flushes_of: dict[Id, list[Flush]] = defaultdict(list)
         for message in messages:
@@ -213,6 +220,7 @@ class Conversation:
                 self._read_event(SentEvent(message.time_ns, len(self.events), event))
         self.stream = b"".join(self._chunks)
         """all media that the application sent"""
+        self._place_marks()
 
     @property
     def sent(self) -> int:
@@ -238,10 +246,16 @@ class Conversation:
         index = bisect_right(self.media_times, time_ns)
         return self.media_ends[index - 1] if index else 0
 
-    def flushed_ns(self, since_ns: int) -> int | None:
-        """When the first FLUSH_MEDIA came from then on."""
-        times = (flush.time_ns for flush in self.flushes)
-        return next((time_ns for time_ns in times if time_ns >= since_ns), None)
+    def flush_of(self, mark: Mark) -> Flush | None:
+        """The first flush that could throw the mark's media away.
+
+        A mark by position may have been set behind that. One that was set ahead is not concerned by
+        flushes that came before its media.
+        """
+        for flush in self.flushes:
+            if flush.end >= mark.offset and (mark.by_position or flush.marks > mark.number):
+                return flush
+        return None
 
     def frame_end(self, begin: int, length: int) -> int:
         """Where a frame ends that begins there, or goes on, and has room for ``length`` bytes."""
@@ -271,7 +285,7 @@ class Conversation:
             read(self, sent)
 
     def _mark(self, sent: SentCommand) -> None:
-        if sent.command.id is None:
+        if sent.command.id is None or not sent.command.sets_mark:
             self.notes.append(f"malformed MARK, not judged: {sent.command.raw!r}")
         else:
             self._add_mark(sent, "MARK", sent.command.id)
@@ -283,12 +297,24 @@ class Conversation:
         flushed_to = self.flushes[-1].end if self.flushes else 0
         # What MARK_MEDIA makes of the direction is upstream's affair.
         direction_in = self.direction_in and command == "MARK"
+        by_position = sent.command.has_offset
+        offset = sent.command.offset if by_position else self.sent
         mark = Mark(
-            *(len(self.marks), mark_id, command, self.sent, flushed_to, sent.time_ns, direction_in)
+            *(len(self.marks), mark_id, command, offset or 0, by_position),
+            *(flushed_to, sent.time_ns, direction_in),
         )
         self.marks.append(mark)
         self._pending[command, mark_id].append(mark)
         self.closings.append(sent.time_ns)
+
+    def _place_marks(self) -> None:
+        """What is known of marks when all is known: those by position may stand anywhere."""
+        for mark in self.marks:
+            mark.reachable_ns = mark.sent_ns
+            if mark.by_position:
+                mark.reachable_ns = max(mark.sent_ns, self.sent_ns(mark.offset) or 0)
+                flushed = [flush.end for flush in self.flushes if flush.end < mark.offset]
+                mark.flushed_to = max(flushed, default=0)
 
     def _flush(self, sent: SentCommand) -> None:
         if self._patched and sent.command.opts_in and sent.command.id is None:
@@ -357,11 +383,16 @@ class Conversation:
     def _acknowledge(
         self, sent: SentEvent, id_: Id, command: MarkCommand, outcome: MarkOutcome, reason: str = ""
     ) -> None:
-        """To the oldest mark with this id that has none yet, else to the latest that has one."""
+        """To the mark with this id that has none yet, else to the latest that has one.
+
+        Of several it is the first in the stream, or that at the offset which is acknowledged.
+        """
         ack = Acknowledgement(sent.time_ns, sent.rank, sent.event, id_, command, outcome, reason)
         key = (command, id_)
-        if self._pending[key]:
-            self._acknowledged[key] = self._pending[key].popleft()
+        if pending := self._pending[key]:
+            first = min(pending, key=lambda one: (one.offset != ack.offset, one.offset, one.number))
+            pending.remove(first)
+            self._acknowledged[key] = first
         if key in self._acknowledged:
             self._acknowledged[key].acks.append(ack)
         else:

@@ -163,7 +163,11 @@ def _judge_flush(checks: _Checks, flush: Flush) -> CounterVerdict | None:
     sent = flush.replies[0]
     if len(flush.replies) > 1:
         return _verdict(name, sent, Verdict.TWICE, f"it came {len(flush.replies)} times")
-    marks = [mark for mark in checks.conversation.marks[: flush.marks] if mark.command == "MARK"]
+    marks = [
+        mark
+        for mark in checks.conversation.marks[: flush.marks]
+        if mark.command == "MARK" and mark.offset <= flush.end  # the others have yet to come
+    ]
     for mark in marks:
         if mark.ack is None or mark.ack.rank > sent.rank:
             why = (
@@ -201,8 +205,10 @@ def _judge_last_mark(
 ) -> float | None:
     """Adds to ``faults`` what is wrong with the mark it names; by how many ms its time differs."""
     since_ms = event.decimal("since_mark_ms")
-    last = next(
-        (mark for mark in reversed(marks) if mark.ack and mark.ack.outcome == "played"), None
+    last = max(
+        (mark for mark in marks if mark.ack and mark.ack.outcome == "played"),
+        key=lambda mark: (mark.offset, mark.number),
+        default=None,
     )
     if last is None:
         if "last_mark" in event.fields or since_ms is not None:

@@ -44,7 +44,7 @@ def broken_invariants(
     them, its close and Asterisk's among them (a connection that broke has an empty close). Where
     the application once ``stopped_reading`` Asterisk may have given it up, and then owes it
     nothing. Nor does it to one that was sending when Asterisk closed: that ends with a TCP reset,
-    which may take along what was on its way.
+    which may take along what was on its way. The id of a mark by position must be its own.
     """
     connection = _Connection(passthrough)
     for message in messages:
@@ -58,7 +58,15 @@ class _Pending:
     """A MARK or a FLUSH_MEDIA that has not been answered yet."""
 
     command: Command
-    offset: int
+    number: int
+    """counts these commands"""
+    sent: int
+    """bytes of media sent before it"""
+
+    @property
+    def offset(self) -> int:
+        """Where it stands."""
+        return self.sent if self.command.offset is None else self.command.offset
 
     @property
     def event_names(self) -> tuple[str, ...]:
@@ -78,6 +86,10 @@ class _Connection:
         self._passthrough = passthrough
         self.faults: list[str] = []
         self._pending: deque[_Pending] = deque()
+        self._asked = 0
+        """the number of commands that have been in it"""
+        self._read = -1
+        """the latest of them that was answered: Asterisk had read all up to it by then"""
         self._correlated: list[tuple[str, Id]] = []
         """events that the stock driver's commands are answered by, unless they are flushed"""
         self._start: Event | None = None
@@ -127,8 +139,10 @@ class _Connection:
             return
         command = parse_command(message.text)
         self._opted_in |= command.opts_in
-        if command.name in ("MARK", "FLUSH_MEDIA") and command.id is not None:
-            self._pending.append(_Pending(command, self._sent_bytes))
+        flushes = command.name == "FLUSH_MEDIA" and command.id is not None
+        if command.sets_mark or flushes:
+            self._pending.append(_Pending(command, self._asked, self._sent_bytes))
+            self._asked += 1
         elif command.name in _ANSWERED_BY:
             self._correlated.append((_ANSWERED_BY[command.name], command.correlation_id))
         elif command.name == "REPORT_PLAYBACK":
@@ -167,17 +181,15 @@ class _Connection:
     def _answered(self, event: Event, time_ns: int) -> None:
         # A mark that cannot be kept is answered at once; all others wait for their turn.
         refused = event.fields.get("reason") == "limit"
-        if self._pending and not refused and self._pending[0].answered_by(event):
-            answered = self._pending.popleft()
-        else:
-            matching = [one for one in self._pending if one.answered_by(event)]
-            if not matching:
-                self._fault(f"nothing is pending that this answers: {event}")
-                return
-            if not refused:
-                self._fault(f"{self._pending[0]} was to be answered before this: {event}")
-            answered = matching[-1 if refused else 0]
-            self._pending.remove(answered)
+        in_turn = reversed(self._pending) if refused else iter(self._pending)
+        answered = next((one for one in in_turn if one.answered_by(event)), None)
+        if answered is None:
+            self._fault(f"nothing is pending that this answers: {event}")
+            return
+        overtaken = None if refused else self._overtaken_by(answered)
+        if overtaken is not None:
+            self._fault(f"{overtaken} was to be answered before this: {event}")
+        self._pending.remove(answered)
         offset = event.count("offset")
         if offset is not None and offset != answered.offset:
             self._fault(f"the offset is {answered.offset}: {event}")
@@ -186,6 +198,21 @@ class _Connection:
             self._not_early(event, time_ns)
         elif event.name == "MEDIA_FLUSHED":
             self._flushed += event.count("flushed") or 0
+
+    def _overtaken_by(self, answered: _Pending) -> _Pending | None:
+        """What stands before it and is still pending, if anything does.
+
+        What was asked later need not have reached Asterisk yet, unless something was answered that
+        was asked later still.
+        """
+        place = (answered.offset, answered.number)
+        read, self._read = self._read, max(self._read, answered.number)
+        for one in self._pending:
+            if one.number > max(read, answered.number):
+                return None
+            if (one.offset, one.number) < place:
+                return one
+        return None
 
     def _answered_as_in_stock(self, event: Event) -> None:
         for index, (name, id_) in enumerate(self._correlated):
@@ -248,7 +275,7 @@ class _Connection:
             return
         # Media that was sent behind a command has been received, so the command has been, too.
         for pending in self._pending:
-            if pending.offset < (final.count("received") or 0):
+            if pending.sent < (final.count("received") or 0):
                 self._fault(f"{pending} was not answered")
         if self._dropped != final.count("dropped"):
             self._fault(f"{self._dropped} bytes were reported as dropped: {final}")

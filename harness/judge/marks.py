@@ -1,8 +1,9 @@
 """Holds every mark's acknowledgement against the audio that was sent. Pure.
 
-A mark stands at an offset of the application's stream: the count of media bytes sent before it. It
-is due when the last of these bytes that appeared on the wire has finished playing on the media
-clock, or, when nothing before it is left to play, the moment the command itself is there.
+A mark stands at an offset of the application's stream: the count of media bytes sent before it, or
+the one that its command gives. It is due when the last of the bytes before it that appeared on the
+wire has finished playing on the media clock, or, when nothing before it is left to play, the moment
+the command itself and these bytes are there.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from harness.judge.conversation import Acknowledgement, Mark
+from harness.judge.conversation import READ_NS, Acknowledgement, Mark
 from harness.judge.evidence import Evidence
 from harness.judge.marks_discarded import DiscardedMarks
 from harness.judge.marks_played import PlayedMarks
@@ -25,10 +26,15 @@ def judge_marks(evidence: Evidence) -> tuple[MarkVerdict, ...]:
     judge = _Judge(evidence)
     marks = evidence.conversation.marks
     verdicts = [judge.verdict(mark) for mark in marks]
-    for index in _overtaken(marks):
-        if verdicts[index].verdict is Verdict.PASS:
+    read_ns = READ_NS + evidence.uncertainty.longest_unseen_ns
+    for mark, other in _overtaken(marks, read_ns):
+        if verdicts[mark.number].verdict is Verdict.PASS:
             why = "it was acknowledged after a mark that was sent later"
-            verdicts[index] = replace(verdicts[index], verdict=Verdict.WRONG, explanation=why)
+            if mark.by_position or other.by_position:
+                why = f'it was acknowledged after the mark "{other.id}", which stands behind it'
+            verdicts[mark.number] = replace(
+                verdicts[mark.number], verdict=Verdict.WRONG, explanation=why
+            )
     verdicts = evidence.uncertainty.unless_by_chance(verdicts)
     verdicts += [judge.unasked(ack) for ack in evidence.conversation.unasked_acks]
     if drops := evidence.uncertainty.measurement.capture_drops:
@@ -53,7 +59,7 @@ class _Judge:
 
     def verdict(self, mark: Mark) -> MarkVerdict:
         audio = self._wire.audio_end(self._wire.whole(mark.offset))
-        due_ns = max(mark.sent_ns, audio.end_ns) if audio else mark.sent_ns
+        due_ns = max(mark.reachable_ns, audio.end_ns) if audio else mark.reachable_ns
         first = mark.ack
         played = first is not None and first.outcome == "played"
         verdict, explanation = self._decide(mark, audio, due_ns)
@@ -119,9 +125,10 @@ class _Judge:
                 )
             return None
         if ack.offset is not None and ack.offset != mark.offset:
-            return Verdict.WRONG, (
-                f"{_SAYS} offset {ack.offset}, but {mark.offset} bytes were sent before it"
-            )
+            where = f"{mark.offset} bytes were sent before it"
+            if mark.by_position:
+                where = f"it was set at {mark.offset}"
+            return Verdict.WRONG, f"{_SAYS} offset {ack.offset}, but {where}"
         if mark.direction_in and ack.outcome == "played":
             return Verdict.WRONG, (
                 f"acknowledged as played at {self._at(ack.time_ns)}, but it was set while the "
@@ -139,7 +146,7 @@ class _Judge:
             return f"RTP is missing where its audio ends, after byte {audio.last}"
         if not audio.certain:
             return "its last packet could be from several places of the stream"
-        if audio.raw_ns <= mark.sent_ns:
+        if audio.raw_ns <= mark.reachable_ns:
             return ""  # already over when the mark was set, however late the packet was
         bounds, clock = self._uncertainty.bounds, audio.clock
         if clock.lateness_ns > bounds.lateness_ns:
@@ -152,7 +159,8 @@ class _Judge:
 
     def _unacknowledged(self, mark: Mark, audio: AudioEnd | None, due_ns: int) -> Decision:
         complete = self._wire.is_complete(mark.offset)
-        flush_ns = self._conversation.flushed_ns(mark.sent_ns)
+        flush = self._conversation.flush_of(mark)
+        flush_ns = flush.time_ns if flush else None
         since_ns, event = due_ns, "its audio ended" if audio else "it was sent"
         within_ns = self._late_ns
         if flush_ns is not None and (not complete or flush_ns <= due_ns + self._late_ns):
@@ -160,6 +168,8 @@ class _Judge:
                 return PASS  # upstream never acknowledges a flushed one
             since_ns, event = max(due_ns, flush_ns), "it was flushed"
             within_ns += self._frame_ns
+        elif mark.offset > self._conversation.sent:
+            return self._not_owed("media up to it was never sent")
         elif not complete and mark.flushed_to < mark.offset:
             if self._conversation.paused:
                 return self._not_owed("media was still paused when listening ended")
@@ -196,18 +206,36 @@ def _misstated(mark: Mark, ack: Acknowledgement) -> str:
     return f"the acknowledgement has no number as {', '.join(missing)}" if missing else ""
 
 
-def _overtaken(marks: Sequence[Mark]) -> list[int]:
-    """Indexes of the MARKs that were acknowledged after one that was sent later.
+def _overtaken(marks: Sequence[Mark], read_ns: int) -> list[tuple[Mark, Mark]]:
+    """The MARKs that were acknowledged after one that stands behind them, each with that one.
 
-    Not counted: the reply that there is no room for one more mark, which comes at once.
+    At one offset it is the one that was sent later. Not counted: the reply that there is no room
+    for one more mark, which comes at once; and what was set by position when Asterisk, which needs
+    up to ``read_ns`` to read it, may have acknowledged the other one already.
     """
+    acked = [one for one in marks if one.command == "MARK" and one.ack and not one.is_refused]
+    order = sorted(acked, key=lambda one: (one.offset, one.number))
     overtaken = []
     earliest = None
-    for index in range(len(marks) - 1, -1, -1):
-        mark = marks[index]
-        if mark.command == "MARK" and mark.ack and not mark.is_refused:
-            rank = mark.ack.rank
-            if earliest is not None and rank > earliest:
-                overtaken.append(index)
-            earliest = rank if earliest is None else min(earliest, rank)
+    for place in range(len(order) - 1, -1, -1):
+        mark = order[place]
+        rank = _rank(mark)
+        if earliest is not None and rank > earliest:
+            before = (
+                other
+                for other in order[place + 1 :]
+                if _rank(other) < rank
+                and (mark.number < other.number or mark.sent_ns + read_ns < _acked_ns(other))
+            )
+            if (other := next(before, None)) is not None:
+                overtaken.append((mark, other))
+        earliest = rank if earliest is None else min(earliest, rank)
     return overtaken
+
+
+def _rank(mark: Mark) -> int:
+    return mark.ack.rank if mark.ack else 0
+
+
+def _acked_ns(mark: Mark) -> int:
+    return mark.ack.time_ns if mark.ack else 0

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Sequence
 
-from harness.judge.conversation import Acknowledgement, Conversation, Mark
+from harness.judge.conversation import READ_NS, Acknowledgement, Conversation, Mark
 from harness.judge.evidence import Evidence
 from harness.judge.verdicts import PASS, Decision, Verdict
 
@@ -13,8 +13,9 @@ _CLOSED_NS = 1_000_000_000
 """So long after Asterisk says that the call was hung up it has closed the connection, whatever else
 there is to be sent: the acknowledgements of thousands of marks, over a connection that is far"""
 
-_READ_NS = 100_000_000
-"""So long after a command was sent Asterisk has read it, if the host did not stall"""
+_GAPS = 64
+"""So many places where media was dropped or flushed Asterisk remembers; of a position before these
+it cannot say what became of it, and refuses the mark"""
 
 
 class DiscardedMarks:
@@ -30,6 +31,8 @@ class DiscardedMarks:
         self._frame_ns = evidence.uncertainty.frame_ns
         self._pending = _PendingMarks(evidence.conversation, evidence.uncertainty.longest_unseen_ns)
         self._acked_before = _latest_acks(evidence.conversation.marks)
+        dropped = sum(drop.bytes for drop in evidence.conversation.drops)
+        self._most_gaps = len(evidence.conversation.flushes) + dropped
 
     def decide(self, mark: Mark, ack: Acknowledgement, due_ns: int) -> Decision:
         """The verdict, and why. ``due_ns`` is when it would have been played."""
@@ -39,6 +42,8 @@ class DiscardedMarks:
         if ack.reason == "hangup":
             return self._hung_up(mark, ack, due_ns, said)
         if ack.reason == "limit":
+            if mark.by_position and self._most_gaps >= _GAPS:
+                return PASS  # it may lie before all that is remembered
             why = self._pending.refused_wrongly(mark)
             return (Verdict.WRONG, f"{said}, but {why}") if why else PASS
         if ack.reason != "direction":
@@ -48,13 +53,15 @@ class DiscardedMarks:
         return PASS
 
     def _flushed(self, mark: Mark, ack: Acknowledgement, said: str) -> Decision:
-        flush_ns = self._conversation.flushed_ns(mark.sent_ns)
-        if flush_ns is None or flush_ns > ack.time_ns:
-            return Verdict.WRONG, f"{said}, but nothing was flushed after it was set"
+        flush = self._conversation.flush_of(mark)
+        if flush is None or flush.time_ns > ack.time_ns:
+            behind = ", or behind it" if mark.by_position else ""
+            return Verdict.WRONG, f"{said}, but nothing was flushed after it was set{behind}"
+        flush_ns = max(flush.time_ns, mark.sent_ns)
         if self._wire.is_complete(mark.offset):
             return Verdict.WRONG, f"{said}, but all of its audio was sent"
         # The marks in the frame that is in play are acknowledged first, and there can be hundreds.
-        ahead_ns = min(self._acked_before[mark.number], ack.time_ns)
+        ahead_ns = self._acked_before[mark.number]
         due_ns = max(flush_ns, ahead_ns) + self._frame_ns
         if ack.time_ns <= due_ns + self._late_ns:
             return PASS
@@ -93,7 +100,7 @@ class _PendingMarks:
         self._flush_replies = sorted(
             reply.time_ns for flush in self._flushes for reply in flush.replies
         )
-        self._room = self._most_pending(marks, _READ_NS + longest_unseen_ns)
+        self._room = self._most_pending(marks, READ_NS + longest_unseen_ns)
 
     def refused_wrongly(self, mark: Mark) -> str:
         """What is wrong with refusing a mark for the limit; empty if nothing is."""
@@ -128,15 +135,17 @@ class _PendingMarks:
 
     def _flushes_pending(self, time_ns: int) -> int:
         """How many replies to flushes, which wait in the same queue, there may be by then."""
-        asked = sum(flush.time_ns <= time_ns for flush in self._flushes)
+        asked = sum(one.id is not None and one.time_ns <= time_ns for one in self._flushes)
         return max(0, asked - bisect_left(self._flush_replies, time_ns))
 
 
-def _latest_acks(marks: Sequence[Mark]) -> list[int]:
-    """When the latest of the MARKs before each was acknowledged; 0 if none was."""
-    times, latest_ns = [], 0
-    for mark in marks:
-        times.append(latest_ns)
+def _latest_acks(marks: Sequence[Mark]) -> dict[int, int]:
+    """By the number of each MARK, when the latest of those before it in the stream was
+    acknowledged ahead of it; 0 if none was."""
+    latest, times = {}, list[int]()
+    for mark in sorted(marks, key=lambda one: (one.offset, one.number)):
         if mark.command == "MARK" and mark.ack and not mark.is_refused:
-            latest_ns = max(latest_ns, mark.ack.time_ns)
-    return times
+            place = bisect_right(times, mark.ack.time_ns)
+            latest[mark.number] = times[place - 1] if place else 0
+            insort(times, mark.ack.time_ns)
+    return latest

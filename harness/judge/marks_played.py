@@ -45,7 +45,7 @@ class PlayedMarks:
             return self._in_time(mark, ack, due_ns)
         cause = (
             "it was sent, with nothing left to play,"
-            if due_ns == mark.sent_ns
+            if due_ns == mark.reachable_ns
             else "its audio ended"
         )
         explanation = f"acknowledged at {self._at(ack.time_ns)}, {cause} at {self._at(due_ns)}"
@@ -161,7 +161,7 @@ def _missing_media(marks: Sequence[Mark], wire: Wire, dropped: DroppedMedia) -> 
     """By the number of each mark that was acknowledged as played."""
     found = {}
     played_to = 0
-    for mark in marks:
+    for mark in sorted(marks, key=lambda one: (one.offset, one.number)):
         if mark.ack is None or mark.ack.outcome != "played":
             continue
         begin, end = max(played_to, mark.flushed_to), wire.whole(mark.offset)

@@ -167,6 +167,18 @@ class Mark(StrictModel):
     ids: tuple[MarkId, ...] = ()
     count: Range = (1, 1)
     """of marks with ids of their own (or all with ``id``)"""
+    offset: Range | None = None
+    """where it stands: bytes of media since the start of the stream; chosen anew for each mark"""
+    back: Range | None = None
+    """the same, in bytes back from the end of what was sent"""
+    ahead: Range | None = None
+    """the same, in bytes ahead of it"""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Mark:
+        if sum(place is not None for place in (self.offset, self.back, self.ahead)) > 1:
+            raise ValueError("give its place as one of offset, back and ahead")
+        return self
 
 
 class Flush(StrictModel):

@@ -239,15 +239,26 @@ class StepRunner:
 
     async def _mark(self, mark: schema.Mark, step: Step) -> None:
         for mark_id in mark.ids:
-            await self._set_mark(mark_id, step)
+            await self._set_mark(mark_id, step, self._offset(mark))
         if not mark.ids:
             for _ in range(choose(mark.count, self.chance)):
-                await self._set_mark(mark.id, step)
+                await self._set_mark(mark.id, step, self._offset(mark))
 
-    async def _set_mark(self, mark_id: Id | None, step: Step) -> None:
+    def _offset(self, mark: schema.Mark) -> int | None:
+        """Where it is to stand; None for behind all that was sent."""
+        if mark.offset is not None:
+            return choose(mark.offset, self.chance)
+        if mark.ahead is not None:
+            return self.session.sent_bytes + choose(mark.ahead, self.chance)
+        if mark.back is not None:
+            return max(0, self.session.sent_bytes - choose(mark.back, self.chance))
+        return None
+
+    async def _set_mark(self, mark_id: Id | None, step: Step, offset: int | None = None) -> None:
+        """The stock driver knows no offset: there it stands behind all that was sent."""
         mark_id = self._marks.note(mark_id, self.scenario.where(step))
         if self.patched:
-            await self.session.mark(mark_id)
+            await self.session.mark(mark_id, offset)
         elif isinstance(mark_id, int) and self.session.format is Format.JSON:
             text = f'{{"command":"MARK_MEDIA","correlation_id":{mark_id}}}'
             await self.session.send_text(text)

@@ -25,6 +25,8 @@ _LONGEST_DEAF_S = 0.6
 
 MALFORMED = (
     *("", " ", "MARK", "MARK id=", "MARK  id=a", "MARK id=a b", "MARK id=" + "x" * 65),
+    *("MARK id=a offset=", "MARK id=a offset=-1", "MARK id=a offset=1.5", "MARK offset=1 id=a"),
+    *("MARK id=a offset=9007199254740992", "MARK id=a offset=1 offset=1", "MARK id=a offset=x"),
     *("FLUSH_MEDIA id=", "REPORT_PLAYBACK interval_ms=19", "REPORT_PLAYBACK x"),
     *("MARK_MEDIA " + "y" * 400, "z" * 513, "z" * 5000, "MARK id=\x01", "MARK id=\u00e4"),
     *("{", "[]", '""', "{}", '{"command":1}', '{"command":"MARK"}', '{"command":"MARK","id":1.5}'),
@@ -33,6 +35,11 @@ MALFORMED = (
     '{"command":"REPORT_PLAYBACK","interval_ms":"20"}',
     '{"command":"REPORT_PLAYBACK","interval_ms":-1}',
     '{"command":"MARK","id":99999999999999999999999}',
+    '{"command":"MARK","id":"a","offset":-1}',
+    '{"command":"MARK","id":"a","offset":1.0}',
+    '{"command":"MARK","id":"a","offset":"1"}',
+    '{"command":"MARK","id":"a","offset":null}',
+    '{"command":"MARK","id":"a","offset":9007199254740992}',
     "[" * 500,
 )
 """Commands that neither control message format takes"""
@@ -66,6 +73,7 @@ class RandomApplication:
         ]
         ours: list[tuple[int, Action]] = [
             (25, self._mark),
+            (10, self._mark_by_position),
             (2, self._burst),
             (1, self._glued),
             (3, self._flush),
@@ -126,6 +134,13 @@ class RandomApplication:
 
     async def _mark(self) -> None:
         await self._session.mark(self._id())
+
+    async def _mark_by_position(self) -> None:
+        """Amid what was sent or ahead of it, mostly near its end."""
+        self._marks += 1
+        far = self._random.choice((1, 10, 400, 5000, 100_000))
+        offset = self._session.sent_bytes + self._random.randint(-far, far)
+        await self._session.mark(f"p{self._marks}", max(0, offset))
 
     async def _burst(self) -> None:
         flood = self._random.random() < 0.02

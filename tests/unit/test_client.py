@@ -90,8 +90,10 @@ def test_offsets_are_those_of_the_audio_sent_before() -> None:
             await session.send_media(b"x" * 51)
             assert await session.mark("second") == 751
             assert session.sent_bytes == 751
-            got = [await asterisk.recv() for _ in range(4)]
-            assert got == ["MARK id=first", b"x" * 700, b"x" * 51, "MARK id=second"]
+            assert await session.mark("word", 240) == 240
+            got = [await asterisk.recv() for _ in range(5)]
+            marks = ["MARK id=first", "MARK id=second", "MARK id=word offset=240"]
+            assert got == [marks[0], b"x" * 700, b"x" * 51, *marks[1:]]
 
     run(test)
 
@@ -102,6 +104,8 @@ def test_commands_are_spelled_as_media_start_was() -> None:
             assert session.format is Format.JSON
             await session.mark(7)
             assert await asterisk.recv() == '{"command":"MARK","id":7}'
+            await session.mark(7, 0)
+            assert await asterisk.recv() == '{"command":"MARK","id":7,"offset":0}'
 
     run(test)
 

@@ -201,3 +201,53 @@ def test_a_flushed_event_of_the_stock_driver_stays_away() -> None:
     assert faults(call.closed("application")) == ""
     call.event("MEDIA_MARK_PROCESSED", correlation_id="a")
     assert "nothing is pending" in faults(call)
+
+
+def positions(*answers: tuple[str, str]) -> Call:
+    """Marks at 100, at the end (1600), ahead of it (1700) and, set last, at 50."""
+    call = Call()
+    call.command("MARK", id="ahead", offset=1700)
+    call.command("MARK", id="early", offset=100)
+    call.media(1600)
+    call.command("MARK", id="end")
+    call.command("FLUSH_MEDIA", id="f")
+    call.command("MARK", id="late", offset=50)
+    call.command("MARK", id="bad", offset=-1)
+    call.event("ERROR", command="MARK", error_text="no")
+    call.wait(1000)
+    offsets = {"ahead": 1700, "early": 100, "end": 1600, "late": 50}
+    for name, id_ in answers:
+        if name == "MEDIA_FLUSHED":
+            call.event(name, id=id_, flushed=0)
+        else:
+            call.event(name, id=id_, offset=offsets[id_], played_ms=0.0)
+    call.media(200)
+    call.report(received=1800, played=1800, played_ms=225.0, final=True)
+    return call.closed()
+
+
+IN_TURN = (
+    *(("MARK_PLAYED", "early"), ("MARK_PLAYED", "end"), ("MEDIA_FLUSHED", "f")),
+    *(("MARK_PLAYED", "late"), ("MARK_PLAYED", "ahead")),
+)
+
+
+def test_marks_by_position_take_their_turns_by_position() -> None:
+    assert faults(positions(*IN_TURN)) == ""
+    # Asterisk may have read the one that was set last before it answered any.
+    late, others = IN_TURN[3], IN_TURN[:3]
+    assert faults(positions(late, *others, IN_TURN[4])) == ""
+
+
+@pytest.mark.parametrize(
+    ("answers", "says"),
+    [
+        ((IN_TURN[3], IN_TURN[4], *IN_TURN[:3]), "MARK 'early' at 100 was to be answered before"),
+        ((IN_TURN[1], IN_TURN[0], *IN_TURN[2:]), "MARK 'early' at 100 was to be answered before"),
+        ((*IN_TURN[1:3], IN_TURN[0], *IN_TURN[3:]), "was to be answered before"),
+        (IN_TURN[:4], "MARK 'ahead' at 1700 was not answered"),
+        ((*IN_TURN, ("MARK_PLAYED", "late")), "nothing is pending that this answers"),
+    ],
+)
+def test_out_of_turn(answers: tuple[tuple[str, str], ...], says: str) -> None:
+    assert says in faults(positions(*answers))

@@ -55,6 +55,11 @@ JSON_IDS = st.text(min_size=1, max_size=16) | st.integers(-(2**62), 2**62)
             lambda f: protocol.command_mark(f, "m1"),
         ),
         ("MARK id=7", {"command": "MARK", "id": 7}, lambda f: protocol.command_mark(f, 7)),
+        (
+            "MARK id=m1 offset=0",
+            {"command": "MARK", "id": "m1", "offset": 0},
+            lambda f: protocol.command_mark(f, "m1", 0),
+        ),
         ("FLUSH_MEDIA", {"command": "FLUSH_MEDIA"}, lambda f: protocol.command_flush(f)),
         (
             "FLUSH_MEDIA id=f1",
@@ -82,6 +87,13 @@ def test_command(plain: str, as_json: dict[str, Any], make: Any) -> None:
 def test_an_id_that_plain_text_cannot_carry_is_refused(mark_id: str) -> None:
     with pytest.raises(InputFault, match="id"):
         protocol.command_mark(Format.PLAIN, mark_id)
+
+
+@pytest.mark.parametrize("offset", [-1, 2**53])
+def test_an_offset_that_the_driver_does_not_take_is_refused(offset: int) -> None:
+    protocol.command_mark(Format.PLAIN, "m", 2**53 - 1)
+    with pytest.raises(InputFault, match="offset"):
+        protocol.command_mark(Format.PLAIN, "m", offset)
 
 
 def test_an_id_is_measured_in_bytes() -> None:
@@ -302,6 +314,8 @@ def test_an_event_is_read_as_the_driver_writes_it(
         ("MARK a", "MARK", {}),
         # The id is all that follows "id=", and so is not a valid one.
         ("MARK id=a b", "MARK", {"id": "a b"}),
+        ("MARK id=a offset=5", "MARK", {"id": "a", "offset": "5"}),
+        ("FLUSH_MEDIA id=a offset=5", "FLUSH_MEDIA", {"id": "a offset=5"}),
         ("FLUSH_MEDIA now", "FLUSH_MEDIA", {}),
         ("MARK_MEDIA a b ", "MARK_MEDIA", {"correlation_id": "a b"}),
         ("MARK_MEDIA", "MARK_MEDIA", {"correlation_id": ""}),
@@ -342,6 +356,52 @@ def test_only_an_id_that_the_driver_takes_is_one(text: str, mark_id: object) -> 
     found = parse_command(text).id
     assert found == mark_id
     assert type(found) is type(mark_id)
+
+
+@pytest.mark.parametrize(
+    ("text", "offset"),
+    [
+        # as asterisk-module/tests/test_arguments.c has them; "" is for a mark without one
+        ("MARK id=a", ""),
+        ("MARK id=a offset=0", 0),
+        ("MARK id=a offset=00017", 17),
+        ("MARK id=a offset=9007199254740991", 2**53 - 1),
+        ("MARK id=offset=5 offset=6", 6),
+        ("MARK id=a offset=9007199254740992", None),
+        ("MARK id=a offset=" + "9" * 480, None),
+        ("MARK id=a offset=" + "9" * 5000, None),
+        ("MARK id=a offset=", None),
+        ("MARK id=a offset=-1", None),
+        ("MARK id=a offset=+1", None),
+        ("MARK id=a offset=1.0", None),
+        ("MARK id=a offset=1 offset=1", None),
+        ("MARK id=a offset=1 id=a", None),
+        ("MARK id=a offset=\u0661", None),
+        ("MARK id=a id=a", None),
+        ("MARK id=a  offset=1", None),
+        ("MARK id= offset=1", None),
+        ("MARK offset=1 id=a", None),
+        ("MARK offset=1", None),
+        ("FLUSH_MEDIA id=a offset=1", None),
+        ('{"command":"MARK","id":"a"}', ""),
+        ('{"command":"MARK","id":"a","offset":7}', 7),
+        ('{"command":"MARK","id":"a","offset":8,"offset":9}', 9),
+        ('{"command":"MARK","id":"a","offset":-1}', None),
+        ('{"command":"MARK","id":"a","offset":9007199254740992}', None),
+        ('{"command":"MARK","id":"a","offset":1.0}', None),
+        ('{"command":"MARK","id":"a","offset":"1"}', None),
+        ('{"command":"MARK","id":"a","offset":null}', None),
+        ('{"command":"MARK","id":"a","offset":true}', None),
+        ('{"command":"MARK","offset":1}', None),
+    ],
+)
+def test_only_a_mark_that_the_driver_takes_is_one(text: str, offset: object) -> None:
+    """None: it is an ERROR."""
+    found = parse_command(text)
+    assert found.sets_mark is (offset is not None)
+    if found.sets_mark:
+        assert found.has_offset is (offset != "")
+        assert found.offset == (None if offset == "" else offset)
 
 
 @pytest.mark.parametrize(
