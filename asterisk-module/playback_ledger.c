@@ -35,7 +35,8 @@
  * \brief Pending marks in the order of their offsets, for equal ones in that of the
  * commands
  *
- * The positions of those that wait never go back; settled ones wait for those before them.
+ * The positions of those that wait never go back, but for half a sample; settled ones wait
+ * for those before them.
  */
 struct playback_queue {
 	/*! First mark, NULL if there is none */
@@ -757,6 +758,10 @@ struct playback_media playback_ledger_flush(struct playback_ledger *ledger,
 	flush_marks(&ledger->events, position, now_ns);
 	playback_gaps_flushed(&ledger->gaps, position, ledger->received.bytes);
 	enter_flushed(ledger, flushed);
+	if (!ledger->held.bytes) {
+		/* One may have waited for another that is half a sample further */
+		schedule_reached(ledger, position, reached_ns(ledger, now_ns));
+	}
 	return flushed;
 }
 

@@ -324,7 +324,8 @@ static void check_queue(const struct playback_queue *queue)
 	for (mark = queue->head; mark; mark = mark->next) {
 		CHECK(!last || mark->offset >= last->offset);
 		if (mark->outcome == PLAYBACK_WAITING) {
-			CHECK(mark->position >= position);
+			/* But for a sample that began elsewhere, when an odd frame had been delivered */
+			CHECK(mark->position + 1 >= position);
 			position = mark->position;
 		}
 		found_latest |= mark == queue->latest;
