@@ -13,6 +13,9 @@ from typing import Literal
 Sender = Literal["application", "asterisk"]
 MessageKind = Literal["text", "binary", "ping", "pong", "close"]
 
+TELEPHONE_EVENT = 101
+"""payload type of digits (RFC 4733) in the calls of the harness, in both directions"""
+
 
 @dataclass(frozen=True)
 class RtpPacket:
@@ -137,6 +140,9 @@ class Timeline:
     recoded: Codec | None = None
     """the caller's codec where Asterisk decodes the application's bytes and encodes them anew (see
     `harness.media.codecs.recoded`); None where RTP carries the bytes that the application sent"""
+    ptime_ms: int = 0
+    """of the RTP packets, where Asterisk gathers frames until a packet of this length is full; 0
+    where each frame is a packet of its own"""
 
     @cached_property
     def start_ns(self) -> int:
@@ -149,3 +155,8 @@ class Timeline:
     def wire(self) -> Codec:
         """The codec of the RTP payloads."""
         return self.recoded or self.codec
+
+    @property
+    def packet_ms(self) -> int:
+        """How long a full RTP packet lasts."""
+        return self.ptime_ms or self.wire.ptime_ms

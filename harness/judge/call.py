@@ -179,7 +179,7 @@ def judge_call(
         start_ns=timeline.start_ns,
         end_ns=timeline.end_ns,
         codec=timeline.codec.name,
-        ptime_ms=timeline.wire.ptime_ms,
+        ptime_ms=timeline.packet_ms,
         measurement=evidence.uncertainty.measurement,
         bounds=bounds,
         packets=len(timeline.rtp),

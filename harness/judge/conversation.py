@@ -53,6 +53,11 @@ class Acknowledgement(SentEvent):
         return self.command == "MARK" and self.event.is_json
 
     @property
+    def says_sent(self) -> bool:
+        """Whether Asterisk says that it followed the mark's media until it was sent."""
+        return self.is_detailed and self.event.fields.get("stage") == "sent"
+
+    @property
     def offset(self) -> int | None:
         """Where Asterisk says that the mark stands."""
         return self.event.count("offset") if self.is_detailed else None

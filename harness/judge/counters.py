@@ -66,6 +66,7 @@ class _Checks:
         self.wire = evidence.wire
         self.uncertainty = evidence.uncertainty
         self.frame_ns = self.uncertainty.frame_ns
+        self.packet_ns = self.uncertainty.packet_ns
         self.late_ns = self.uncertainty.late_ns
         self.error_bytes = self.uncertainty.error_bytes
         self.dropped = DroppedMedia(self.conversation.drops)
@@ -194,10 +195,11 @@ def _judge_flush(checks: _Checks, flush: Flush) -> CounterVerdict | None:
     found = checks.against_the_wire(name, sent, played, difference_ms, faults)
     if found.verdict is not Verdict.PASS:
         return found
-    # It waits for the frame that is in play, and for the acknowledgements of the marks before it.
+    # It waits for the frame or packet that is in play, and for the acknowledgements of the marks
+    # before it.
     acks_ns = max((mark.ack.time_ns for mark in marks if mark.ack), default=0)
-    due_ns = max(flush.time_ns, acks_ns, wire.played_ns(flush.end)) + checks.frame_ns
-    return checks.in_time(found, due_ns, "a frame after all that it waits for")
+    due_ns = max(flush.time_ns, acks_ns, wire.played_ns(flush.end)) + checks.packet_ns
+    return checks.in_time(found, due_ns, "a frame or packet after all that it waits for")
 
 
 def _judge_last_mark(
@@ -369,8 +371,11 @@ def _cut_off(checks: _Checks, event: Event, played: int) -> int:
     """How many bytes of the call's last frame were delivered to the core and went nowhere.
 
     Played means delivered. When the call ends while media plays, the caller's side may be gone
-    already when a frame is delivered: that one frame is on nobody's wire.
+    already when a frame is delivered: that one frame is on nobody's wire. Where played means sent,
+    as the event's stage says, there is no such frame.
     """
+    if event.fields.get("stage") == "sent":
+        return 0
     flushes = [flush for flush in checks.conversation.flushes if flush.replies]
     flushed = sum(flush.replies[0].event.count("flushed") or 0 for flush in flushes)
     if (event.count("flushed") or 0) <= flushed:

@@ -36,7 +36,7 @@ def read_evidence(timeline: Timeline, bounds: Bounds) -> Evidence:
     location_ns = ERROR_NS if timeline.recoded else 0
     measurement = replace(timeline.measurement, location_ns=location_ns)
     timeline = replace(timeline, measurement=measurement)
-    uncertainty = Uncertainty(measurement, bounds, timeline.codec)
+    uncertainty = Uncertainty(measurement, bounds, timeline.codec, timeline.packet_ms)
     conversation = Conversation(timeline.messages)
     return Evidence(
         timeline, conversation, Wire(timeline, conversation, uncertainty.error_bytes), uncertainty

@@ -14,6 +14,9 @@ from dataclasses import dataclass, replace
 _NEEDLE_BYTES = 16
 """so many bytes are searched for when a payload does not continue the one before it"""
 
+_BY_CHANCE_BYTES = 2
+"""so many bytes behind a frame of the stream's may be the stream's next ones without being it"""
+
 
 @dataclass(frozen=True)
 class Piece:
@@ -31,7 +34,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Location:
-    """What a payload holds: pieces of the stream, then perhaps silence, then perhaps others' bytes.
+    """What a payload holds: pieces of the stream, and perhaps silence and others' bytes.
 
     ``padding`` and ``foreign`` are counts of bytes. Without any piece the payload is not from the
     stream. ``certain`` is False when the same bytes could be from another place.
@@ -43,17 +46,23 @@ class Location:
     certain: bool
 
 
-def locate(payloads: Sequence[bytes], stream: bytes, silence: int) -> list[Location]:
-    """The location of each of ``payloads``, which are in the order of their RTP sequence."""
-    search = _Search(stream, silence)
+def locate(
+    payloads: Sequence[bytes], stream: bytes, silence: int, frame_bytes: int = 0
+) -> list[Location]:
+    """The location of each of ``payloads``, which are in the order of their RTP sequence.
+
+    A payload may be gathered from several frames of ``frame_bytes``, each from another source.
+    """
+    search = _Search(stream, silence, frame_bytes)
     for payload in payloads:
         search.add(payload)
     return search.finish()
 
 
 class _Search:
-    def __init__(self, stream: bytes, silence: int) -> None:
+    def __init__(self, stream: bytes, silence: int, frame_bytes: int) -> None:
         self._stream = stream
+        self._frame_bytes = frame_bytes
         self._silence = bytes([silence])
         self._expected = 0
         self._found: list[Location] = []
@@ -68,6 +77,7 @@ class _Search:
         start = 0
         while start < len(payload):
             rest = payload[start:]
+            located_to = self._expected
             length = self._common(rest, self._expected)
             if length < len(rest) and not (length and self._is_silence(rest[length:])):
                 target = self._jump(rest, length, first=not pieces)
@@ -77,18 +87,37 @@ class _Search:
                     length = self._common(rest, target)
                 elif length < _NEEDLE_BYTES and not self._find(rest[length:]):
                     length = 0  # so few bytes are alike by chance
-            if not length:
-                break
-            pieces.append(Piece(start, self._expected, length))
-            start += length
-            self._expected += length
+            if length:
+                length = self._up_to_frame(payload, start, length)
+                before = self._common_before(
+                    payload[_end_of(pieces) : start], min(located_to, self._expected)
+                )
+                pieces.append(Piece(start - before, self._expected - before, length + before))
+                start += length
+                self._expected += length
+            else:
+                start = self._next_start(payload, start)
             if self._is_silence(payload[start:]):
                 break
-        rest = payload[start:]
-        padding = len(rest) if self._is_silence(rest) else 0
-        self._found.append(Location(tuple(pieces), padding, len(rest) - padding, True))
+        self._found.append(_location(payload, pieces, self._silence))
         if pieces:
             self._weigh(payload, pieces, jumped)
+
+    def _next_start(self, payload: bytes, start: int) -> int:
+        """Where the stream may go on behind ``start``, where it does not; the end if nowhere.
+
+        That is behind silence, as a frame that was filled up with it has at its end, or where the
+        next frame begins.
+        """
+        silent = len(payload) - start - len(payload[start:].lstrip(self._silence))
+        # The stream's own next byte may be one of silence, too.
+        for behind in range(start + silent, start, -1):
+            rest = payload[behind : behind + _NEEDLE_BYTES]
+            if len(rest) == _NEEDLE_BYTES and self._common(rest, self._expected) == len(rest):
+                return behind
+        if not self._frame_bytes:
+            return len(payload)
+        return min(len(payload), start - start % self._frame_bytes + self._frame_bytes)
 
     def finish(self) -> list[Location]:
         if self._expected == len(self._stream) and not self._doubt:
@@ -163,7 +192,7 @@ class _Search:
             for waiting in self._open:
                 self._found[waiting] = replace(self._found[waiting], certain=False)
             self._open = []
-        matched = payload[: sum(piece.length for piece in pieces)]
+        matched = b"".join(payload[one.start : one.start + one.length] for one in pieces)
         if self._doubt:
             place = self._stream.find(payload)
             self._doubt = place < 0 or self._stream.find(payload, place + 1) >= 0
@@ -184,5 +213,45 @@ class _Search:
                 return index
         return min(len(payload), len(expected))
 
+    def _up_to_frame(self, payload: bytes, start: int, length: int) -> int:
+        """``length`` without the few bytes behind the end of a frame that are alike by chance."""
+        end = start + length
+        beyond = end % self._frame_bytes if self._frame_bytes and end < len(payload) else 0
+        return length - beyond if beyond <= _BY_CHANCE_BYTES and beyond < length else length
+
+    def _common_before(self, payload: bytes, located_to: int) -> int:
+        """How many bytes at the end of ``payload`` are the stream's before what is expected.
+
+        A packet need not begin with a frame: then a frame does not begin where it is looked for.
+        """
+        count = 0
+        while count < min(len(payload), self._expected - located_to) and (
+            payload[-count - 1] == self._stream[self._expected - count - 1] != self._silence[0]
+        ):
+            count += 1
+        return count
+
     def _is_silence(self, data: bytes) -> bool:
         return data.count(self._silence) == len(data)
+
+
+def _end_of(pieces: Sequence[Piece]) -> int:
+    """Where in the payload the last of these ends; 0 if there is none."""
+    return pieces[-1].start + pieces[-1].length if pieces else 0
+
+
+def _location(payload: bytes, pieces: Sequence[Piece], silence: bytes) -> Location:
+    """What a payload holds that has these pieces of the stream in it."""
+    padding = foreign = 0
+    start = 0
+    for begin, end in [
+        *((one.start, one.start + one.length) for one in pieces),
+        (len(payload),) * 2,
+    ]:
+        between = payload[start:begin]
+        if between.count(silence) == len(between):
+            padding += len(between)
+        else:
+            foreign += len(between)
+        start = end
+    return Location(tuple(pieces), padding, foreign, True)

@@ -50,7 +50,7 @@ class _Judge:
         self._wire = evidence.wire
         self._uncertainty = evidence.uncertainty
         self._late_ns = evidence.uncertainty.late_ns
-        self._frame_ns = evidence.uncertainty.frame_ns
+        self._packet_ns = evidence.uncertainty.packet_ns
         self._played = PlayedMarks(evidence)
         self._discarded = DiscardedMarks(evidence)
         self._app_closed_ns = evidence.conversation.closed_by_ns("application")
@@ -59,8 +59,10 @@ class _Judge:
 
     def verdict(self, mark: Mark) -> MarkVerdict:
         audio = self._wire.audio_end(self._wire.whole(mark.offset))
-        due_ns = max(mark.reachable_ns, audio.end_ns) if audio else mark.reachable_ns
         first = mark.ack
+        due_ns = max(mark.reachable_ns, audio.end_ns) if audio else mark.reachable_ns
+        if audio and (self._wire.gathered or (first and first.says_sent)):
+            due_ns = max(due_ns, audio.sent_ns)
         played = first is not None and first.outcome == "played"
         verdict, explanation = self._decide(mark, audio, due_ns)
         return MarkVerdict(
@@ -78,6 +80,7 @@ class _Judge:
             verdict=verdict,
             explanation=explanation,
             reason=first.reason if first else "",
+            unsent_bytes=self._played.unsent_bytes(mark),
         )
 
     def unasked(self, ack: Acknowledgement) -> MarkVerdict:
@@ -167,7 +170,7 @@ class _Judge:
             if mark.command == "MARK_MEDIA":
                 return PASS  # upstream never acknowledges a flushed one
             since_ns, event = max(due_ns, flush_ns), "it was flushed"
-            within_ns += self._frame_ns
+            within_ns += self._packet_ns
         elif mark.offset > self._conversation.sent:
             return self._not_owed("media up to it was never sent")
         elif not complete and mark.flushed_to < mark.offset:
@@ -177,7 +180,7 @@ class _Judge:
                 return self._not_owed("media still had the direction 'in' when listening ended")
             # An application can close before the first of its media has had time to leave.
             sent_ns = mark.sent_ns if self._app_closed_ns else 0
-            if self._until_ns - max(self._last_rtp_ns, sent_ns) < 5 * self._frame_ns:
+            if self._until_ns - max(self._last_rtp_ns, sent_ns) < 5 * self._packet_ns:
                 return self._not_owed("listening ended while its audio was still to come")
             event = "the last of its audio that was seen" if audio else "it was sent"
         listened_ns = self._until_ns - since_ns

@@ -28,7 +28,7 @@ class DiscardedMarks:
         self._uncertainty = evidence.uncertainty
         self._end_ns = evidence.timeline.end_ns
         self._late_ns = evidence.uncertainty.late_ns
-        self._frame_ns = evidence.uncertainty.frame_ns
+        self._packet_ns = evidence.uncertainty.packet_ns
         self._pending = _PendingMarks(evidence.conversation, evidence.uncertainty.longest_unseen_ns)
         self._acked_before = _latest_acks(evidence.conversation.marks)
         dropped = sum(drop.bytes for drop in evidence.conversation.drops)
@@ -60,9 +60,10 @@ class DiscardedMarks:
         flush_ns = max(flush.time_ns, mark.sent_ns)
         if self._wire.is_complete(mark.offset):
             return Verdict.WRONG, f"{said}, but all of its audio was sent"
-        # The marks in the frame that is in play are acknowledged first, and there can be hundreds.
+        # The marks in the frame or packet that is in play are acknowledged first, and there can be
+        # hundreds.
         ahead_ns = self._acked_before[mark.number]
-        due_ns = max(flush_ns, ahead_ns) + self._frame_ns
+        due_ns = max(flush_ns, ahead_ns) + self._packet_ns
         if ack.time_ns <= due_ns + self._late_ns:
             return PASS
         explanation = f"{said}, {(ack.time_ns - flush_ns) / 1e6:.3f} ms after it was flushed"
@@ -75,7 +76,7 @@ class DiscardedMarks:
         if self._wire.is_complete(mark.offset) and due_ns + self._late_ns < ack.time_ns:
             return Verdict.WRONG, f"{said}, but its audio had ended at {self._at(due_ns)}"
         last_ns = self._wire.last_audio_ns
-        if last_ns is not None and last_ns > ack.time_ns + 2 * self._frame_ns:
+        if last_ns is not None and last_ns > ack.time_ns + 2 * self._packet_ns:
             return Verdict.WRONG, f"{said}, but audio was sent until {self._at(last_ns)}"
         until_ns = self._conversation.closed_ns or self._end_ns
         if until_ns - ack.time_ns > _CLOSED_NS + self._late_ns:

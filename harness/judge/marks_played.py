@@ -41,7 +41,11 @@ class PlayedMarks:
         if missing:
             return missing
         difference_ns = ack.time_ns - due_ns
-        if -self._uncertainty.tolerance_ns <= difference_ns <= self._late_ns:
+        latest_ns = max(due_ns, audio.latest_ns if audio else 0)
+        if (
+            difference_ns >= -self._uncertainty.tolerance_ns
+            and ack.time_ns <= latest_ns + self._late_ns
+        ):
             return self._in_time(mark, ack, due_ns)
         cause = (
             "it was sent, with nothing left to play,"
@@ -52,10 +56,16 @@ class PlayedMarks:
         if difference_ns < 0:
             verdict, excuse = Verdict.EARLY, self._early_excuse(difference_ns, audio)
         else:
-            verdict, excuse = Verdict.LATE, self._late_excuse(due_ns, ack.time_ns)
+            verdict, excuse = Verdict.LATE, self._late_excuse(latest_ns, ack.time_ns)
         if excuse:
             return Verdict.INCONCLUSIVE, f"{explanation}; {excuse}"
         return verdict, explanation
+
+    def unsent_bytes(self, mark: Mark) -> int:
+        """How many bytes a mark says were played that were never sent."""
+        found = self._missing.get(mark.number)
+        unsent = found.unreported if found else 0
+        return unsent if unsent > self._uncertainty.error_bytes else 0
 
     def _in_time(self, mark: Mark, ack: Acknowledgement, due_ns: int) -> Decision:
         uncertainty_ns = self._uncertainty.measurement.uncertainty_ns

@@ -33,13 +33,18 @@ other times: of those there were more, in every call."""
 class Uncertainty:
     """Of the times and places in one call."""
 
-    def __init__(self, measurement: Measurement, bounds: Bounds, codec: Codec) -> None:
+    def __init__(
+        self, measurement: Measurement, bounds: Bounds, codec: Codec, packet_ms: int
+    ) -> None:
         self.measurement = measurement
         self.bounds = bounds
         self.tolerance_ns = tolerance_ns(measurement)
         self.late_ns = bounds.late_ns + self.tolerance_ns
         """a difference above this is late"""
         self.frame_ns = codec.ptime_ms * 1_000_000
+        self.packet_ns = max(packet_ms * 1_000_000, self.frame_ns)
+        """of a packet to the caller, or of a frame if that is longer: so long what is known only
+        when a packet has left may take"""
         self.error_bytes = measurement.location_ns * codec.bytes_per_second // 1_000_000_000
         """how many bytes a place in the stream may be wrong by"""
         byte_ms = 1000 / codec.bytes_per_second
@@ -107,7 +112,7 @@ class Uncertainty:
         and then the clock that is taken from them is late. A shorter one makes a packet late, which
         the clock forgets.
         """
-        first_ns = audio_end_ns - 2 * self.frame_ns
+        first_ns = audio_end_ns - 2 * self.packet_ns
         held_ns = self.stalled_near(first_ns, audio_end_ns, self.frame_ns // 2)
         if _UNSEEN_FACTOR * held_ns >= -difference_ns:
             return f"the host stalled for {held_ns / 1e6:.0f} ms when its last packet was due"

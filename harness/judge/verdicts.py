@@ -91,6 +91,9 @@ class MarkVerdict:
     """why, in one sentence; empty for PASS"""
     reason: str = ""
     """of MARK_DISCARDED; empty where the mark was not acknowledged so"""
+    unsent_bytes: int = 0
+    """of those since the mark or flush before it, how many it says were played although they were
+    never sent, and nothing said that they were dropped"""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from harness.capture.timeline import Codec, RtpPacket, Timeline
@@ -25,6 +25,11 @@ class AudioEnd:
     """on the media clock"""
     raw_ns: int
     """by the moment the packet was seen"""
+    sent_ns: int
+    """when the packet was seen"""
+    latest_ns: int
+    """``end_ns``, where packets are gathered from frames by the packet that waited longest for its
+    last one"""
     clock: Clocked
     """of the packet that holds it"""
     certain: bool
@@ -38,6 +43,8 @@ class Wire:
     def __init__(self, timeline: Timeline, conversation: Conversation, error_bytes: int) -> None:
         """``error_bytes`` is how many bytes a place in the stream may be wrong by."""
         self._codec = timeline.codec
+        self.gathered = timeline.ptime_ms > 0
+        """whether packets are gathered from frames, so that audio may leave later than it is due"""
         self._error_bytes = error_bytes
         self.sequence: PacketSequence = in_order(timeline.rtp)
         locations = _locations(timeline, self.sequence, conversation)
@@ -45,7 +52,7 @@ class Wire:
             _ready_ns(one.packet, where, conversation, timeline.wire)
             for one, where in zip(self.sequence.packets, locations, strict=True)
         ]
-        clocks = media_clock(self.sequence.packets, timeline.wire, ready)
+        clocks = media_clock(self.sequence.packets, timeline.wire, ready, timeline.ptime_ms)
         self.packets = tuple(
             LocatedPacket(one.packet.time_ns, one.packet.sequence, location, clock)
             for one, location, clock in zip(self.sequence.packets, locations, clocks, strict=True)
@@ -111,10 +118,15 @@ class Wire:
         packet = self.packets[index]
         last = min(piece.end, offset)
         played_ns = self._codec.duration_ns(piece.start + last - piece.offset)
+        end_ns = packet.clock.start_ns + played_ns
+        raw_ns = packet.time_ns + played_ns
+        latest_ns = max(end_ns + packet.clock.rhythm_ns, raw_ns) if self.gathered else end_ns
         return AudioEnd(
             last,
-            packet.clock.start_ns + played_ns,
-            packet.time_ns + played_ns,
+            end_ns,
+            raw_ns,
+            packet.time_ns,
+            latest_ns,
             packet.clock,
             packet.location.certain,
             last < offset - self._error_bytes and self._missing_behind(place, index),
@@ -189,12 +201,45 @@ def _locations(
     codec, stream = timeline.codec, conversation.stream
     if timeline.recoded is None:
         payloads = [codec.canonical(one.packet.payload) for one in sequence.packets]
-        return locate(payloads, codec.canonical(stream), codec.silence)
-    heard = [
-        Payload(one.packet.payload, one.missing_before, conversation.sent_until(one.packet.time_ns))
-        for one in sequence.packets
+        return locate(payloads, codec.canonical(stream), codec.silence, codec.frame_bytes)
+    heard, packets = [], []
+    frame_bytes = timeline.recoded.frame_bytes
+    for number, one in enumerate(sequence.packets):
+        sent, payload = conversation.sent_until(one.packet.time_ns), one.packet.payload
+        missing = one.missing_before * timeline.packet_ms // timeline.recoded.ptime_ms
+        # Frame by frame, since each of them can be something else.
+        size = frame_bytes if timeline.ptime_ms else max(1, len(payload))
+        for begin in range(0, max(1, len(payload)), size):
+            heard.append(Payload(payload[begin : begin + size], missing, sent))
+            packets.append(number)
+            missing = 0
+    located = locate_audio(heard, stream, codec, timeline.recoded)
+    return _joined(located, packets, len(sequence.packets), codec.frame_bytes)
+
+
+def _joined(
+    located: Sequence[Location], packets: Sequence[int], count: int, frame_bytes: int
+) -> list[Location]:
+    """The locations of ``count`` packets out of those of their frames, of which each is in the
+    packet that ``packets`` says."""
+    parts: list[list[Location]] = [[] for _ in range(count)]
+    for location, number in zip(located, packets, strict=True):
+        parts[number].append(location)
+    return [
+        frames[0]
+        if len(frames) == 1
+        else Location(
+            tuple(
+                replace(piece, start=piece.start + index * frame_bytes)
+                for index, frame in enumerate(frames)
+                for piece in frame.pieces
+            ),
+            sum(frame.padding for frame in frames),
+            sum(frame.foreign for frame in frames),
+            all(frame.certain for frame in frames),
+        )
+        for frames in parts
     ]
-    return locate_audio(heard, stream, codec, timeline.recoded)
 
 
 def _ready_ns(

@@ -9,10 +9,13 @@ from typing import Literal
 from harness.capture.timeline import ULAW, Codec
 from harness.errors import InputFault
 
-CodecName = Literal["ulaw", "alaw", "slin", "slin16", "g722", "opus"]
+CodecName = Literal["ulaw", "alaw", "slin", "slin16", "g722", "opus", "gsm", "g726"]
 """Asterisk's names of them"""
 
 OPUS_FRAME_BYTES = 80
+
+PACKET_TIMES_MS = (10, 20, 30, 40, 60, 80, 120)
+"""that a caller can ask for, in ms"""
 
 _ALAW = Codec("alaw", bytes_per_second=8000, rtp_clock_hz=8000, ptime_ms=20, silence=0xD5)
 _SLIN = Codec(
@@ -43,7 +46,10 @@ _OPUS = Codec(
     silence=0,
     sample_rate_hz=48000,
 )
-CODECS = {codec.name: codec for codec in (ULAW, _ALAW, _SLIN, _SLIN16, _G722, _OPUS)}
+# 33 bytes a frame, of which each half byte but the first is sound: nothing looks into them.
+_GSM = Codec("gsm", bytes_per_second=1650, rtp_clock_hz=8000, ptime_ms=20, silence=0)
+_G726 = Codec("g726", bytes_per_second=4000, rtp_clock_hz=8000, ptime_ms=20, silence=0)
+CODECS = {codec.name: codec for codec in (ULAW, _ALAW, _SLIN, _SLIN16, _G722, _OPUS, _GSM, _G726)}
 """What can be judged, by Asterisk's name. Opus only in frames of 20 ms that all have
 `OPUS_FRAME_BYTES`, so that bytes and times belong together as they do in G.711."""
 
@@ -63,12 +69,21 @@ SDP_CODECS: dict[str, SdpCodec] = {
     "slin": SdpCodec(96, "L16/8000"),
     "slin16": SdpCodec(97, "L16/16000"),
     "opus": SdpCodec(107, "opus/48000/2"),
+    "gsm": SdpCodec(3, "GSM/8000"),
+    "g726": SdpCodec(111, "G726-32/8000"),
 }
 """How the caller offers each of `CODECS`"""
 
 _MIXED_UNCHANGED = frozenset({"ulaw", "alaw", "slin"})
 """of which a mixer makes the same bytes again. It works at 8000 Hz until it has seen that others
 could have more, so that slin16 is resampled twice"""
+
+_UNCHANGED_ONLY = {
+    "opus": "Asterisk has no Opus codec of its own",
+    "gsm": "it leaves too little of the sound that media is located by",
+    "g726": "the harness cannot decode it",
+}
+"""Codecs of which only the very bytes can be located, with why"""
 
 
 def codec_named(name: str) -> Codec:
@@ -86,13 +101,14 @@ def recoded(codec: str, caller_codec: str, mixed: bool) -> Codec | None:
     None if RTP carries them unchanged: the codecs are the same, and between them there is no mixer
     (``mixed``) or one that gives back what it got. Raises InputFault for what cannot be judged.
     """
-    application, caller = codec_named(codec), codec_named(caller_codec)
+    _, caller = codec_named(codec), codec_named(caller_codec)
     if codec == caller_codec and (codec in _MIXED_UNCHANGED or not mixed):
         return None
-    if "opus" in (application.name, caller.name):
-        raise InputFault(
-            f"a call with opus cannot be judged where {codec} becomes {caller_codec}"
-            f"{' in a bridge that mixes' if mixed else ''}: Asterisk has no Opus codec of its own",
-            "Use opus on both sides, without a mixing bridge.",
-        )
+    for one in (codec, caller_codec):
+        if one in _UNCHANGED_ONLY:
+            raise InputFault(
+                f"a call with {one} cannot be judged where {codec} becomes {caller_codec}"
+                f"{' in a bridge that mixes' if mixed else ''}: {_UNCHANGED_ONLY[one]}",
+                f"Use {one} on both sides, without a mixing bridge.",
+            )
     return caller

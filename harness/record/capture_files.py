@@ -35,6 +35,7 @@ class CapturedCall:
     host_stalls: Sequence[tuple[int, int]] = ()
     media_start: str | None = None
     recoded: Codec | None = None
+    ptime_ms: int = 0
 
     def timeline(self, capture: Path) -> Timeline:
         """The call's timeline out of a capture file."""
@@ -48,6 +49,7 @@ class CapturedCall:
             host_stalls=[(begin, end) for begin, end in self.host_stalls],
             media_start=self.media_start,
             recoded=self.recoded,
+            ptime_ms=self.ptime_ms,
         )
 
 
@@ -93,6 +95,7 @@ def _timeline(saved: dict[str, Any]) -> Timeline:
         measurement=measurement_from(saved["measurement"]),
         end_ns=saved["end_ns"],
         recoded=_recoded(saved),
+        ptime_ms=saved.get("ptime_ms", 0),
     )
 
 

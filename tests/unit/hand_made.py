@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Sequence
 from typing import Literal
 
 from harness.capture.timeline import (
+    TELEPHONE_EVENT,
     ULAW,
     Measurement,
     Message,
@@ -80,16 +82,42 @@ class Call:
             payload = encode(offset, min(FRAME, last - offset)).ljust(FRAME, b"\xff")
             self.packet(at_ms + 20 * count + (late_ms or {}).get(count, 0.0), payload)
 
-    def packet(self, at_ms: float, payload: bytes, *, gap: int = 0) -> None:
+    def gather(self, at_ms: float, data: bytes, ptime_ms: int, *, kept: bytes = b"") -> bytes:
+        """Asterisk plays ``data``, a frame each 20 ms, and sends packets of ``ptime_ms`` of it.
+
+        ``kept`` is what it had kept of what it played before; returned is what it keeps of this.
+        """
+        size = 8 * ptime_ms
+        for count, begin in enumerate(range(0, len(data), FRAME)):
+            kept += data[begin : begin + FRAME]
+            while len(kept) >= size:
+                self.packet(at_ms + 20 * count, kept[:size])
+                kept = kept[size:]
+        return kept
+
+    def digit(self, at_ms: float, packets: int) -> None:
+        """Asterisk sends the caller a digit (RFC 4733), a packet each 20 ms; audio is left out."""
+        for count in range(packets):
+            event = struct.pack("!BBH", 5, 10, 160 * (count + 1))
+            self.packet(at_ms + 20 * count, event, payload_type=TELEPHONE_EVENT)
+        self._timestamp += 160 * packets
+
+    def packet(self, at_ms: float, payload: bytes, *, gap: int = 0, payload_type: int = 0) -> None:
         """One RTP packet; ``gap`` is added to its timestamp and to all that follow."""
         self._timestamp += gap
         self.packets.append(
             RtpPacket(
-                _ns(at_ms), self._sequence % 2**16, self._timestamp % 2**32, 0, self.ssrc, payload
+                _ns(at_ms),
+                self._sequence % 2**16,
+                self._timestamp % 2**32,
+                payload_type,
+                self.ssrc,
+                payload,
             )
         )
         self._sequence += 1
-        self._timestamp += len(payload)
+        if not payload_type:
+            self._timestamp += len(payload)
 
     def timeline(
         self,
@@ -99,12 +127,16 @@ class Call:
         dropped: int = 0,
         stalls_ms: Sequence[tuple[float, float]] = (),
         source: Literal["capture", "socket"] = "capture",
+        ptime_ms: int = 0,
     ) -> Timeline:
         # Sorting is stable: messages added at the same moment keep their order.
         messages = sorted(self._messages, key=lambda message: message.time_ns)
         stalls = tuple((_ns(begin), _ns(end)) for begin, end in stalls_ms)
         measurement = Measurement(source, uncertainty_ns, dropped, stalls)
-        return Timeline(ULAW, tuple(self.packets), tuple(messages), measurement, _ns(end_ms))
+        return Timeline(
+            *(ULAW, tuple(self.packets), tuple(messages), measurement, _ns(end_ms)),
+            ptime_ms=ptime_ms,
+        )
 
     def _add(self, at_ms: float, sender: Sender, kind: MessageKind, data: bytes) -> None:
         self._messages.append(Message(_ns(at_ms), sender, kind, data))

@@ -63,6 +63,8 @@ def test_an_unknown_codec_is_named_with_those_that_are_known() -> None:
         ("slin", "slin", True, None),
         ("g722", "g722", False, None),
         ("opus", "opus", False, None),
+        ("gsm", "gsm", False, None),
+        ("g726", "g726", False, None),
         ("g722", "g722", True, "g722"),
         ("slin16", "slin16", True, "slin16"),
         ("slin16", "ulaw", False, "ulaw"),
@@ -76,12 +78,18 @@ def test_where_asterisk_encodes_anew(
 
 
 @pytest.mark.parametrize(
-    ("codec", "caller", "mixed"), [("opus", "opus", True), ("opus", "ulaw", False)]
+    ("codec", "caller", "mixed", "why"),
+    [
+        ("opus", "opus", True, "Asterisk has no Opus codec"),
+        ("opus", "ulaw", False, "Asterisk has no Opus codec"),
+        ("gsm", "gsm", True, "leaves too little of the sound"),
+        ("ulaw", "g726", False, "cannot decode it"),
+    ],
 )
-def test_opus_that_would_have_to_be_decoded_cannot_be_judged(
-    codec: str, caller: str, mixed: bool
+def test_what_would_have_to_be_decoded_and_cannot_is_not_judged(
+    codec: str, caller: str, mixed: bool, why: str
 ) -> None:
-    with pytest.raises(InputFault, match="Asterisk has no Opus codec"):
+    with pytest.raises(InputFault, match=why):
         recoded(codec, caller, mixed)
 
 

@@ -762,9 +762,12 @@ def test_which_commands_ask_for_a_last_report(command: str, asks: bool) -> None:
         (1000, 0, Verdict.WRONG),
     ],
 )
+@pytest.mark.parametrize("stage", ["", " stage=delivered", " stage=sent"])
 def test_one_frame_may_go_nowhere_as_the_call_ends(
-    played: int, flushed_bytes: int, verdict: Verdict
+    played: int, flushed_bytes: int, verdict: Verdict, stage: str
 ) -> None:
+    if stage == " stage=sent" and played == 480:
+        verdict = Verdict.WRONG
     call = Call()
     call.event(0, "MEDIA_START channel:x")
     call.send(1, 1000)
@@ -774,7 +777,8 @@ def test_one_frame_may_go_nowhere_as_the_call_ends(
     call.event(
         61,
         f"PLAYBACK received=1000 played={played} queued=0 flushed={flushed_bytes} dropped=0 "
-        f"played_ms={played / 8:.3f} queued_ms=0.000 marks=0 underruns=0 paused=0 at=0 final=1",
+        f"played_ms={played / 8:.3f} queued_ms=0.000 marks=0 underruns=0 paused=0{stage} at=0 "
+        "final=1",
     )
     call._add(61.1, "asterisk", "close", b"\x03\xe8")
     (final,) = (one for one in judged_call(call).counters if one.name == "PLAYBACK final")

@@ -22,8 +22,8 @@ def test_a_call_s_keywords() -> None:
 
 def test_static_payload_types_are_those_of_rfc_3551() -> None:
     static = {name: codec.payload_type for name, codec in SDP_CODECS.items()}
-    assert (static["ulaw"], static["alaw"], static["g722"]) == (0, 8, 9)
-    dynamic = [static[name] for name in static if name not in ("ulaw", "alaw", "g722")]
+    assert (static["ulaw"], static["gsm"], static["alaw"], static["g722"]) == (0, 3, 8, 9)
+    dynamic = [static[name] for name in static if name not in ("ulaw", "gsm", "alaw", "g722")]
     assert all(96 <= payload_type <= 127 for payload_type in dynamic)
     assert len(set(static.values())) == len(static)
 
