@@ -33,12 +33,19 @@ MUTANTS = Path(__file__).parents[1] / "mutants"
 SIZES = (1000, 210, 260, 200, 350, 150, 180, 340, 210)
 """of the first pieces, in bytes. No mark behind one is near the end of its frame, where an answer
 on the tick would be in time."""
-SPOKEN = (*(f"m{number}" for number in range(10)), "cue", "after")
+SPOKEN = (*(f"m{number}" for number in range(10)), "word1", "word2", "cue", "ahead", "after")
 """The marks whose media is played"""
+FLUSHED = ("cut", "unheard")
+WORDS = (1456, 1460)
+"""where two of them stand by position: amid a frame, with half a ms between them"""
 
 
 async def one_of_each(call: LiveCall) -> None:
-    """Marks that are played, flushed and pending at hang-up; two at once; reports and a flush."""
+    """Marks that are played, flushed and pending at hang-up; two at once; reports and a flush.
+
+    By position there are two words, set the other way round, one mark ahead of what is flushed,
+    and one in what was flushed, set behind that.
+    """
     session = call.session
     await session.report_playback()
     await session.wait_event("PLAYBACK")
@@ -47,14 +54,18 @@ async def one_of_each(call: LiveCall) -> None:
         await send(session, size)
         await session.mark(f"m{number}")
     await session.mark("m9")
+    await session.mark("word2", WORDS[1])
+    await session.mark("word1", WORDS[0])
     await send(session, 560)
     await session.mark("cue")
     await send(session, 3 * STRETCH)
     await session.mark("cut")
+    await session.mark("ahead", session.sent_bytes + 68)
     await played(session, "cue")
     await one_tick(session)
     await session.flush("f")
     await session.wait_event("MEDIA_FLUSHED", id="f")
+    await session.mark("unheard", session.sent_bytes - STRETCH)
     # A flush ends buffering. "after" is to be inside a frame: a frame that the core is handed while
     # the caller hangs up need not leave any more, and what was played would not be certain.
     await session.start_buffering()
@@ -113,10 +124,10 @@ CAUGHT = {
     "unasked": {"nobody": Fault(Verdict.UNASKED, "no such mark was set")},
     "out-of-order": {"m8": Fault(Verdict.WRONG, "after a mark that was sent later")},
     "offset-off-by-one": dict.fromkeys(
-        (*SPOKEN, "cut", "pending"), Fault(Verdict.WRONG, "the acknowledgement says offset")
+        (*SPOKEN, *FLUSHED, "pending"), Fault(Verdict.WRONG, "the acknowledgement says offset")
     ),
     "flushed-as-played": {
-        "cut": Fault(Verdict.WRONG, "never sent"),
+        **dict.fromkeys(FLUSHED, Fault(Verdict.WRONG, "never sent")),
         FLUSH: Fault(Verdict.WRONG, "last_mark is 'cue'"),
     },
     "played-as-flushed": {"m4": Fault(Verdict.WRONG, "but nothing was flushed")},
@@ -136,6 +147,16 @@ CAUGHT = {
         FINAL: Fault(Verdict.WRONG, "queued is 1"),
     },
     "no-final-report": {FINAL: Fault(Verdict.NEVER, "it did not come")},
+    "positions-out-of-order": {"word1": Fault(Verdict.WRONG, "which stands behind it")},
+    "position-early": dict.fromkeys(
+        ("word1", "word2", "ahead"), Fault(Verdict.EARLY, ENDED, (-5.1, -4))
+    ),
+    "position-ignored": {
+        **dict.fromkeys(("word1", "word2"), Fault(Verdict.LATE, ENDED, (100, 500))),
+        "ahead": Fault(Verdict.WRONG, "but nothing was flushed"),
+        "unheard": Fault(Verdict.WRONG, "never sent"),
+    },
+    "ahead-flushed": {"ahead": Fault(Verdict.WRONG, "but nothing was flushed")},
 }
 """What each mutant must be accused of; of every other mark and counter the judge says PASS"""
 
@@ -192,7 +213,7 @@ def test_the_driver_as_it_is_passes(exchanged: Bench) -> None:
     call = passing_call(exchanged, "as-it-is", one_of_each, JSON)
     assert {str(mark.id): mark.outcome for mark in call.judged.marks} == {
         **dict.fromkeys(SPOKEN, "played"),
-        **dict.fromkeys(("cut", "pending"), "discarded"),
+        **dict.fromkeys((*FLUSHED, "pending"), "discarded"),
     }
     assert {FLUSH, "PLAYBACK", FINAL} == {one.name for one in call.judged.counters}
 

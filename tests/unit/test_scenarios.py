@@ -137,6 +137,11 @@ def test_a_step_knows_its_line_also_inside_another(tmp_path: Path) -> None:
         ("acknowledged: all", "event: QUEUE_DRAIND", "did you mean 'QUEUE_DRAINED'"),
         ("- pause", "- flush:", "mine.yaml:15: the key 'flush' has no value"),
         ("mark: m-$codec", "mark:", "mine.yaml:14: the key 'mark' has no value"),
+        (
+            "mark: m-$codec",
+            "mark: {offset: 1, ahead: 2}",
+            "mark: give its place as one of offset, back and ahead",
+        ),
         ("- pause", "- report:", "mine.yaml:15: the key 'report' has no value"),
         ("- pause", "- report: {interval_ms: }", "mine.yaml:15: the key 'interval_ms' has no"),
         ("- pause", "-", "mine.yaml:15: this item has no value"),

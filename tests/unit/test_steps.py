@@ -161,6 +161,37 @@ def test_in_plain_text_a_number_is_answered_as_text(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("start", "expected"),
+    [
+        (
+            PATCHED_START,
+            [
+                *("MARK id=a offset=5", "MARK id=b offset=410", "MARK id=m0 offset=397"),
+                *("MARK id=m1 offset=397", "MARK id=early offset=0"),
+            ],
+        ),
+        # It has no marks by position.
+        (STOCK_START, [f"MARK_MEDIA {name}" for name in ("a", "b", "m0", "m1", "early")]),
+    ],
+)
+def test_marks_by_position(tmp_path: Path, start: str, expected: list[str]) -> None:
+    sent = []
+
+    async def notes(asterisk: ClientConnection) -> None:
+        sent.extend([text async for text in asterisk if isinstance(text, str)])
+
+    steps = """
+- play: {bytes: 400}
+- mark: {id: a, offset: 5}
+- mark: {id: b, ahead: 10}
+- mark: {count: 2, back: 3}
+- mark: {id: early, back: 1000}
+"""
+    result = run(tmp_path, steps, start, notes, patched=False, playback_marks=False)
+    assert sent == expected * result.attempts
+
+
+@pytest.mark.parametrize(
     ("patched", "playback_marks", "outcome"),
     [
         (True, True, Outcome.FAIL),
