@@ -202,7 +202,8 @@ class Model:
     def frame_start(self, arrival_ns: int) -> tuple[int, bool]:
         """The listener's clock: its frames follow each other, and start by the latest few's best.
 
-        A frame that leaves half a tick after the end of what was before it begins anew.
+        A frame that leaves half a tick after the end of what was before it begins anew, and so does
+        the first media.
         """
         if not self.frames:
             return arrival_ns, True
@@ -210,7 +211,7 @@ class Model:
         end_ns = last.start_ns + last.frame_ns
         if arrival_ns < end_ns and self.last_frame and self.last_frame.frame_ns > TICK:
             return end_ns, False
-        if arrival_ns - end_ns >= TICK // 2:
+        if arrival_ns - end_ns >= TICK // 2 or not self.count("sent"):
             for frame in self.frames:
                 frame.sample = False
         begin = last.begin + last.frame_ns
