@@ -24,14 +24,20 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 
 from harness.application.client import MediaServer
 from harness.application.disturb import DisturbingSession, connect, serve
 from harness.asterisk.ari import Ari, BridgedCall, waits_to_be_answered
-from harness.asterisk.configuration import ARI_BRIDGES, CONTEXT, Extension, ari_application
+from harness.asterisk.configuration import (
+    ARI_BRIDGES,
+    CONTEXT,
+    PTIME_CALLER,
+    Extension,
+    ari_application,
+)
 from harness.asterisk.container import ContainerInstance
 from harness.asterisk.instance import Instance
 from harness.asterisk.own_asterisk import OwnAsterisk
@@ -89,6 +95,8 @@ class LiveCall:
     session: DisturbingSession
     rtp: RtpSocket
     """the caller's"""
+    bridged: BridgedCall | None = None
+    """what can be done to it over ARI, where its bridge is ARI's"""
     where: list[str] = field(default_factory=list)
     """what set each mark, in the order they were sent (scenario.yaml:14)"""
     failures: list[str] = field(default_factory=list)
@@ -136,6 +144,10 @@ class Conditions:
     websocket_delay_ms: float = 0.0
     """between Asterisk and the application, each way, behind what is measured; for applications
     that Asterisk connects to at a port of their own"""
+    bridge_after_ms: int = 0
+    """how long after its channel is up the application joins its bridge, of those of ARI"""
+    rings_ms: int = 0
+    """how long the caller rings where it is he who is called (`Extension.calls_back`)"""
 
 
 GOOD_CONDITIONS = Conditions()
@@ -293,9 +305,11 @@ class Bench:
                 if application.tls and capture:
                     note_secrets(application.tls, folder / SECRETS_FILE)
                 await application.open_fixed_port(stack)
-                sip, session = await self._place(stack, extension, application, rtp, folder)
+                sip, session, bridged = await self._place(
+                    stack, extension, application, rtp, folder, conditions
+                )
                 application.close_fixed_port()
-            call = LiveCall(name, folder, sip, session, caller)
+            call = LiveCall(name, folder, sip, session, caller, bridged)
             # From here on: how late the loop was while the call was set up tells nothing about it.
             lags = [] if capture else stack.enter_context(_event_loop_lags())
             begin_ns = time.time_ns()
@@ -322,18 +336,27 @@ class Bench:
         application: _Application,
         rtp: RtpPorts,
         folder: Path,
-    ) -> tuple[SipCall, DisturbingSession]:
-        """Have the call placed; it, when it is answered, and its media connection, open."""
+        conditions: Conditions,
+    ) -> tuple[SipCall, DisturbingSession, BridgedCall | None]:
+        """Have the call placed; it, when it is answered, its media connection, open, and what
+        bridges the two if that is ARI."""
         number = self.target.prepare(extension, application.uri)
         caller_codec = extension.caller_codec or extension.codec
         request = CallRequest(number, rtp.address, rtp.port, caller_codec)
+        if extension.ptime_ms:
+            request = replace(request, ptime_ms=extension.ptime_ms, user=PTIME_CALLER)
         call_id = new_call_id()
+        if extension.calls_back:
+            waiting = await_call(self.target.sip, request, folder, conditions.rings_ms)
+            sip, uri = await stack.enter_async_context(waiting)
+            return sip, await self._called_back(extension, application, request, uri), None
         bridged = None
         if extension.bridge in ARI_BRIDGES:
             # Before the call: an application that nobody listens for does not exist.
             bridged = await stack.enter_async_context(
                 self._ari.application(ari_application(call_id))
             )
+            bridged.media_after_s = conditions.bridge_after_ms / 1000
         if not self.target.originate_at:
             sip = await stack.enter_async_context(
                 place_call(self.target.sip, request, folder, call_id)
@@ -348,14 +371,32 @@ class Bench:
                 await self._ari.originate_into_dialplan(endpoint, CONTEXT, number, caller_codec)
             await sip.dialled()
         if bridged:
-            return sip, await self._bridge(stack, extension, application, sip, bridged)
+            session = await self._bridge(stack, extension, application, sip, bridged)
+            return sip, session, bridged
+        # Where the application itself has to answer, that is for its steps to do. Where Dial does
+        # something before it bridges, that is when they begin.
+        answered = not waits_to_be_answered(extension) and not extension.dial_options
         if application.server:
-            await sip.answered()
-            return sip, await application.server.accept()
+            if answered:
+                await sip.answered()
+            return sip, await application.server.accept(), None
         uri = await asyncio.to_thread(self.target.connection_uri, sip.call_id)
         session = await stack.enter_async_context(connect(uri, self.target.media_tls))
-        await sip.answered()
-        return sip, session
+        if answered:
+            await sip.answered()
+        return sip, session, None
+
+    async def _called_back(
+        self, extension: Extension, application: _Application, request: CallRequest, uri: str
+    ) -> DisturbingSession:
+        """Make the application's channel, which calls the caller at ``uri``; its connection."""
+        assert application.server is not None, "the schema asks for an outgoing connection"
+        caller = f"PJSIP/{request.user or self.target.sip.user}/{uri}"
+        await asyncio.to_thread(self.instance.use_callee, caller)
+        await self._ari.originate_into_dialplan(
+            extension.dial_string, CONTEXT, request.extension, extension.codec
+        )
+        return await application.server.accept()
 
     async def _bridge(
         self,
@@ -374,7 +415,7 @@ class Bench:
         else:
             uri = self.target.media_uri(media.connection_id)
             session = await stack.enter_async_context(connect(uri, self.target.media_tls))
-        if not waits_to_be_answered(extension):
+        if not waits_to_be_answered(extension) and not bridged.media_after_s:
             await bridged.in_bridge(media.channel)
         return session
 
@@ -443,17 +484,20 @@ def _yield_to_others() -> None:
 
 @dataclass(frozen=True)
 class _Codecs:
-    """Of a call, as its timeline has them."""
+    """Of a call, as its timeline has them, and the length of its packets."""
 
     application: Codec
     recoded: Codec | None
+    ptime_ms: int
 
     @classmethod
     def of(cls, extension: Extension) -> _Codecs:
         """Raises InputFault for what cannot be judged."""
         caller_codec = extension.caller_codec or extension.codec
         return cls(
-            codec_named(extension.codec), recoded(extension.codec, caller_codec, extension.mixed)
+            codec_named(extension.codec),
+            recoded(extension.codec, caller_codec, extension.mixed),
+            extension.ptime_ms,
         )
 
 
@@ -478,6 +522,7 @@ def _save_capture(
         # Several calls' applications may be connected to Asterisk's one port.
         media_start=str(call.session.media_start.fields["channel_id"]),
         recoded=codecs.recoded,
+        ptime_ms=codecs.ptime_ms,
     )
     save_captured_call(call.folder, captured)
     return partial(captured.timeline, summary.path)
@@ -501,6 +546,7 @@ def _save_sockets(
         capture_drops=rtp.dropped,
         host_stalls=host_stalls,
         recoded=codecs.recoded,
+        ptime_ms=codecs.ptime_ms,
     )
     save_timeline(call.folder, timeline)
     return partial(load_timeline, call.folder)

@@ -22,7 +22,7 @@ import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import websockets
 from websockets.asyncio.client import ClientConnection
@@ -217,6 +217,12 @@ class Ari:
                 await call._end()
 
 
+ChannelAction = Literal["play", "moh", "silence", "mute", "hold", "remove"]
+"""What can be done to a channel in its bridge: a tone, music on hold or silence played to it; mute
+it, hold it; take it out of its bridge"""
+BridgedParty = Literal["caller", "application"]
+
+
 class BridgedCall:
     """A caller, external media and perhaps a silent third party in one mixing bridge.
 
@@ -235,13 +241,19 @@ class BridgedCall:
         self._made: list[str] = []
         """ids of the channels that we made"""
         self._third = ""
+        self._caller = ""
+        self._media = ""
+        """id of the WebSocket channel"""
+        self.media_after_s = 0.0
+        """how long after its channel has come the application joins the bridge"""
+        self._joining: set[asyncio.Task[None]] = set()
         self._failure: Fault | None = None
         self._ending: asyncio.Task[None] | None = None
 
     async def bridge_caller(self, third: bool = False) -> None:
         """Wait for the caller, and make the bridge with it, and with a ``third`` that is silent."""
         await self._until(lambda: bool(self._arrived), "no call entered it")
-        caller = self._arrived[0]
+        self._caller = caller = self._arrived[0]
         bridge = await self._ari.request("POST", "bridges", type="mixing")
         self._bridge = bridge["id"]
         await self._add(caller)
@@ -254,9 +266,13 @@ class BridgedCall:
     async def external_media(self, extension: Extension) -> ExternalMedia:
         """Make the WebSocket channel that the extension describes; it joins when it is answered."""
         outgoing = extension.connection == "outgoing"
+        # Of our own: it may enter the application before the response is here.
+        self._media = f"{self.name}-media"
+        self._made.append(self._media)
         channel = await self._ari.request(
             "POST",
             "channels/externalMedia",
+            channelId=self._media,
             app=self.name,
             external_host=WEBSOCKET_CLIENT if outgoing else "INCOMING",
             transport="websocket",
@@ -265,9 +281,34 @@ class BridgedCall:
             format=extension.codec,
             transport_data=extension.media_options,
         )
-        self._made.append(channel["id"])
         variables = channel.get("channelvars", {})
         return ExternalMedia(channel["id"], variables.get(CONNECTION_ID_VARIABLE, ""))
+
+    async def apply(self, action: ChannelAction, party: BridgedParty, ms: int) -> None:
+        """Do something to the channel of the caller or the application for so long, and undo it."""
+        channel = self._caller if party == "caller" else self._media
+        if action == "remove":
+            self._in_bridge.discard(channel)
+            await self._ari.request(
+                "POST", f"bridges/{self._bridge}/removeChannel", channel=channel
+            )
+            await asyncio.sleep(ms / 1000)
+            await self._add(channel)
+            await self.in_bridge(channel)
+            return
+        path = f"channels/{channel}/{action}"
+        query = {"play": {"media": _TONE}, "mute": {"direction": "both"}}.get(action, {})
+        answer = await self._ari.request("POST", path, **query)
+        await asyncio.sleep(ms / 1000)
+        if action == "play":
+            path, query = f"playbacks/{answer['id']}", {}
+        await self._unless_gone(self._ari.request("DELETE", path, **query))
+
+    async def send_digit(self, digit: str, ms: int) -> None:
+        """Send the caller a digit that lasts so long. Returns when it should be over."""
+        path = f"channels/{self._caller}/dtmf"
+        await self._ari.request("POST", path, dtmf=digit, duration=str(ms))
+        await asyncio.sleep(ms / 1000)
 
     async def in_bridge(self, channel: str) -> None:
         """Until a channel is in the bridge: what is sent before that is not heard."""
@@ -296,9 +337,7 @@ class BridgedCall:
                 await self._happened(json.loads(text))
             raise HarnessFault(f"ARI closed the events of the application {self.name}")
         except Fault as fault:
-            self._failure = fault
-            async with self._changed:
-                self._changed.notify_all()
+            await self._fail(fault)
 
     async def _happened(self, event: AriEvent) -> None:
         channel = event.get("channel", {}).get("id", "")
@@ -306,11 +345,25 @@ class BridgedCall:
             self._arrived.append(channel)
             # The caller, who is first, is put there by bridge_caller.
             if self._bridge:
-                await self._add(channel)
+                self._joining.add(asyncio.create_task(self._join(channel)))
         elif event["type"] == "ChannelEnteredBridge":
             self._in_bridge.add(channel)
         elif event["type"] in ("StasisEnd", "ChannelDestroyed") and channel != self._third:
             await self._end()
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def _join(self, channel: str) -> None:
+        """Put a channel that has come into the bridge, the application's when its time has come."""
+        try:
+            if channel == self._media:
+                await asyncio.sleep(self.media_after_s)
+            await self._add(channel)
+        except Fault as fault:
+            await self._fail(fault)
+
+    async def _fail(self, fault: Fault) -> None:
+        self._failure = fault
         async with self._changed:
             self._changed.notify_all()
 
@@ -330,6 +383,8 @@ class BridgedCall:
     async def _end_all(self, before: asyncio.Task[None] | None) -> None:
         if before is not None:
             await before
+        for joining in self._joining:
+            joining.cancel()
         channels = list(dict.fromkeys([*self._arrived, *self._made]))
         self._arrived, self._made = [], []
         for channel in channels:
@@ -352,6 +407,9 @@ def waits_to_be_answered(extension: Extension) -> bool:
     """Whether the application itself has to answer: option n, which is not part of another one."""
     return "n" in re.sub(r"\([^)]*\)", "", extension.options)
 
+
+_TONE = "tone:ring"
+"""for as long as it is not stopped"""
 
 _REMEDIES = {
     403: "The user may only read: take read_only out of ari.conf.",

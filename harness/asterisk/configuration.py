@@ -17,7 +17,9 @@ from harness.protocol import Format
 
 Connection = Literal["outgoing", "incoming"]
 """outgoing: Asterisk connects to the application; incoming: the application connects to Asterisk"""
-CallBridge = Literal["dial", "conference", "conference of three", "ari", "ari of three"]
+CallBridge = Literal[
+    "dial", "local", "local n", "conference", "conference of three", "ari", "ari of three"
+]
 """the bridges that are the harness's to build"""
 Bridge = Literal[CallBridge, "stasis"]
 ARI_BRIDGES = ("ari", "ari of three")
@@ -37,6 +39,16 @@ Asterisk expects for that call, when the application is to connect."""
 
 WEBSOCKET_CLIENT = "harness"
 """The section of websocket_client.conf that has the application's URI"""
+
+PTIME_CALLER = "caller-ptime"
+"""The user that Asterisk sends packets as long as its SDP asks for (a=ptime). To all others each
+frame is sent as a packet of its own."""
+
+CALLEE_VARIABLE = "HARNESS_CALLEE"
+"""The global dialplan variable with what is dialled to call the caller"""
+
+MUSIC_FOLDER = "music"
+"""of music on hold, below the state directory"""
 
 _LOG_LEVELS = "notice,warning,error,verbose(3)"
 
@@ -92,7 +104,8 @@ class Extension:
     message_format: Format = Format.PLAIN
     connection: Connection = "outgoing"
     bridge: Bridge = "dial"
-    """what joins caller and application: Dial's own bridge of two parties, a ConfBridge, one with
+    """what joins caller and application: Dial's own bridge of two parties, with a Local channel
+    between them that is optimised away or (option n) stays, a ConfBridge, one with
     a silent third party, an ARI mixing bridge with external media over WebSocket, one with a
     silent third party, or whatever a test builds over ARI (stasis). With ARI no WebSocket channel
     is made by the dialplan."""
@@ -100,6 +113,13 @@ class Extension:
     """further options of the WebSocket dial string, such as ``p`` or ``d(in)``"""
     mixing_interval_ms: int = 20
     """of a ConfBridge of two: one of `MIXING_INTERVALS_MS`"""
+    dial_options: str = ""
+    """options of Dial for the WebSocket channel, such as ``D(ww1)``"""
+    calls_back: bool = False
+    """whether the application's channel is there first, and calls the caller (`CALLEE_VARIABLE`)"""
+    ptime_ms: int = 0
+    """of the packets to the caller, who asks for it: one of `PACKET_TIMES_MS`; 0: a packet a frame
+    """
 
     @property
     def mixed(self) -> bool:
@@ -155,6 +175,9 @@ def configuration_files(
         ),
         "chan_websocket.conf": "[global]\ntype = global\ncontrol_message_format = plain-text\n",
         "confbridge.conf": confbridge_conf(),
+        "musiconhold.conf": (
+            f"[default]\nmode = files\ndirectory = {directories.state / MUSIC_FOLDER}\n"
+        ),
         "cdr.conf": "[general]\nenable = no\n",
         "cel.conf": "[general]\nenable = no\n",
         "indications.conf": "[general]\ncountry = us\n\n[us]\ndescription = none\nring = 440+480\n",
@@ -243,29 +266,41 @@ def _profile_name(mixing_interval_ms: int, sample_rate: int) -> str:
 
 
 def _dialplan(extension: Extension, note_connections: bool) -> list[str]:
-    if extension.bridge == "stasis":
+    if extension.calls_back:
+        steps = [f"Dial(${{{CALLEE_VARIABLE}}})"]
+    elif extension.bridge == "stasis":
         steps = [_ANSWER, f"Stasis({ARI_APPLICATION})"]
     elif extension.bridge in ARI_BRIDGES:
         steps = [_ANSWER, f"Stasis({ari_application('${CHANNEL(pjsip,call-id)}')})"]
     else:
-        options = []
+        options = [extension.dial_options]
         if extension.connection == "incoming" and note_connections:
             options.append("b(harness-note-connection^s^1)")
         conference = extension.bridge.startswith("conference")
+        local = extension.bridge.startswith("local")
         if conference:
             options.append("G(harness-conference^s^1)")
+        dial = f"Dial({extension.dial_string},,{''.join(options)})"
         steps = [
             # Inherited by the WebSocket channel, which has no Call-ID of its own.
             "Set(__SIP_CALL_ID=${CHANNEL(pjsip,call-id)})",
             *([f"Set(__HARNESS_BRIDGE={_bridge_profile(extension)})"] if conference else []),
             *([_ANSWER] if conference else []),
             *([_THIRD_PARTY] if extension.bridge == "conference of three" else []),
-            f"Dial({extension.dial_string},,{''.join(options)})",
+            *(_through_local(extension, "".join(options)) if local else [dial]),
         ]
     first, *rest = [*steps, "Hangup()"]
     return [
         f"exten = {extension.name},1,{first}",
         *(f" same = n,{step}" for step in rest),
+    ]
+
+
+def _through_local(extension: Extension, options: str) -> list[str]:
+    return [
+        f"Set(__HARNESS_DIAL={extension.dial_string})",
+        f"Set(__HARNESS_DIAL_OPTIONS={options})",
+        f"Dial(Local/s@harness-local{'/n' if extension.bridge == 'local n' else ''})",
     ]
 
 
@@ -286,6 +321,15 @@ exten = join,1,ConfBridge(${SIP_CALL_ID},${HARNESS_BRIDGE},harness_user)
 [harness-room]
 exten = _.,1,Answer()
  same = n,ConfBridge(${EXTEN},harness_bridge,harness_user)
+
+[harness-local]
+exten = s,1,Answer()
+ same = n,Dial(${HARNESS_DIAL},,${HARNESS_DIAL_OPTIONS})
+ same = n,Hangup()
+
+[harness-moment]
+exten = s,1,Wait(1)
+ same = n,Return()
 
 [harness-silence]
 exten = s,1,Answer()
@@ -330,13 +374,7 @@ hideconnect = yes
 
 def _pjsip_conf(network: Network) -> str:
     # Asterisk binds RTP to the transport's address, so that all of an instance's traffic has it.
-    return f"""\
-[udp]
-type = transport
-protocol = udp
-bind = {network.address}:{network.sip_port}
-
-[caller]
+    endpoint = f"""\
 type = endpoint
 transport = udp
 context = {CONTEXT}
@@ -344,6 +382,21 @@ disallow = all
 allow = {",".join(CODECS)}
 direct_media = no
 timers = no
+"""
+    return f"""\
+[global]
+type = global
+endpoint_identifier_order = username,ip
+
+[udp]
+type = transport
+protocol = udp
+bind = {network.address}:{network.sip_port}
+
+[caller]
+{endpoint}
+[{PTIME_CALLER}]
+{endpoint}use_ptime = yes
 
 [caller]
 type = identify

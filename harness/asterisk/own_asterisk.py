@@ -30,7 +30,9 @@ from typing import TYPE_CHECKING
 
 from harness.asterisk.addresses import free_port, reserved_address
 from harness.asterisk.configuration import (
+    CALLEE_VARIABLE,
     CONNECTION_VARIABLE,
+    MUSIC_FOLDER,
     Directories,
     Extension,
     Network,
@@ -48,6 +50,7 @@ from harness.asterisk.process import (
 from harness.certificates import Certificates
 from harness.errors import EnvironmentFault, HarnessFault
 from harness.install.driver_revision import MODULE
+from harness.media.speech import tone
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # Python 3.10's typing has none
@@ -74,6 +77,8 @@ _REQUIRED_MODULES = (
     "res_websocket_client.so",
 )
 _START_ATTEMPTS = 3
+_MUSIC_MS = 1000
+"""of music on hold, over and over"""
 # The longest name a unix socket can have on Linux (sun_path less its final zero).
 _SOCKET_NAME_MAX = 107
 
@@ -192,6 +197,10 @@ class OwnAsterisk(ABC):
         self._write("extensions.conf", extensions_conf(extensions))
         self.console.run("dialplan reload")
 
+    def use_callee(self, endpoint: str) -> None:
+        """Have extensions that call back dial ``endpoint`` from now on."""
+        self.console.run(f"dialplan set global {CALLEE_VARIABLE} {endpoint}")
+
     def connection_uri(self, call_id: str, timeout_s: float = CONNECTION_TIMEOUT_S) -> str:
         """Where the application is to connect for the SIP call ``call_id``, once it is dialled.
 
@@ -259,8 +268,10 @@ class OwnAsterisk(ABC):
             data=data,
         )
         d = self.directories
-        for directory in (d.configuration, d.state / "keys", d.log):
+        music = d.state / MUSIC_FOLDER
+        for directory in (d.configuration, d.state / "keys", d.log, music):
             directory.mkdir(parents=True, exist_ok=True)
+        (music / "tone.ulaw").write_bytes(tone(_MUSIC_MS))
         self._write("extensions.conf", extensions_conf(self._extensions))
         # Port 9 (discard) has nobody listening: calls fail clearly until use_application is called.
         self._write("websocket_client.conf", websocket_client_conf(f"ws://{address}:9/"))

@@ -1,7 +1,9 @@
-"""The caller's voice: RTP (RFC 3550) towards Asterisk, a packet each 20 ms, silence between words.
+"""The caller's voice and digits: RTP (RFC 3550) towards Asterisk, a packet each 20 ms, silence
+between words.
 
 A real telephone never stops sending: so sequence numbers and timestamps go on through the silence,
-and the next words begin on the clock of those before.
+and the next words begin on the clock of those before. While a digit is pressed, its
+telephone-events (RFC 4733) are sent in place of audio.
 """
 
 from __future__ import annotations
@@ -15,11 +17,20 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from harness.errors import HarnessFault
+from harness.capture.timeline import TELEPHONE_EVENT
+from harness.errors import HarnessFault, InputFault
 from harness.media.codecs import codec_named
 from harness.media.speech import PTIME_MS, silent_payload
 
+DIGITS = "0123456789*#ABCD"
+"""in the order of their event codes (RFC 4733, 3.2)"""
+
 _STOP_TIMEOUT_S = 2.0
+_EVENT_CLOCK_HZ = 8000
+_VOLUME = 10
+"""of a digit, in dB below full scale"""
+_END_PACKETS = 3
+"""so often the end of a digit is told, since one may not arrive (RFC 4733, 2.5.1.4)"""
 
 
 @dataclass(frozen=True)
@@ -45,6 +56,30 @@ def deadline_ns(start_ns: int, number: int) -> int:
     return start_ns + number * PTIME_MS * 1_000_000
 
 
+@dataclass(frozen=True)
+class _Event:
+    """A telephone-event packet."""
+
+    payload: bytes
+    begun: int
+    """packets sent since its digit began: they all have the timestamp of its beginning"""
+
+
+def digit_events(digit: str, duration_ms: int) -> list[bytes]:
+    """The telephone-event payloads of a digit, a packet each 20 ms, those that end it among them.
+
+    Raises InputFault for what is no digit.
+    """
+    if len(digit) != 1 or digit not in DIGITS:
+        raise InputFault(f"{digit!r} is not a digit of a telephone", f"Use one of {DIGITS}.")
+    step = _EVENT_CLOCK_HZ * PTIME_MS // 1000
+    count = max(1, duration_ms // PTIME_MS)
+    going = [(0, number * step) for number in range(1, count)]
+    packets = [*going, *[(0x80, count * step)] * _END_PACKETS]
+    code = DIGITS.index(digit)
+    return [struct.pack("!BBH", code, end | _VOLUME, duration) for end, duration in packets]
+
+
 class RtpSender:
     """One stream of RTP from ``rtp`` to ``target``, sent by a thread until `close`.
 
@@ -56,8 +91,9 @@ class RtpSender:
         self._rtp = rtp
         self._target = target
         self._silence = silent_payload(codec)
-        self._timestamp_step = codec_named(codec).rtp_clock_hz * PTIME_MS // 1000
-        self._words: deque[bytes] = deque()
+        self._clock_hz = codec_named(codec).rtp_clock_hz
+        self._timestamp_step = self._clock_hz * PTIME_MS // 1000
+        self._words: deque[bytes | _Event] = deque()
         self._sent = 0
         self._failure = ""
         self._stopping = False
@@ -78,6 +114,20 @@ class RtpSender:
         """
         with self._changed:
             self._words.extend(frames)
+
+    def press(self, digit: str, duration_ms: int) -> None:
+        """Press a digit for so long, behind what is still to be spoken. Returns at once.
+
+        Raises InputFault for what is no digit, and for a codec with another clock than 8000 Hz.
+        """
+        if self._clock_hz != _EVENT_CLOCK_HZ:
+            raise InputFault(
+                f"the caller cannot press digits in a codec with a clock of {self._clock_hz} Hz",
+                "Use one such as ulaw.",
+            )
+        payloads = digit_events(digit, duration_ms)
+        with self._changed:
+            self._words.extend(_Event(payload, begun) for begun, payload in enumerate(payloads))
 
     def wait_spoken(self, timeout_s: float) -> None:
         """Until all has been spoken. HarnessFault when it takes longer or cannot be sent."""
@@ -103,14 +153,18 @@ class RtpSender:
         ssrc = secrets.randbelow(2**32)
         with self._changed:
             while not self._wait_until(deadline_ns(start_ns, self._sent)):
-                payload = self._words.popleft() if self._words else self._silence
+                word = self._words.popleft() if self._words else self._silence
+                payload_type, begun, marker = self._target.payload_type, 0, self._sent == 0
+                if isinstance(word, _Event):
+                    payload_type, begun, marker = TELEPHONE_EVENT, word.begun, not word.begun
+                    word = word.payload
                 packet = rtp_packet(
                     first_sequence + self._sent,
-                    first_timestamp + self._sent * self._timestamp_step,
+                    first_timestamp + (self._sent - begun) * self._timestamp_step,
                     ssrc,
-                    self._target.payload_type,
-                    payload,
-                    marker=self._sent == 0,
+                    payload_type,
+                    word,
+                    marker,
                 )
                 try:
                     self._rtp.sendto(packet, (self._target.address, self._target.port))

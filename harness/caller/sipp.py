@@ -16,7 +16,7 @@ import secrets
 import shutil
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,17 +27,24 @@ from harness.caller.sip_peer import SipPeer, local_address_towards
 from harness.caller.sip_stream import Relay, open_relay
 from harness.child_process import die_with_parent
 from harness.errors import EnvironmentFault, HarnessFault, InputFault
-from harness.media.codecs import SDP_CODECS, codec_named
+from harness.media.codecs import PACKET_TIMES_MS, SDP_CODECS, codec_named
 
 ANSWER_TIMEOUT_S = 10.0
 END_TIMEOUT_S = 5.0
 
 Side = Literal["caller", "asterisk"]
+Hold = Literal["sendonly", "inactive", "0.0.0.0"]
+"""How a caller holds a call by re-INVITE: with that direction (RFC 3264, 8.4), or in the old way
+with a connection address that is none (RFC 2543, B.5)"""
 
 INVITE_TIMEOUT_S = 10.0
 """for the PBX to call us when it should"""
+REINVITE_TIMEOUT_S = 5.0
 _BIND_TIMEOUT_S = 5.0
 _BIND_POLL_S = 0.005
+
+_FIRST_NUMBER = 3
+"""CSeq of the first request in a call, behind an INVITE and one with a digest"""
 
 _CALLER = Path(__file__).with_name("caller.xml")
 _CALLEE = Path(__file__).with_name("callee.xml")
@@ -64,13 +71,22 @@ class CallRequest:
     rtp_address: str
     rtp_port: int
     codec: str = "ulaw"
+    ptime_ms: int = 20
+    """of the packets that Asterisk is asked to send (SDP a=ptime)"""
+    user: str = ""
+    """in the From header; empty: the one of the `SipPeer`"""
 
     @property
     def keywords(self) -> dict[str, str]:
         """The values of the keywords that caller.xml and callee.xml have for a call.
 
-        Raises InputFault for a codec that is not known.
+        Raises InputFault for a codec that is not known, and a packet time that cannot be asked for.
         """
+        if self.ptime_ms not in PACKET_TIMES_MS:
+            raise InputFault(
+                f"packets of {self.ptime_ms} ms cannot be asked for",
+                f"Use one of {', '.join(map(str, PACKET_TIMES_MS))}.",
+            )
         sdp = SDP_CODECS[codec_named(self.codec).name]
         return {
             "extension": self.extension,
@@ -78,6 +94,7 @@ class CallRequest:
             "rtp_port": str(self.rtp_port),
             "payload_type": str(sdp.payload_type),
             "rtpmap": sdp.rtpmap,
+            "ptime": str(self.ptime_ms),
         }
 
 
@@ -110,6 +127,10 @@ class SipCall:
         Asterisk places, empty until it has come"""
         self._sipp = sipp
         self._local_port = 0
+        self._number = _FIRST_NUMBER
+        """CSeq of the next request within the call"""
+        self._reinvited = 0
+        """CSeq of the last re-INVITE that was answered"""
         self._refused = False
         self._media: RtpTarget | None = None
         self._ended_by: Side | None = None
@@ -143,10 +164,36 @@ class SipCall:
         await self.dialled(timeout_s)
         if self._ended_by is not None:
             return
+        self._tell("HANGUP")
+        await self.ended(timeout_s)
+
+    async def hold(self, how: Hold, timeout_s: float = REINVITE_TIMEOUT_S) -> None:
+        """Hold the call, which is answered. Returns when Asterisk has agreed (200 OK)."""
+        if how == "0.0.0.0":
+            await self._reinvite(how, "sendrecv", timeout_s)
+        else:
+            await self._reinvite(self.request.rtp_address, how, timeout_s)
+
+    async def resume(self, timeout_s: float = REINVITE_TIMEOUT_S) -> None:
+        """Take a call back that was held. Returns when Asterisk has agreed."""
+        await self._reinvite(self.request.rtp_address, "sendrecv", timeout_s)
+
+    async def _reinvite(self, connection: str, direction: str, timeout_s: float) -> None:
+        if not self._sipp.is_caller:
+            raise HarnessFault(f"{self} cannot be held: it was the PBX that called")
+        await self.answered(timeout_s)
+        number = self._tell("REINVITE", Connection=connection, Direction=direction)
+        await self._sipp.wait_for(
+            lambda: self._reinvited >= number, f"{self} got no answer to a re-INVITE", timeout_s
+        )
+
+    def _tell(self, what: str, **headers: str) -> int:
+        """Have SIPp send a request; the CSeq of it."""
+        number, self._number = self._number, self._number + 1
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
             address = (self._sipp.local_address, self._local_port)
-            sender.sendto(_hang_up_request(self.call_id), address)
-        await self.ended(timeout_s)
+            sender.sendto(_told(what, self.call_id, number, headers), address)
+        return number
 
     async def ended(self, timeout_s: float = END_TIMEOUT_S) -> Side:
         """Until the call is over: who hung up."""
@@ -165,6 +212,8 @@ class SipCall:
         elif stage == "answered":
             address, port, payload_type = argument.split(":")
             self._media = RtpTarget(address, int(port), int(payload_type))
+        elif stage == "reinvited":
+            self._reinvited = int(argument)
         elif stage == "refused":
             self._refused = True
             self._ended_by = "asterisk"
@@ -194,7 +243,7 @@ async def place_call(
         relay = None
         if peer.transport != "udp":
             relay = await stack.enter_async_context(open_relay(peer))
-        sipp = _Sipp(peer, "127.0.0.1" if relay else local, folder)
+        sipp = _Sipp(peer, "127.0.0.1" if relay else local, folder, is_caller=True)
         sipp.call = SipCall(request, call_id or new_call_id(), sipp)
         address, port = relay.udp if relay else (peer.address, peer.port)
         scenario = _over_stream(_CALLER, peer, relay, folder) if relay else _CALLER
@@ -208,18 +257,18 @@ async def place_call(
 
 @asynccontextmanager
 async def await_call(
-    peer: SipPeer, request: CallRequest, folder: Path
+    peer: SipPeer, request: CallRequest, folder: Path, rings_ms: int = 0
 ) -> AsyncIterator[tuple[SipCall, str]]:
     """Take the call that ``peer`` is going to place over UDP; its extension does not matter here.
 
-    Yields the call, of which nothing has happened yet, and the SIP URI at which it is awaited. The
-    rest is as in `place_call`.
+    It rings for ``rings_ms`` before it is answered. Yields the call, of which nothing has happened
+    yet, and the SIP URI at which it is awaited. The rest is as in `place_call`.
     """
     local = local_address_towards(peer)
     port = _free_udp_port(local)
     sipp = _Sipp(peer, local, folder)
     sipp.call = SipCall(request, "", sipp)
-    await sipp.start("-sf", str(_CALLEE), "-p", str(port))
+    await sipp.start("-sf", str(_CALLEE), "-p", str(port), "-d", str(rings_ms))
     async with sipp.ended_on_leaving():
         await sipp.wait_until_bound(port)
         yield sipp.call, f"sip:{peer.user}@{local}:{port}"
@@ -230,8 +279,11 @@ class _Sipp:
 
     call: SipCall
 
-    def __init__(self, peer: SipPeer, local_address: str, folder: Path) -> None:
+    def __init__(
+        self, peer: SipPeer, local_address: str, folder: Path, is_caller: bool = False
+    ) -> None:
         self.local_address = local_address
+        self.is_caller = is_caller
         self._peer = peer
         self._error_log = folder / "sip-errors.log"
         self._message_log = folder / "sip.log"
@@ -245,7 +297,8 @@ class _Sipp:
             raise EnvironmentFault("SIPp is not installed", "apt-get install sip-tester")
         # A log file that was written by an earlier SIPp must not explain this one's failure.
         self._error_log.unlink(missing_ok=True)
-        keywords = {**self.call.request.keywords, "user": self._peer.user}
+        request = self.call.request
+        keywords = {**request.keywords, "user": request.user or self._peer.user}
         injection = self._injection_file()
         # SIPp writes its <log> lines to a file; through this name the file is our pipe, so a
         # stage is known the moment it is reached.
@@ -429,14 +482,19 @@ def _free_udp_port(address: str) -> int:
         return port
 
 
-def _hang_up_request(call_id: str) -> bytes:
-    return (
-        "HANGUP sip:caller SIP/2.0\r\n"
-        "Via: SIP/2.0/UDP harness;branch=z9hG4bK-hangup\r\n"
-        "From: <sip:harness>;tag=harness\r\n"
-        "To: <sip:caller>\r\n"
-        f"Call-ID: {call_id}\r\n"
-        "CSeq: 1 HANGUP\r\n"
-        "Content-Length: 0\r\n"
-        "\r\n"
-    ).encode()
+def _told(what: str, call_id: str, number: int, headers: Mapping[str, str]) -> bytes:
+    """A request to SIPp to send a request of this CSeq: HANGUP or REINVITE, see caller.xml."""
+    lines = [
+        f"{what} sip:caller SIP/2.0",
+        f"Via: SIP/2.0/UDP harness;branch=z9hG4bK-{what}-{number}",
+        "From: <sip:harness>;tag=harness",
+        "To: <sip:caller>",
+        f"Call-ID: {call_id}",
+        f"CSeq: {number} {what}",
+        f"Number: {number}",
+        *(f"{name}: {value}" for name, value in headers.items()),
+        "Content-Length: 0",
+        "",
+        "",
+    ]
+    return "\r\n".join(lines).encode()

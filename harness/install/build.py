@@ -79,7 +79,7 @@ _ENABLED_MODULES = """
     bridge_builtin_features bridge_builtin_interval_features bridge_holding bridge_native_rtp
     bridge_simple bridge_softmix
     chan_bridge_media chan_pjsip chan_rtp chan_websocket
-    codec_a_mu codec_alaw codec_g722 codec_resample codec_ulaw
+    codec_a_mu codec_alaw codec_g722 codec_g726 codec_gsm codec_lpc10 codec_resample codec_ulaw
     format_pcm format_sln format_wav
     func_callerid func_channel func_global func_hangupcause func_json func_logic func_math
     func_periodic_hook func_pjsip_aor func_pjsip_contact func_pjsip_endpoint func_strings

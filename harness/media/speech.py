@@ -22,6 +22,8 @@ from harness.media.pcm import Samples
 SAMPLE_RATE_HZ = 8000
 PTIME_MS = 20
 _TIMEOUT_S = 30
+_TONE_LEVEL = 3000
+"""amplitude of a tone, of 32768"""
 _ROOM_NOISE = 24
 """amplitude of the noise under the speech, of 32768: 63 dB below full scale, not audible"""
 
@@ -66,6 +68,12 @@ def rtp_payloads(ulaw: bytes, codec: str = "ulaw") -> list[bytes]:
     data = _in_rtp(codec, np.pad(samples, (0, missing)))
     size = wire.frame_bytes
     return [data[begin : begin + size] for begin in range(0, len(data), size)]
+
+
+def tone(duration_ms: int) -> bytes:
+    """A tone of 400 Hz as 8 kHz mu-law."""
+    samples = np.arange(SAMPLE_RATE_HZ * duration_ms // 1000)
+    return pcm.encode("ulaw", _TONE_LEVEL * np.sin(2 * np.pi * 400 / SAMPLE_RATE_HZ * samples))
 
 
 def silent_payload(codec: str) -> bytes:

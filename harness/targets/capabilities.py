@@ -26,6 +26,10 @@ class Capabilities:
     """of the WebSocket dial string; None: any"""
     encrypted: frozenset[str] = frozenset()
     """the connections that are wss://"""
+    ptime: bool = False
+    """whether it sends packets as long as the caller asks for"""
+    calls_back: bool = False
+    """whether the harness can have it call the caller from the application's channel"""
     reasons: Mapping[str, str] = field(default_factory=dict)
     """why a codec, connection or bridge is not there, as a clause, where that is known"""
 
@@ -40,6 +44,12 @@ class Capabilities:
             if name not in offered:
                 reason = self.reasons.get(name, "")
                 return f"it has no {what}" + (f": {reason}" if reason else "")
+        if call.ptime_ms and not self.ptime:
+            return "nothing says that it sends packets as long as the caller asks for (use_ptime)"
+        if call.calls_back and not self.calls_back:
+            return "the harness cannot have it call the caller"
+        if call.dial_options and self.options is not None:
+            return f"it has no extension with the options {call.dial_options} of Dial"
         if self.options is not None and call.options not in self.options:
             return f"it has no extension with the options {call.options}"
         return ""

@@ -156,6 +156,8 @@ class OwnTarget:
             connections=connections_of(modules),
             bridges=bridges_of(modules),
             encrypted=connections_of(modules) if self.media_tls else frozenset(),
+            ptime=True,
+            calls_back=True,
         )
 
 
@@ -178,6 +180,8 @@ _ARI = {"res_ari_channels.so", "res_ari_bridges.so", "res_ari_events.so", "app_s
 _MIXING = {"bridge_softmix.so"}
 _BRIDGE_MODULES = {
     "dial": {"app_dial.so"},
+    "local": {"app_dial.so"},
+    "local n": {"app_dial.so"},
     "conference": {"app_dial.so", "app_confbridge.so", *_MIXING},
     "conference of three": {"app_confbridge.so", "app_originate.so", *_MIXING},
     "ari": _ARI,

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from harness.asterisk.configuration import (
+    PTIME_CALLER,
+    Bridge,
     Directories,
     Extension,
     Network,
@@ -106,6 +108,37 @@ def test_a_conference_has_the_profile_of_its_interval(
 def test_a_stasis_call_goes_to_the_ari_application() -> None:
     steps = section(extensions_conf([Extension("a", bridge="stasis")]), "harness-calls")
     assert "same = n,Stasis(harness)" in steps
+
+
+@pytest.mark.parametrize(("bridge", "option"), [("local", ""), ("local n", "/n")])
+def test_a_local_channel_dials_what_the_call_is_for(bridge: Bridge, option: str) -> None:
+    text = extensions_conf([Extension("a", bridge=bridge, connection="incoming")])
+    assert section(text, "harness-calls")[1:4] == [
+        "same = n,Set(__HARNESS_DIAL=WebSocket/INCOMING/c(ulaw)f(plain-text))",
+        "same = n,Set(__HARNESS_DIAL_OPTIONS=b(harness-note-connection^s^1))",
+        f"same = n,Dial(Local/s@harness-local{option})",
+    ]
+    inner = "same = n,Dial(${HARNESS_DIAL},,${HARNESS_DIAL_OPTIONS})"
+    assert inner in section(text, "harness-local")
+
+
+def test_an_extension_that_calls_back_dials_the_caller() -> None:
+    steps = section(extensions_conf([Extension("a", calls_back=True)]), "harness-calls")
+    assert steps == ["exten = a,1,Dial(${HARNESS_CALLEE})", "same = n,Hangup()"]
+
+
+def test_dial_has_the_options_given() -> None:
+    extension = Extension("a", connection="incoming", dial_options="D(ww1)")
+    steps = section(extensions_conf([extension]), "harness-calls")
+    assert "INCOMING/c(ulaw)f(plain-text),,D(ww1)b(harness-note-connection^s^1))" in steps[1]
+
+
+def test_packets_are_as_long_as_a_caller_asks_for_only_if_he_is_the_one_who_does() -> None:
+    text = configuration_files(DIRECTORIES, NETWORK, "secret")["pjsip.conf"]
+    assert "use_ptime = yes" in section(text, PTIME_CALLER)
+    assert "use_ptime" not in "".join(section(text, "caller"))
+    # Both call from the same address: the one is told from the other by its user.
+    assert "endpoint_identifier_order = username,ip" in section(text, "global")
 
 
 def test_each_extension_has_its_own_steps() -> None:

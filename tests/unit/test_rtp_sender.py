@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.caller.rtp_sender import RtpTarget, deadline_ns, rtp_packet
+from harness.caller.rtp_sender import RtpTarget, deadline_ns, digit_events, rtp_packet
 from harness.caller.rtp_socket import RtpSocket
 from harness.capture.rtp import parse_rtp
-from harness.capture.timeline import RtpPacket
+from harness.capture.timeline import TELEPHONE_EVENT, RtpPacket
 from harness.errors import InputFault
 from harness.media.speech import silent_payload
 
@@ -72,6 +72,38 @@ def test_words_come_between_silence_in_one_stream(codec: str, size: int, step: i
         )
         for number in range(len(packets))
     ]
+
+
+def test_a_digit_is_pressed_in_place_of_audio() -> None:
+    with RtpSocket() as asterisk, RtpSocket() as caller:
+        voice = caller.talk(RtpTarget("127.0.0.1", asterisk.port, 0))
+        voice.press("#", 60)
+        voice.wait_spoken(TIMEOUT_S)
+        assert asterisk.wait_for_packets(voice.sent + 2, TIMEOUT_S)
+        voice.close()
+        packets = asterisk.packets
+    begin = next(n for n, one in enumerate(packets) if one.payload_type == TELEPHONE_EVENT)
+    digits, after = packets[begin : begin + 5], packets[begin + 5]
+    # Event 11, volume 10, then 20, 40 and (its end, three times) 60 ms in units of 8000 Hz.
+    assert [one.payload.hex() for one in digits] == ["0b0a00a0", "0b0a0140", *["0b8a01e0"] * 3]
+    assert {one.payload_type for one in digits} == {TELEPHONE_EVENT}
+    assert {one.timestamp for one in digits} == {digits[0].timestamp}
+    assert (after.payload, after.payload_type) == (silent_payload("ulaw"), 0)
+    assert (after.timestamp - digits[0].timestamp) % 2**32 == 5 * 160
+    assert (after.sequence - digits[0].sequence) % 2**16 == 5
+
+
+@pytest.mark.parametrize("digit", ["", "12", "E", "d"])
+def test_what_is_no_digit_is_not_pressed(digit: str) -> None:
+    with pytest.raises(InputFault, match="is not a digit"):
+        digit_events(digit, 100)
+
+
+def test_digits_need_the_clock_of_their_events() -> None:
+    with RtpSocket() as caller:
+        voice = caller.talk(RtpTarget("127.0.0.1", 9, 97), "slin16")
+        with pytest.raises(InputFault, match="16000 Hz"):
+            voice.press("5", 100)
 
 
 def test_a_closed_port_sends_nothing() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from harness.caller import sipp
 from harness.caller.sipp import CallRequest, exit_sentence, sip_failure
+from harness.capture.timeline import TELEPHONE_EVENT
 from harness.errors import InputFault
 from harness.media.codecs import SDP_CODECS
 
@@ -17,7 +19,20 @@ SCENARIO = Path(sipp.__file__).with_name("caller.xml")
 
 def test_a_call_s_keywords() -> None:
     request = CallRequest("play", "127.1.2.3", 40000, codec="opus")
-    assert list(request.keywords.values()) == ["play", "127.1.2.3", "40000", "107", "opus/48000/2"]
+    assert request.keywords == {
+        "extension": "play",
+        "rtp_address": "127.1.2.3",
+        "rtp_port": "40000",
+        "payload_type": "107",
+        "rtpmap": "opus/48000/2",
+        "ptime": "20",
+    }
+    assert replace(request, ptime_ms=120).keywords["ptime"] == "120"
+
+
+def test_a_packet_time_that_cannot_be_asked_for_is_refused() -> None:
+    with pytest.raises(InputFault, match="packets of 50 ms"):
+        _ = CallRequest("play", "127.1.2.3", 40000, ptime_ms=50).keywords
 
 
 def test_static_payload_types_are_those_of_rfc_3551() -> None:
@@ -25,6 +40,7 @@ def test_static_payload_types_are_those_of_rfc_3551() -> None:
     assert (static["ulaw"], static["gsm"], static["alaw"], static["g722"]) == (0, 3, 8, 9)
     dynamic = [static[name] for name in static if name not in ("ulaw", "gsm", "alaw", "g722")]
     assert all(96 <= payload_type <= 127 for payload_type in dynamic)
+    assert TELEPHONE_EVENT not in dynamic
     assert len(set(static.values())) == len(static)
 
 
@@ -83,6 +99,7 @@ def test_the_scenario_logs_each_stage_that_is_waited_for() -> None:
     assert {message.split()[0] for message in messages} == {
         "dialled",
         "answered",
+        "reinvited",
         "refused",
         "ended",
     }
