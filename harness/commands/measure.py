@@ -37,6 +37,7 @@ from harness.commands.printing import (
 from harness.install.build import Build, load_build
 from harness.judge.verdicts import MAX_INCONCLUSIVE, Bounds, worst
 from harness.media import position_code
+from harness.media.codecs import PACKET_TIMES_MS
 from harness.protocol import Format, MarkCommand
 from harness.record.run_folder import new_run_folder
 from harness.record.verdict_files import shown
@@ -63,6 +64,8 @@ class MeasurePlan:
     seed: int = 1
     message_format: Format = Format.PLAIN
     max_inconclusive: float = MAX_INCONCLUSIVE
+    ptime_ms: int = 0
+    """see `Extension.ptime_ms`"""
 
     @property
     def command(self) -> MarkCommand:
@@ -83,6 +86,13 @@ def add_to(commands: Commands) -> None:
     parser.add_argument("--marks", type=positive, default=defaults.marks, help="in all calls")
     parser.add_argument("--calls", type=positive, default=defaults.calls, help="at once")
     parser.add_argument("--seed", type=int, default=defaults.seed, help="of the first call")
+    parser.add_argument(
+        "--ptime",
+        type=int,
+        choices=PACKET_TIMES_MS,
+        default=0,
+        help="ms of audio in the packets that the callers ask for (default: a packet a frame)",
+    )
     parser.add_argument("--json", action="store_true", help="JSON control message format")
     add_max_inconclusive(parser, "each call's marks")
     parser.add_argument(
@@ -99,6 +109,7 @@ def _run(options: argparse.Namespace, console: Console) -> int:
         options.seed,
         Format.JSON if options.json else Format.PLAIN,
         options.max_inconclusive,
+        options.ptime,
     )
     build = load_build(ROOT)
     folder = new_run_folder(OUT)
@@ -106,7 +117,8 @@ def _run(options: argparse.Namespace, console: Console) -> int:
         return _run_memory(build, folder, console)
     console.print(
         f"Asterisk {build.version}, {plan.module} module: {plan.marks} x {plan.command} behind "
-        f"pieces of 1 to 3000 bytes, {plan.calls} calls at once",
+        f"pieces of 1 to 3000 bytes, {plan.calls} calls at once"
+        + (f", packets of {plan.ptime_ms} ms" if plan.ptime_ms else ""),
         soft_wrap=True,
     )
     with progress_bar(console, "marks acknowledged", plan.marks) as advance:
@@ -174,7 +186,7 @@ async def _measure(b: Bench, plan: MeasurePlan, on_ack: OnAck) -> list[LiveCall]
             acknowledged[seed] = done
             on_ack(sum(acknowledged.values()))
 
-        extension = Extension("measure", message_format=plan.message_format)
+        extension = Extension("measure", message_format=plan.message_format, ptime_ms=plan.ptime_ms)
         bounds = Bounds(max_inconclusive=plan.max_inconclusive)
         async with b.call(f"seed-{seed}", extension, bounds, judged_later=True) as call:
             await call.session.start_buffering()

@@ -36,6 +36,7 @@ from harness.report.dispositions_table import (
 from harness.report.html import REPORT_FILE, write_report
 from harness.report.junit import JUNIT_FILE, write_junit
 from harness.report.run_table import RUN_LEGEND, outcome_line, run_progress, run_table
+from harness.report.wire_table import WIRE_LEGEND, wire_markdown, wire_table
 from harness.scenarios.choose import choose_scenarios
 from harness.scenarios.result import WORST_FIRST, RunSummary, ScenarioResult, save_summary
 from harness.scenarios.run_many import Job, Plan, Watcher, repeated, run_jobs
@@ -137,6 +138,10 @@ def _run(options: argparse.Namespace, console: Console) -> int:
     console.print()
     if "dispositions" in chosen.groups:
         _print_dispositions(console, summary, folder)
+    elif "wire" in chosen.groups:
+        Console(width=max(console.width, TABLE_WIDTH)).print(wire_table(summary))
+        console.print(WIRE_LEGEND, style="dim", soft_wrap=True)
+        (folder / "wire.md").write_text(wire_markdown(summary))
     else:
         console.print(run_table(summary))
         console.print(RUN_LEGEND, style="dim")

@@ -84,6 +84,8 @@ class CallResult:
     """acknowledged so, first"""
     difference_bytes: int | None = None
     """between played bytes reported and found on the wire, the largest; None without a report"""
+    unsent_bytes: int = 0
+    """that marks say were played, and were never sent"""
     flushes: tuple[tuple[int | None, float | None], ...] = ()
     """of each flush that owes a MEDIA_FLUSHED what its ``played`` (bytes) and ``since_mark_ms``
     differ from the wire; None where there is nothing to compare: no reply, no mark played"""
@@ -209,6 +211,7 @@ def kept_of_call(folder: str, judged: JudgedCall) -> CallResult:
         played=outcomes.count("played"),
         discarded=outcomes.count("discarded"),
         difference_bytes=max(differences, key=abs, default=None),
+        unsent_bytes=sum(mark.unsent_bytes for mark in judged.marks),
         flushes=tuple(
             (one.difference_bytes, one.since_mark_difference_ms)
             for one in judged.counters

@@ -17,22 +17,25 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from harness.asterisk.configuration import CallBridge, Connection, Extension
+from harness.asterisk.ari import BridgedParty, ChannelAction
+from harness.asterisk.configuration import ARI_BRIDGES, CallBridge, Connection, Extension
 from harness.bench import Conditions
+from harness.caller.sipp import Hold
 from harness.errors import InputFault
 from harness.judge.verdicts import Bounds
-from harness.media.codecs import CodecName
+from harness.media.codecs import PACKET_TIMES_MS, CodecName
 from harness.network_impairment import BadNetwork
 from harness.protocol import EventName, FormatName, format_named
 from harness.strict_yaml import Document, KeyPath, StrictModel, read
 
-Group = Literal["smoke", "full", "soak", "dispositions", "baseline"]
+Group = Literal["smoke", "full", "soak", "dispositions", "baseline", "wire"]
 GROUPS: dict[Group, str] = {
     "smoke": "a minute: is the feature there, and is it right",
     "full": "everything: the whole matrix and every disposition",
     "soak": "long calls and many marks",
     "dispositions": "every disposition of a mark, for the table in docs/measurements.md",
     "baseline": "what the stock driver does wrong today, beyond acknowledgements",
+    "wire": "what stands between Asterisk's core and the wire, for docs/measurements.md",
 }
 _FOLDER = Path(__file__).parent
 
@@ -61,6 +64,15 @@ Range = Annotated[
 ]
 """A number, or [lowest, highest] out of which the run's seed chooses one"""
 MarkId = Annotated[str, Field(strict=True)] | Annotated[int, Field(strict=True)]
+
+
+def _a_packet_time(value: int) -> int:
+    if value not in PACKET_TIMES_MS:
+        raise ValueError(f"packets can have {', '.join(map(str, PACKET_TIMES_MS))} ms")
+    return value
+
+
+PacketTime = Annotated[int, Field(strict=True), AfterValidator(_a_packet_time)]
 
 
 class NetworkImpairment(StrictModel):
@@ -93,8 +105,18 @@ class Call(StrictModel):
     """only where the target's media connection is encrypted, or is not; by default either way"""
     bridge: CallBridge = "dial"
     """what joins caller and application"""
+    ptime_ms: PacketTime | None = None
+    """of the packets to the caller, who asks for it in SDP; by default each frame is a packet"""
+    mixing_interval_ms: Literal[10, 20, 40, 80] = 20
+    """of a conference of two"""
+    bridge_after_ms: int = Field(default=0, ge=0)
+    """so long after its media connection has opened the application joins the bridge (ari only)"""
+    rings_ms: int | None = Field(default=None, ge=0)
+    """the application's channel is made first and calls the caller, who rings for so long"""
     options: str = ""
     """further options of the WebSocket dial string, such as ``p``"""
+    dial_options: str = ""
+    """options of Dial, such as ``D(ww1)``"""
     receive_buffer_bytes: int | None = None
     """of the application's socket: a small one fills up soon when it is not read"""
     with_handshake: tuple[str, ...] = ()
@@ -110,17 +132,34 @@ class Call(StrictModel):
             raise ValueError("with_handshake and websocket_delay_ms need connection: outgoing")
         return self
 
+    @model_validator(mode="after")
+    def _bridge_has_it(self) -> Call:
+        if self.bridge_after_ms and self.bridge not in ARI_BRIDGES:
+            raise ValueError("bridge_after_ms needs bridge: ari")
+        if self.rings_ms is not None and (self.bridge, self.connection) != ("dial", "outgoing"):
+            raise ValueError("rings_ms needs bridge: dial and connection: outgoing")
+        if self.mixing_interval_ms != 20 and self.bridge != "conference":
+            raise ValueError("mixing_interval_ms needs bridge: conference")
+        return self
+
     def conditions(self, seed: int) -> Conditions:
         """What is out of the ordinary around the call."""
         network = BadNetwork(**self.network.model_dump(), seed=seed) if self.network else None
         return Conditions(
-            self.receive_buffer_bytes, self.with_handshake, network, self.websocket_delay_ms
+            self.receive_buffer_bytes,
+            self.with_handshake,
+            network,
+            self.websocket_delay_ms,
+            self.bridge_after_ms,
+            self.rings_ms or 0,
         )
 
     def extension(self) -> Extension:
         """What Asterisk is to do with the call; calls of the same kind have the same name."""
         words: list[str] = [self.codec, self.caller_codec, self.format, self.connection]
-        words += [self.bridge, self.options]
+        words += [self.bridge, self.options, f"ptime-{self.ptime_ms}" if self.ptime_ms else ""]
+        words += [self.dial_options, "calls-back" if self.rings_ms is not None else ""]
+        words += [f"mixing-{self.mixing_interval_ms}"] if self.mixing_interval_ms != 20 else []
         name = "-".join(re.sub(r"\W+", "-", word).strip("-") for word in words if word)
         return Extension(
             name=f"marks-{name}",
@@ -130,6 +169,10 @@ class Call(StrictModel):
             connection=self.connection,
             bridge=self.bridge,
             options=self.options,
+            mixing_interval_ms=self.mixing_interval_ms,
+            dial_options=self.dial_options,
+            calls_back=self.rings_ms is not None,
+            ptime_ms=self.ptime_ms or 0,
         )
 
 
@@ -219,6 +262,29 @@ class Report(StrictModel):
     interval_ms: int | None = None
 
 
+class AriAction(StrictModel):
+    """Something done over ARI to a channel in its bridge, for so long."""
+
+    do: ChannelAction
+    to: BridgedParty = "caller"
+    ms: Range
+
+
+class Digit(StrictModel):
+    """A digit (RFC 4733), pressed by the caller or sent to him over ARI."""
+
+    from_: Annotated[Literal["caller"] | None, Field(alias="from")] = None
+    to: Literal["caller"] | None = None
+    digit: Annotated[str, Field(pattern=r"^[0-9*#ABCD]$")] = "5"
+    ms: Range = (200, 200)
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Digit:
+        if (self.from_ is None) == (self.to is None):
+            raise ValueError("give one of from: caller and to: caller")
+        return self
+
+
 class Speech(StrictModel):
     """The caller speaks."""
 
@@ -264,6 +330,12 @@ class Step(StrictModel):
     elapse: Range | None = None
     """ms that pass: a moment for what comes next, never a way to be ready"""
     repeat: Repeat | None = None
+    hold: Hold | None = None
+    """the caller holds the call, by re-INVITE with that direction or connection address"""
+    resume: Nothing | None = None
+    """and takes it back"""
+    digit: Digit | None = None
+    ari: AriAction | None = None
     hang_up: Literal["caller", "application"] | None = None
     speak: Speech | None = None
     stop_reading: Nothing | None = None
@@ -363,6 +435,16 @@ def _some(steps: tuple[Step, ...]) -> tuple[Step, ...]:
     return steps
 
 
+def _needs_ari(steps: Sequence[Step]) -> bool:
+    return any(
+        step.ari is not None
+        or (step.digit is not None and step.digit.to is not None)
+        or (step.repeat is not None and _needs_ari(step.repeat.steps))
+        or (step.load is not None and _needs_ari(step.load.steps))
+        for step in steps
+    )
+
+
 class _Resolved(StrictModel):
     """The parts of a file in which $names have been replaced."""
 
@@ -371,6 +453,12 @@ class _Resolved(StrictModel):
     expect: Expect = Expect()
     stock: ExpectedFailure | None = None
     patched: ExpectedFailure | None = None
+
+    @model_validator(mode="after")
+    def _reachable(self) -> _Resolved:
+        if self.call.bridge not in ARI_BRIDGES and _needs_ari(self.steps):
+            raise ValueError("the steps 'ari' and 'digit: {to: caller}' need call: {bridge: ari}")
+        return self
 
 
 @dataclass(frozen=True)

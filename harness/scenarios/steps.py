@@ -15,8 +15,10 @@ from typing import Any, cast
 
 from harness.application.client import ConnectionEnded
 from harness.application.marks import ACK_EVENT
+from harness.asterisk.ari import BridgedCall
 from harness.bench import LiveCall
 from harness.caller.rtp_sender import RtpSender
+from harness.caller.sipp import Hold
 from harness.errors import HarnessFault
 from harness.media.codecs import codec_named
 from harness.media.probe_signal import probe_signal
@@ -334,10 +336,43 @@ class StepRunner:
         await self.session.abort()
 
     async def _speak(self, speech: schema.Speech, step: Step) -> None:
-        codec = self.scenario.call.caller_codec or self.scenario.call.codec
+        ms = choose(speech.ms, self.chance)
+        self._talking().speak(interruption(ms, self._caller_codec))
+
+    @property
+    def _caller_codec(self) -> str:
+        return self.scenario.call.caller_codec or self.scenario.call.codec
+
+    def _talking(self) -> RtpSender:
+        """The caller's voice, which sends RTP from the first time on."""
         if self._caller is None:
-            self._caller = self.call.rtp.talk(self.call.sip.media, codec)
-        self._caller.speak(interruption(choose(speech.ms, self.chance), codec))
+            self._caller = self.call.rtp.talk(self.call.sip.media, self._caller_codec)
+        return self._caller
+
+    # ---- the caller's telephone ----
+
+    async def _hold(self, how: Hold, step: Step) -> None:
+        await self.call.sip.hold(how)
+
+    async def _resume(self, _: str, step: Step) -> None:
+        await self.call.sip.resume()
+
+    async def _digit(self, digit: schema.Digit, step: Step) -> None:
+        ms = choose(digit.ms, self.chance)
+        if digit.from_:
+            self._talking().press(digit.digit, ms)
+        else:
+            await self._bridged.send_digit(digit.digit, ms)
+
+    # ---- the bridge ----
+
+    async def _ari(self, action: schema.AriAction, step: Step) -> None:
+        await self._bridged.apply(action.do, action.to, choose(action.ms, self.chance))
+
+    @property
+    def _bridged(self) -> BridgedCall:
+        assert self.call.bridged is not None, "the schema asks for a bridge of ARI"
+        return self.call.bridged
 
     # ---- time ----
 

@@ -43,6 +43,7 @@ def signals() -> Iterator[None]:
         (["measure", "--calls", "-3"], "-3 is not a number of 1 or more"),
         (["measure", "--marks", "many"], "many"),
         (["measure", "--module", "mine"], "mine"),
+        (["measure", "--ptime", "50"], "50"),
         (["run", "--max-inconclusive", "101"], "101 is not a number from 0 to 100"),
         (["measure", "--max-inconclusive", "few"], "few is not a number from 0 to 100"),
         (["judge"], "FOLDER"),

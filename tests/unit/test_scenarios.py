@@ -101,6 +101,37 @@ def test_a_step_knows_its_line_also_inside_another(tmp_path: Path) -> None:
             "mine.yaml:8: call: with_handshake and websocket_delay_ms need connection: outgoing",
         ),
         ("codec: $codec", "codec: $kodec", "$kodec is not in the matrix"),
+        (
+            "codec: $codec}",
+            "codec: $codec, ptime_ms: 50}",
+            "mine.yaml:8: call.ptime_ms: 50: packets can have 10, 20, 30, 40, 60, 80, 120 ms",
+        ),
+        (
+            "codec: $codec}",
+            "codec: $codec, bridge_after_ms: 50}",
+            "mine.yaml:8: call: bridge_after_ms needs bridge: ari",
+        ),
+        (
+            "codec: $codec}",
+            "codec: $codec, mixing_interval_ms: 40}",
+            "mine.yaml:8: call: mixing_interval_ms needs bridge: conference",
+        ),
+        (
+            "codec: $codec}",
+            "codec: $codec, rings_ms: 40, bridge: ari}",
+            "mine.yaml:8: call: rings_ms needs bridge: dial and connection: outgoing",
+        ),
+        ("- pause", "- hold: sendonley", "mine.yaml:15: steps[1].repeat.steps[1].hold"),
+        ("- pause", "- hold: sendonley", "did you mean 'sendonly'"),
+        ("- pause", "- digit: {ms: 100}", "give one of from: caller and to: caller"),
+        ("- pause", "- digit: {to: caller, digit: x}", "steps[1].repeat.steps[1].digit.digit"),
+        (
+            "- pause",
+            "- digit: {to: caller}",
+            "the steps 'ari' and 'digit: {to: caller}' need call: {bridge: ari}",
+        ),
+        ("- pause", "- ari: {do: mute, ms: 5}", "need call: {bridge: ari}"),
+        ("- pause", "- ari: {do: mutte, ms: 5}", "did you mean 'mute'"),
         ("times: $n", "times: 2", "the matrix has n, which nothing uses"),
         (
             "acknowledged: all",

@@ -1,0 +1,56 @@
+"""The table of what marks claimed and what was sent: a row a set-up and target."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+from hand_made import FRAME, Call
+from made_results import placed, result, speech, summary
+from rich.console import Console
+
+from harness.report.wire_table import wire_markdown, wire_table
+from harness.scenarios.result import Outcome, RunSummary
+
+
+def run(folder: Path) -> RunSummary:
+    """The one target in time; the other early, and with a mark whose audio was not sent."""
+    unsent = Call()
+    unsent.event(0, "MEDIA_START channel:x")
+    unsent.send(1, 20 * FRAME)
+    unsent.command(1, "MARK id=a")
+    unsent.play(20, 0, 15 * FRAME)
+    unsent.event(420.4, "MARK_PLAYED id=a")
+    early = speech(folder, "early", [-20.0, -19.0, -10.0])
+    stock = replace(result(Outcome.XFAIL), target="stock")
+    return summary(
+        result(calls=(speech(folder, "right", [0.25, 0.5]),)),
+        replace(stock, calls=(early,)),
+        replace(stock, seed=8, calls=(placed(folder, "unsent", unsent),)),
+    )
+
+
+def test_a_row_has_times_and_bytes_of_all_seeds(tmp_path: Path) -> None:
+    lines = wire_markdown(run(tmp_path)).splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[2:4]]
+    name = "text_to_speech[codec=ulaw,format=json]"
+    assert rows == [
+        [name, "patched", "2", *"0000", "+0.25", "+0.38", "+0.50", "0", "PASS"],
+        [name, "stock", "4", "3", "0", "0", "1", "-20.00", "-19.00", "-10.00", "800", "XFAIL"],
+    ]
+    assert lines[0].count("|") == lines[1].count("|") == lines[2].count("|")
+
+
+def test_the_terminal_has_the_same(tmp_path: Path) -> None:
+    console = Console(file=io.StringIO(), width=168)
+    console.print(wire_table(run(tmp_path)))
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    assert "text_to_speech[codec=ulaw,format=json]" in text
+    assert "-20.00" in text and "800" in text
+
+
+def test_a_set_up_in_which_nothing_was_timed_has_no_times(tmp_path: Path) -> None:
+    line = wire_markdown(summary(result(Outcome.ERROR))).splitlines()[2]
+    assert line.split("|")[8:11] == [" - "] * 3
