@@ -181,8 +181,7 @@ class _Connection:
     def _answered(self, event: Event, time_ns: int) -> None:
         # A mark that cannot be kept is answered at once; all others wait for their turn.
         refused = event.fields.get("reason") == "limit"
-        in_turn = reversed(self._pending) if refused else iter(self._pending)
-        answered = next((one for one in in_turn if one.answered_by(event)), None)
+        answered = self._refused_by(event) if refused else self._in_turn(event)
         if answered is None:
             self._fault(f"nothing is pending that this answers: {event}")
             return
@@ -198,6 +197,16 @@ class _Connection:
             self._not_early(event, time_ns)
         elif event.name == "MEDIA_FLUSHED":
             self._flushed += event.count("flushed") or 0
+
+    def _in_turn(self, event: Event) -> _Pending | None:
+        return next((one for one in self._pending if one.answered_by(event)), None)
+
+    def _refused_by(self, event: Event) -> _Pending | None:
+        """Of several with its id it is the one whose offset it says, or the latest."""
+        matching = [one for one in reversed(self._pending) if one.answered_by(event)]
+        said = event.count("offset")
+        at_offset = [one for one in matching if one.offset == said]
+        return next(iter(at_offset + matching), None)
 
     def _overtaken_by(self, answered: _Pending) -> _Pending | None:
         """What stands before it and is still pending, if anything does.

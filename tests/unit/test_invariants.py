@@ -251,3 +251,15 @@ def test_marks_by_position_take_their_turns_by_position() -> None:
 )
 def test_out_of_turn(answers: tuple[tuple[str, str], ...], says: str) -> None:
     assert says in faults(positions(*answers))
+
+
+def test_of_two_marks_with_one_id_the_refused_one_is_where_the_answer_says() -> None:
+    call = Call()
+    for size in (100, 50):
+        call.media(size)
+        call.command("MARK", id="a")
+    call.event("MARK_DISCARDED", id="a", reason="limit", offset=100)
+    call.event("MARK_DISCARDED", id="a", reason="limit", offset=150)
+    call.wait(1000)
+    call.report(received=150, played=150, played_ms=18.75, final=True)
+    assert faults(call.closed()) == ""
