@@ -15,7 +15,6 @@
 
 #include "asterisk.h"
 
-#include "asterisk/bridge.h"
 #include "asterisk/frame.h"
 #include "asterisk/logger.h"
 #include "asterisk/module.h"
@@ -35,9 +34,6 @@
 
 /*! \brief When a socket that was full is tried again, in ns */
 #define RETRY_NS (20 * NS_PER_MS)
-
-/*! \brief How long media waits for a peer at most, in ns */
-#define WAIT_FOR_PEER_NS (500 * NS_PER_MS)
 
 struct playback_channel_list playback_channels = AST_RWLIST_HEAD_INIT_VALUE;
 
@@ -60,6 +56,9 @@ int playback_init(struct playback_channel *playback,
 		playback_media_sample_bytes(&playback->format));
 	playback_outbox_init(&playback->outbox, playback->name);
 	playback_timer_init(&playback->timer, driver->channel);
+	playback_listener_init(&playback->listener, driver->wait_for_listener,
+		driver->no_auto_answer, driver->caller);
+	playback->driver.caller = NULL;
 	AST_RWLIST_WRLOCK(&playback_channels);
 	AST_RWLIST_INSERT_TAIL(&playback_channels, playback, entry);
 	AST_RWLIST_UNLOCK(&playback_channels);
@@ -84,6 +83,7 @@ void playback_destroy(struct playback_channel *playback)
 		ast_free(mark);
 	}
 	ast_free(playback->ledger);
+	playback_listener_destroy(&playback->listener);
 	playback_outbox_destroy(&playback->outbox);
 	playback_timer_close(&playback->timer);
 	ast_mutex_destroy(&playback->lock);
@@ -446,7 +446,7 @@ static struct ast_frame *miss_frame(struct playback_channel *playback,
 	time_ns = playback_now_ns();
 	ast_mutex_lock(&playback->lock);
 	playback_bridge_follow(&playback->bridge, playback->ledger, &view, time_ns);
-	if (tick && !*playback->driver.paused) {
+	if (tick && !*playback->driver.paused && !playback->suspension) {
 		playback_ledger_starved(playback->ledger);
 	}
 	delivered.frame_ns = playback_ledger_wants_silence(playback->ledger,
@@ -466,42 +466,37 @@ static struct ast_frame *miss_frame(struct playback_channel *playback,
 }
 
 /*!
- * \brief Whether somebody hears what is read from the channel
+ * \brief Tell the application that media waits, or goes on
  *
- * A channel that Dial has called is answered some milliseconds after MEDIA_START, and
- * read by Dial until then and by its bridge before the caller is in it.  Later it is the
- * dialplan's business who hears it.
+ * Why may change meanwhile: that is not told.  One that does not read is told when it
+ * does, of what holds then.
  */
-static int is_heard(struct playback_channel *playback)
+static void tell_suspension(struct playback_channel *playback,
+	struct ast_websocket *websocket)
 {
-	struct ast_channel *channel = playback->driver.channel;
-	struct ast_bridge *bridge;
-	int heard;
+	struct playback_report_content content;
+	char event[PLAYBACK_EVENT_MAX];
 
-	if (playback->driver.no_auto_answer) {
-		return 1;
+	if (!websocket || !playback->suspension == !playback->told_suspended
+		|| !playback_listener_tells(&playback->listener, playback->opted_in)
+		|| !playback_outbox_can_write(&playback->outbox, websocket)) {
+		return;
 	}
-	if (ast_channel_state(channel) != AST_STATE_UP) {
-		return 0;
+	playback->told_suspended = playback->suspension != PLAYBACK_NOT_SUSPENDED;
+	content = playback_get_report(playback);
+	if (playback_event_suspension(event, sizeof(event), &playback->style,
+		playback->suspension, &content.counts, content.paused,
+		playback_unix_us(playback_now_ns()))) {
+		playback_outbox_append(&playback->outbox, event);
 	}
-	if (!ast_begins_with(S_OR(ast_channel_appl(channel), ""), "AppDial")) {
-		return 1;
-	}
-	bridge = ast_channel_get_bridge(channel);
-	heard = bridge && bridge->num_channels > 1;
-	ao2_cleanup(bridge);
-	return heard;
 }
 
-/*! \brief Pause media that nobody would hear yet, for a while at most */
-static void wait_for_peer(struct playback_channel *playback)
+/*! \brief At a tick, pause media that nobody would hear until playback_read_end() */
+static void suspend_unheard(struct playback_channel *playback)
 {
-	if (!playback->waiting_since_ns) {
-		playback->waiting_since_ns = playback_now_ns();
-	}
-	playback->ready = is_heard(playback)
-		|| playback_now_ns() - playback->waiting_since_ns > WAIT_FOR_PEER_NS;
-	if (!playback->ready) {
+	playback->suspension = playback_listener_look(&playback->listener,
+		playback->driver.channel, playback->opted_in, playback_now_ns());
+	if (playback->suspension) {
 		playback->was_paused = *playback->driver.paused;
 		*playback->driver.paused = 1;
 	}
@@ -546,9 +541,7 @@ int playback_read_begin(struct playback_channel *playback, int tick)
 	if (!tick) {
 		return 0;
 	}
-	if (!playback->ready) {
-		wait_for_peer(playback);
-	}
+	suspend_unheard(playback);
 	hide_partial(playback);
 	return wants_partial(playback);
 }
@@ -560,8 +553,11 @@ struct ast_frame *playback_read_end(struct playback_channel *playback,
 
 	playback_outbox_release(&playback->outbox);
 	restore_partial(playback);
-	if (tick && !playback->ready) {
+	if (tick && playback->suspension) {
 		*playback->driver.paused = playback->was_paused;
+	}
+	if (tick) {
+		tell_suspension(playback, websocket);
 	}
 	if (frame && frame->frametype == AST_FRAME_VOICE) {
 		frame = deliver_frame(playback, frame);

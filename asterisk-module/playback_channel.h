@@ -37,6 +37,7 @@
 #include "playback_bridge.h"
 #include "playback_events.h"
 #include "playback_ledger.h"
+#include "playback_listener.h"
 #include "playback_media.h"
 #include "playback_outbox.h"
 #include "playback_report.h"
@@ -56,6 +57,10 @@ struct playback_driver {
 	int *paused;
 	/*! The application answers the channel itself: media before that is early media */
 	int no_auto_answer;
+	/*! The channel that this one was made for, may be NULL; for playback_init() only */
+	const struct ast_channel *caller;
+	/*! Whether media waits while nobody can hear it, once the channel has opted in */
+	int wait_for_listener;
 	/*! Asterisk's media format */
 	struct ast_format *format;
 	/*! Size of a full frame in bytes, 0 in passthrough mode */
@@ -121,12 +126,14 @@ struct playback_channel {
 	/*! Media time played up to that mark, in ns */
 	int64_t last_mark_ns;
 
-	/* Guarded by the channel's lock: media that waits for the peer */
+	/* Guarded by the channel's lock: media that waits for a listener */
 
-	/*! Whether media is delivered: there is a peer to hear it, or need not be one */
-	int ready;
-	/*! Since when media waits, in ns, 0 if it has not waited */
-	int64_t waiting_since_ns;
+	/*! Who hears the channel */
+	struct playback_listener listener;
+	/*! Why media waits, as of the latest tick */
+	enum playback_suspension suspension;
+	/*! Whether the application was told that it waits */
+	int told_suspended;
 	/*! What the driver's \c paused was before it was set because media waits */
 	int was_paused;
 
@@ -199,10 +206,9 @@ void playback_dequeued_event(struct playback_channel *playback,
 /*!
  * \brief The driver's read callback begins
  *
- * Until a dialled channel has been joined to its peer nobody would hear what is read from
- * it, so nothing is: media is paused until playback_read_end().  Until then the driver's
- * partial frame is without what must not be played now: half a sample, and all of it
- * while media is paused.
+ * While nobody can hear what is read from the channel nothing is: media is paused until
+ * playback_read_end().  Until then the driver's partial frame is without what must not be
+ * played now: half a sample, and all of it while media is paused.
  *
  * \param playback
  * \param tick whether it was called because the media timer fired

@@ -221,6 +221,23 @@ size_t playback_event_flushed(char *buffer, size_t size,
 	return end(&text);
 }
 
+/*! \brief The playback counters, and when they were read */
+static void put_counters(struct text *text, const struct playback_snapshot *snapshot,
+	int paused, int64_t at_us)
+{
+	put_number(text, "received", snapshot->received);
+	put_number(text, "played", snapshot->played.bytes);
+	put_number(text, "queued", snapshot->queued.bytes);
+	put_number(text, "flushed", snapshot->flushed);
+	put_number(text, "dropped", snapshot->dropped);
+	put_ms(text, "played_ms", snapshot->played.ns / 1000);
+	put_ms(text, "queued_ms", snapshot->queued.ns / 1000);
+	put_number(text, "marks", snapshot->marks);
+	put_number(text, "underruns", snapshot->underruns);
+	put_flag(text, "paused", paused);
+	put_ms(text, "at", at_us);
+}
+
 size_t playback_event_playback(char *buffer, size_t size,
 	const struct playback_event_style *style, const struct playback_snapshot *snapshot,
 	int paused, int final, int64_t at_us)
@@ -228,19 +245,56 @@ size_t playback_event_playback(char *buffer, size_t size,
 	struct text text;
 
 	begin(&text, buffer, size, style, "PLAYBACK");
-	put_number(&text, "received", snapshot->received);
-	put_number(&text, "played", snapshot->played.bytes);
-	put_number(&text, "queued", snapshot->queued.bytes);
-	put_number(&text, "flushed", snapshot->flushed);
-	put_number(&text, "dropped", snapshot->dropped);
-	put_ms(&text, "played_ms", snapshot->played.ns / 1000);
-	put_ms(&text, "queued_ms", snapshot->queued.ns / 1000);
-	put_number(&text, "marks", snapshot->marks);
-	put_number(&text, "underruns", snapshot->underruns);
-	put_flag(&text, "paused", paused);
-	put_ms(&text, "at", at_us);
+	put_counters(&text, snapshot, paused, at_us);
 	if (final) {
 		put_flag(&text, "final", 1);
+	}
+	return end(&text);
+}
+
+/*! \brief Why media waits, as the protocol says it; NULL if it does not */
+static const char *suspension_reason(enum playback_suspension suspension)
+{
+	switch (suspension) {
+	case PLAYBACK_NOT_SUSPENDED:
+		break;
+	case PLAYBACK_UNBRIDGED:
+		return "unbridged";
+	case PLAYBACK_ALONE:
+		return "alone";
+	case PLAYBACK_DIAL:
+		return "dial";
+	case PLAYBACK_RINGING:
+		return "ringing";
+	case PLAYBACK_UNANSWERED:
+		return "unanswered";
+	case PLAYBACK_HOLDING:
+		return "holding";
+	case PLAYBACK_HOLD:
+		return "hold";
+	case PLAYBACK_AUDIO:
+		return "audio";
+	case PLAYBACK_DIGIT:
+		return "digit";
+	case PLAYBACK_MUTE:
+		return "mute";
+	}
+	return NULL;
+}
+
+size_t playback_event_suspension(char *buffer, size_t size,
+	const struct playback_event_style *style, enum playback_suspension suspension,
+	const struct playback_snapshot *snapshot, int paused, int64_t at_us)
+{
+	const char *reason = suspension_reason(suspension);
+	struct text text;
+
+	begin(&text, buffer, size, style, reason ? "PLAYBACK_SUSPENDED" : "PLAYBACK_RESUMED");
+	if (reason) {
+		put_word(&text, "reason", reason);
+	}
+	if (style->json) {
+		put_counters(&text, snapshot, paused, at_us);
 	}
 	return end(&text);
 }

@@ -38,6 +38,32 @@ struct playback_event_style {
 	const char *channel_id;
 };
 
+/*! \brief Why media waits: nobody can hear it */
+enum playback_suspension {
+	/*! It does not wait: somebody hears it, or that cannot be seen */
+	PLAYBACK_NOT_SUSPENDED,
+	/*! ARI has the channel, and has not put it into a bridge */
+	PLAYBACK_UNBRIDGED,
+	/*! Nobody else is in its bridge */
+	PLAYBACK_ALONE,
+	/*! Dial or Queue has called it, and does something before it is bridged */
+	PLAYBACK_DIAL,
+	/*! It calls another party, or has one in its bridge, that has not answered */
+	PLAYBACK_RINGING,
+	/*! It has not been answered, and its early media is not passed on or sent */
+	PLAYBACK_UNANSWERED,
+	/*! It is in a holding bridge, where only the announcer is heard */
+	PLAYBACK_HOLDING,
+	/*! It is on hold, or the other party is */
+	PLAYBACK_HOLD,
+	/*! The other party, or the channel itself, is played something else */
+	PLAYBACK_AUDIO,
+	/*! A digit is sent to the other party */
+	PLAYBACK_DIGIT,
+	/*! It is mute */
+	PLAYBACK_MUTE,
+};
+
 /*!
  * \brief Why an outcome discards a mark, as the protocol says it; NULL for other outcomes
  */
@@ -108,6 +134,21 @@ size_t playback_event_flushed(char *buffer, size_t size,
 size_t playback_event_playback(char *buffer, size_t size,
 	const struct playback_event_style *style, const struct playback_snapshot *snapshot,
 	int paused, int final, int64_t at_us);
+
+/*!
+ * \brief PLAYBACK_SUSPENDED, or PLAYBACK_RESUMED if media does not wait
+ *
+ * \param buffer of PLAYBACK_EVENT_MAX bytes
+ * \param size of it
+ * \param style
+ * \param suspension why media waits
+ * \param snapshot
+ * \param paused whether the application has paused its media
+ * \param at_us when, Unix time in microseconds
+ */
+size_t playback_event_suspension(char *buffer, size_t size,
+	const struct playback_event_style *style, enum playback_suspension suspension,
+	const struct playback_snapshot *snapshot, int paused, int64_t at_us);
 
 /*!
  * \brief MEDIA_DROPPED

@@ -17,10 +17,16 @@
 
 #include "asterisk.h"
 
+#include "asterisk/bridge.h"
+#include "asterisk/bridge_channel.h"
+#include "asterisk/bridge_features.h"
 #include "asterisk/codec.h"
 #include "asterisk/format_cache.h"
 #include "asterisk/frame.h"
+#include "asterisk/framehook.h"
 #include "asterisk/logger.h"
+#include "asterisk/rtp_engine.h"
+#include "asterisk/sched.h"
 #include "asterisk/test.h"
 
 #include "playback_channel.h"
@@ -32,6 +38,18 @@
 
 #define CATEGORY "/channels/chan_websocket/playback/"
 #define FRAME_BYTES 160
+
+/*! \brief Another party, made before the fixture locks its channel: names are looked up */
+static struct ast_channel *other_new(void)
+{
+	struct ast_channel *other = ast_channel_alloc(0, AST_STATE_UP, "", "", "", "", "",
+		NULL, NULL, 0, "Test/other");
+
+	if (other) {
+		ast_channel_unlock(other);
+	}
+	return other;
+}
 
 /*! \brief A channel with its playback and an empty frame queue */
 struct fixture {
@@ -52,14 +70,12 @@ static struct fixture *fixture_new(struct ast_format *format, size_t frame_size,
 		.frame_size = frame_size,
 		.marks_max = marks_max,
 		.json = 1,
-		/* Nobody has to be waited for */
-		.no_auto_answer = 1,
 	};
 
 	if (!fixture) {
 		return NULL;
 	}
-	fixture->channel = ast_channel_alloc(0, AST_STATE_DOWN, "", "", "", "", "", NULL,
+	fixture->channel = ast_channel_alloc(0, AST_STATE_UP, "", "", "", "", "", NULL,
 		NULL, 0, "WebSocket/unit-test");
 	if (!fixture->channel) {
 		ast_free(fixture);
@@ -486,6 +502,362 @@ AST_TEST_DEFINE(softmix)
 	return AST_TEST_PASS;
 }
 
+/*! \brief Why a channel with this application, that has opted in, is not heard */
+static enum playback_suspension seen_in(struct fixture *fixture, const char *application)
+{
+	struct playback_listener listener = { .waits = 1, };
+
+	ast_channel_appl_set(fixture->channel, application);
+	return playback_listener_look(&listener, fixture->channel, 1, 1);
+}
+
+AST_TEST_DEFINE(listener_unbridged)
+{
+	struct playback_listener early = { .waits = 1, .no_auto_answer = 1, };
+	struct fixture *fixture;
+	struct ast_channel *caller;
+	char hooks[1];
+	enum ast_test_result_state result = AST_TEST_PASS;
+
+	switch (cmd) {
+	case TEST_INIT:
+		info->name = "listener_unbridged";
+		info->category = CATEGORY;
+		info->summary = "Who hears a channel that is in no bridge";
+		info->description = "Nobody while it is called, or waits for ARI";
+		return AST_TEST_NOT_RUN;
+	case TEST_EXECUTE:
+		break;
+	}
+	caller = other_new();
+	fixture = fixture_new(ast_format_ulaw, FRAME_BYTES, PLAYBACK_MARKS_MAX);
+	ast_test_validate(test, caller && fixture);
+	ast_test_validate_cleanup(test,
+		seen_in(fixture, "Stasis") == PLAYBACK_UNBRIDGED, result, done);
+	ast_test_validate_cleanup(test, seen_in(fixture, "AppDial") == PLAYBACK_DIAL,
+		result, done);
+	ast_test_validate_cleanup(test, seen_in(fixture, "AppDial2") == PLAYBACK_DIAL,
+		result, done);
+	ast_test_validate_cleanup(test, seen_in(fixture, "AppQueue") == PLAYBACK_DIAL,
+		result, done);
+	ast_test_validate_cleanup(test, seen_in(fixture, "Dial") == PLAYBACK_RINGING,
+		result, done);
+	/* What reads it may hear it */
+	ast_test_validate_cleanup(test, !seen_in(fixture, "Echo"), result, done);
+	ast_test_validate_cleanup(test, !seen_in(fixture, "Record"), result, done);
+	ast_test_validate_cleanup(test, !seen_in(fixture, "Wait"), result, done);
+	ast_test_validate_cleanup(test, !seen_in(fixture, NULL), result, done);
+	/* In a subroutine of Dial's, but not in the dialplan's own */
+	ast_set_flag(ast_channel_flags(fixture->channel), AST_FLAG_SUBROUTINE_EXEC);
+	ast_test_validate_cleanup(test, seen_in(fixture, "Playback") == PLAYBACK_DIAL,
+		result, done);
+	ast_test_validate_cleanup(test, !seen_in(fixture, "Record"), result, done);
+	ast_clear_flag(ast_channel_flags(fixture->channel), AST_FLAG_SUBROUTINE_EXEC);
+	/* A spy hears it wherever it is */
+	ast_channel_audiohooks_set(fixture->channel, (struct ast_audiohook_list *) hooks);
+	ast_test_validate_cleanup(test, !seen_in(fixture, "Stasis"), result, done);
+	ast_channel_audiohooks_set(fixture->channel, NULL);
+	/* Before it is answered, by itself or by its application */
+	ast_channel_state_set(fixture->channel, AST_STATE_DOWN);
+	ast_test_validate_cleanup(test, seen_in(fixture, "AppDial") == PLAYBACK_DIAL,
+		result, done);
+	ast_channel_appl_set(fixture->channel, "AppDial");
+	ast_test_validate_cleanup(test, playback_listener_look(&early, fixture->channel, 1, 1)
+		== PLAYBACK_UNANSWERED, result, done);
+	early.caller = caller;
+	ast_test_validate_cleanup(test,
+		!playback_listener_look(&early, fixture->channel, 1, 1), result, done);
+	ast_channel_generatordata_set(caller, hooks);
+	ast_test_validate_cleanup(test, playback_listener_look(&early, fixture->channel, 1, 1)
+		== PLAYBACK_AUDIO, result, done);
+	ast_channel_generatordata_set(caller, NULL);
+	ast_channel_appl_set(fixture->channel, "AppDial2");
+	ast_test_validate_cleanup(test, playback_listener_look(&early, fixture->channel, 1, 1)
+		== PLAYBACK_UNANSWERED, result, done);
+done:
+	ast_channel_generatordata_set(caller, NULL);
+	ast_channel_audiohooks_set(fixture->channel, NULL);
+	ast_channel_appl_set(fixture->channel, NULL);
+	fixture_free(fixture);
+	ast_channel_release(caller);
+	return result;
+}
+
+/*! \brief Why a channel in the bridge it was given, that has opted in, is not heard */
+static enum playback_suspension seen_bridged(struct fixture *fixture)
+{
+	struct playback_listener listener = { .waits = 1, };
+	enum playback_suspension reason;
+
+	reason = playback_listener_look(&listener, fixture->channel, 1, 1);
+	playback_listener_destroy(&listener);
+	return reason;
+}
+
+/*! \brief The RTP of a channel in a test */
+static struct ast_rtp_instance *rtp_of_other;
+
+static enum ast_rtp_glue_result get_rtp_of_other(struct ast_channel *channel,
+	struct ast_rtp_instance **instance)
+{
+	*instance = ao2_bump(rtp_of_other);
+	return AST_RTP_GLUE_RESULT_LOCAL;
+}
+
+AST_TEST_DEFINE(listener_rtp)
+{
+	struct ast_rtp_glue glue = { .type = "PlaybackTest", .get_rtp_info = get_rtp_of_other, };
+	struct ast_channel_tech sends = { .type = "PlaybackTest", };
+	struct ast_channel *channel;
+	const struct ast_channel_tech *tech;
+	struct playback_listener listener = { .waits = 1, .no_auto_answer = 1, };
+	struct ast_sched_context *sched;
+	struct ast_sockaddr address;
+	struct fixture *fixture;
+	int64_t now_ns = NS_PER_MS;
+	enum ast_test_result_state result = AST_TEST_PASS;
+
+	switch (cmd) {
+	case TEST_INIT:
+		info->name = "listener_rtp";
+		info->category = CATEGORY;
+		info->summary = "RTP without an address is not heard";
+		info->description = "Looked for again ten times a second";
+		return AST_TEST_NOT_RUN;
+	case TEST_EXECUTE:
+		break;
+	}
+	channel = other_new();
+	fixture = fixture_new(ast_format_ulaw, FRAME_BYTES, PLAYBACK_MARKS_MAX);
+	sched = ast_sched_context_create();
+	ast_sockaddr_parse(&address, "127.0.0.1:0", 0);
+	ast_test_validate(test, channel && fixture && sched);
+	tech = ast_channel_tech(channel);
+	ast_channel_tech_set(channel, &sends);
+	ast_channel_tech_pvt_set(channel, fixture);
+	ast_channel_state_set(channel, AST_STATE_RING);
+	ast_channel_state_set(fixture->channel, AST_STATE_DOWN);
+	ast_channel_appl_set(fixture->channel, "AppDial");
+	ast_rtp_glue_register(&glue);
+	listener.caller = ast_channel_ref(channel);
+	/* Before the answer to the SDP there is none */
+	ast_test_validate_cleanup(test,
+		playback_listener_look(&listener, fixture->channel, 1, now_ns)
+		== PLAYBACK_UNANSWERED, result, done);
+	rtp_of_other = ast_rtp_instance_new("asterisk", sched, &address, NULL);
+	ast_test_validate_cleanup(test, rtp_of_other != NULL, result, done);
+	now_ns += 200 * NS_PER_MS;
+	ast_test_validate_cleanup(test,
+		playback_listener_look(&listener, fixture->channel, 1, now_ns)
+		== PLAYBACK_UNANSWERED, result, done);
+	ast_sockaddr_parse(&address, "127.0.0.1:4000", 0);
+	ast_rtp_instance_set_remote_address(rtp_of_other, &address);
+	ast_test_validate_cleanup(test,
+		!playback_listener_look(&listener, fixture->channel, 1, now_ns), result, done);
+	ast_sockaddr_setnull(&address);
+	ast_rtp_instance_set_remote_address(rtp_of_other, &address);
+	ast_test_validate_cleanup(test,
+		playback_listener_look(&listener, fixture->channel, 1, now_ns)
+		== PLAYBACK_UNANSWERED, result, done);
+	/* Who has been answered is told to hold */
+	ast_channel_state_set(channel, AST_STATE_UP);
+	ast_test_validate_cleanup(test,
+		!playback_listener_look(&listener, fixture->channel, 1, now_ns), result, done);
+done:
+	ast_rtp_glue_unregister(&glue);
+	ast_channel_appl_set(fixture->channel, NULL);
+	ast_channel_tech_set(channel, tech);
+	ast_channel_tech_pvt_set(channel, NULL);
+	playback_listener_destroy(&listener);
+	if (rtp_of_other) {
+		ast_rtp_instance_destroy(rtp_of_other);
+		rtp_of_other = NULL;
+	}
+	ast_sched_context_destroy(sched);
+	fixture_free(fixture);
+	ast_channel_release(channel);
+	return result;
+}
+
+AST_TEST_DEFINE(listener_bridged)
+{
+	struct ast_bridge_technology technology = { .name = "simple_bridge", };
+	struct ast_channel_tech announcer = { .type = "Announcer", };
+	struct ast_rtp_glue glue = { .type = "PlaybackTest", .get_rtp_info = get_rtp_of_other, };
+	struct ast_channel_tech sends = { .type = "PlaybackTest", };
+	struct ast_sched_context *sched;
+	struct ast_sockaddr address;
+	const struct ast_channel_tech *tech;
+	struct ast_bridge_features features = { .mute = 0, };
+	struct ast_bridge_channel own = { .features = &features, };
+	struct ast_bridge_channel party = { .features = &features, };
+	struct ast_bridge *bridge;
+	struct ast_channel *other;
+	struct fixture *fixture;
+	char data[1];
+	enum ast_test_result_state result = AST_TEST_PASS;
+
+	switch (cmd) {
+	case TEST_INIT:
+		info->name = "listener_bridged";
+		info->category = CATEGORY;
+		info->summary = "Who hears a channel in a bridge";
+		info->description = "Nobody if there is none, or none that hears anything";
+		return AST_TEST_NOT_RUN;
+	case TEST_EXECUTE:
+		break;
+	}
+	other = other_new();
+	fixture = fixture_new(ast_format_ulaw, FRAME_BYTES, PLAYBACK_MARKS_MAX);
+	bridge = ao2_alloc(sizeof(*bridge), NULL);
+	sched = ast_sched_context_create();
+	ast_sockaddr_parse(&address, "127.0.0.1:4000", 0);
+	ast_test_validate(test, other && fixture && bridge && sched
+		&& !ast_string_field_init(bridge, 80));
+	ast_rtp_glue_register(&glue);
+	tech = ast_channel_tech(other);
+	bridge->technology = &technology;
+	own.chan = fixture->channel;
+	party.chan = other;
+	ast_channel_internal_bridge_set(fixture->channel, bridge);
+	AST_LIST_INSERT_TAIL(&bridge->channels, &own, entry);
+	ast_test_validate_cleanup(test, seen_bridged(fixture) == PLAYBACK_ALONE, result, done);
+	AST_LIST_INSERT_HEAD(&bridge->channels, &party, entry);
+	ast_test_validate_cleanup(test, !seen_bridged(fixture), result, done);
+	/* The other party */
+	ast_channel_hold_state_set(other, AST_CONTROL_HOLD);
+	ast_test_validate_cleanup(test, seen_bridged(fixture) == PLAYBACK_HOLD, result, done);
+	ast_channel_hold_state_set(other, AST_CONTROL_UNHOLD);
+	ast_channel_generatordata_set(other, data);
+	ast_test_validate_cleanup(test, seen_bridged(fixture) == PLAYBACK_AUDIO, result, done);
+	ast_set_flag(ast_channel_flags(other), AST_FLAG_WRITE_INT);
+	ast_test_validate_cleanup(test, !seen_bridged(fixture), result, done);
+	ast_clear_flag(ast_channel_flags(other), AST_FLAG_WRITE_INT);
+	ast_channel_generatordata_set(other, NULL);
+	party.suspended = 1;
+	ast_test_validate_cleanup(test, seen_bridged(fixture) == PLAYBACK_AUDIO, result, done);
+	party.suspended = 0;
+	ast_channel_sending_dtmf_digit_set(other, '5');
+	ast_test_validate_cleanup(test, seen_bridged(fixture) == PLAYBACK_DIGIT, result, done);
+	ast_channel_sending_dtmf_digit_set(other, 0);
+	/* Where RTP cannot be seen, one that rings may hear early media */
+	ast_channel_state_set(other, AST_STATE_RINGING);
+	ast_test_validate_cleanup(test, !seen_bridged(fixture), result, done);
+	ast_channel_state_set(other, AST_STATE_UP);
+	ast_channel_suppress(other, AST_MUTE_DIRECTION_READ, AST_FRAME_VOICE);
+	ast_test_validate_cleanup(test, !seen_bridged(fixture), result, done);
+	ast_channel_suppress(other, AST_MUTE_DIRECTION_WRITE, AST_FRAME_VOICE);
+	ast_test_validate_cleanup(test, seen_bridged(fixture) == PLAYBACK_MUTE, result, done);
+	ast_channel_unsuppress(other, AST_MUTE_DIRECTION_READ | AST_MUTE_DIRECTION_WRITE,
+		AST_FRAME_VOICE);
+	ast_test_validate_cleanup(test, !seen_bridged(fixture), result, done);
+	ast_channel_tech_set(other, &announcer);
+	ast_test_validate_cleanup(test, seen_bridged(fixture) == PLAYBACK_ALONE, result, done);
+	ast_channel_tech_set(other, tech);
+	/* A mixer does not tell that it holds, but its RTP shows it */
+	ast_channel_tech_set(other, &sends);
+	ast_channel_tech_pvt_set(other, data);
+	technology.capabilities = AST_BRIDGE_CAPABILITY_MULTIMIX;
+	rtp_of_other = ast_rtp_instance_new("asterisk", sched, &address, NULL);
+	ast_test_validate_cleanup(test, rtp_of_other != NULL, result, done);
+	ast_test_validate_cleanup(test, seen_bridged(fixture) == PLAYBACK_HOLD, result, done);
+	ast_rtp_instance_set_remote_address(rtp_of_other, &address);
+	ast_test_validate_cleanup(test, !seen_bridged(fixture), result, done);
+	technology.capabilities = 0;
+	/* The channel itself */
+	ast_channel_hold_state_set(fixture->channel, AST_CONTROL_HOLD);
+	ast_test_validate_cleanup(test, seen_bridged(fixture) == PLAYBACK_HOLD, result, done);
+	ast_channel_hold_state_set(fixture->channel, AST_CONTROL_UNHOLD);
+	features.mute = 1;
+	ast_test_validate_cleanup(test, seen_bridged(fixture) == PLAYBACK_MUTE, result, done);
+	features.mute = 0;
+	own.suspended = 1;
+	ast_test_validate_cleanup(test, seen_bridged(fixture) == PLAYBACK_AUDIO, result, done);
+	own.suspended = 0;
+	ast_channel_suppress(fixture->channel, AST_MUTE_DIRECTION_WRITE, AST_FRAME_VOICE);
+	ast_test_validate_cleanup(test, !seen_bridged(fixture), result, done);
+	ast_channel_suppress(fixture->channel, AST_MUTE_DIRECTION_READ, AST_FRAME_VOICE);
+	ast_test_validate_cleanup(test, seen_bridged(fixture) == PLAYBACK_MUTE, result, done);
+	ast_channel_unsuppress(fixture->channel,
+		AST_MUTE_DIRECTION_READ | AST_MUTE_DIRECTION_WRITE, AST_FRAME_VOICE);
+	technology.capabilities = AST_BRIDGE_CAPABILITY_HOLDING;
+	ast_test_validate_cleanup(test, seen_bridged(fixture) == PLAYBACK_HOLDING,
+		result, done);
+	ast_channel_audiohooks_set(fixture->channel, (struct ast_audiohook_list *) data);
+	ast_test_validate_cleanup(test, !seen_bridged(fixture), result, done);
+done:
+	ast_rtp_glue_unregister(&glue);
+	ast_channel_audiohooks_set(fixture->channel, NULL);
+	ast_channel_tech_set(other, tech);
+	ast_channel_tech_pvt_set(other, NULL);
+	ast_channel_generatordata_set(other, NULL);
+	if (rtp_of_other) {
+		ast_rtp_instance_destroy(rtp_of_other);
+		rtp_of_other = NULL;
+	}
+	ast_sched_context_destroy(sched);
+	ast_channel_internal_bridge_set(fixture->channel, NULL);
+	/* As a hang-up does it; muting made them */
+	ast_framehook_list_destroy(fixture->channel);
+	ast_framehook_list_destroy(other);
+	ast_string_field_free_memory(bridge);
+	ao2_ref(bridge, -1);
+	fixture_free(fixture);
+	ast_channel_release(other);
+	return result;
+}
+
+AST_TEST_DEFINE(listener_first_wait)
+{
+	const int64_t second_ns = 1000 * NS_PER_MS;
+	struct playback_listener listener = { .waits = 1, };
+	struct playback_listener runs_on = { .waits = 0, };
+	struct fixture *fixture;
+	struct ast_channel *channel;
+	enum ast_test_result_state result = AST_TEST_PASS;
+
+	switch (cmd) {
+	case TEST_INIT:
+		info->name = "listener_first_wait";
+		info->category = CATEGORY;
+		info->summary = "Media waits for its first listener";
+		info->description = "For half a second, or as long as need be once it has opted in";
+		return AST_TEST_NOT_RUN;
+	case TEST_EXECUTE:
+		break;
+	}
+	fixture = fixture_new(ast_format_ulaw, FRAME_BYTES, PLAYBACK_MARKS_MAX);
+	ast_test_validate(test, fixture != NULL);
+	channel = fixture->channel;
+	ast_channel_appl_set(channel, "Stasis");
+	ast_test_validate_cleanup(test, playback_listener_look(&listener, channel, 0, 1)
+		== PLAYBACK_UNBRIDGED, result, done);
+	ast_test_validate_cleanup(test, playback_listener_look(&listener, channel, 1, 2)
+		== PLAYBACK_UNBRIDGED, result, done);
+	/* While the call is set up nothing is told */
+	ast_test_validate_cleanup(test, !playback_listener_tells(&listener, 1), result, done);
+	ast_test_validate_cleanup(test,
+		!playback_listener_look(&listener, channel, 0, second_ns), result, done);
+	ast_test_validate_cleanup(test,
+		playback_listener_look(&listener, channel, 1, second_ns) == PLAYBACK_UNBRIDGED,
+		result, done);
+	ast_test_validate_cleanup(test, playback_listener_tells(&listener, 1)
+		&& !playback_listener_tells(&listener, 0), result, done);
+	/* Who has been heard once does not wait any more, unless it has opted in */
+	ast_test_validate_cleanup(test, playback_listener_look(&runs_on, channel, 1, 1)
+		== PLAYBACK_UNBRIDGED, result, done);
+	ast_channel_appl_set(channel, "Echo");
+	ast_test_validate_cleanup(test, !playback_listener_look(&runs_on, channel, 1, 2),
+		result, done);
+	ast_channel_appl_set(channel, "Stasis");
+	ast_test_validate_cleanup(test, !playback_listener_look(&runs_on, channel, 1, 3)
+		&& !playback_listener_tells(&runs_on, 1), result, done);
+done:
+	ast_channel_appl_set(channel, NULL);
+	fixture_free(fixture);
+	return result;
+}
+
 #endif /* TEST_FRAMEWORK */
 
 void playback_test_register(void)
@@ -499,6 +871,10 @@ void playback_test_register(void)
 	AST_TEST_REGISTER(message_times);
 	AST_TEST_REGISTER(memory);
 	AST_TEST_REGISTER(softmix);
+	AST_TEST_REGISTER(listener_unbridged);
+	AST_TEST_REGISTER(listener_rtp);
+	AST_TEST_REGISTER(listener_bridged);
+	AST_TEST_REGISTER(listener_first_wait);
 }
 
 void playback_test_unregister(void)
@@ -512,4 +888,8 @@ void playback_test_unregister(void)
 	AST_TEST_UNREGISTER(message_times);
 	AST_TEST_UNREGISTER(memory);
 	AST_TEST_UNREGISTER(softmix);
+	AST_TEST_UNREGISTER(listener_unbridged);
+	AST_TEST_UNREGISTER(listener_rtp);
+	AST_TEST_UNREGISTER(listener_bridged);
+	AST_TEST_UNREGISTER(listener_first_wait);
 }

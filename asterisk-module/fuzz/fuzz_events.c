@@ -115,6 +115,9 @@ static size_t format_event(char *buffer, size_t size, int event,
 	case 3:
 		return playback_event_playback(buffer, size, style, &snapshot,
 			number & 1, number & 2, us);
+	case 4:
+		return playback_event_suspension(buffer, size, style,
+			number % (PLAYBACK_MUTE + 1), &snapshot, number & 1, us);
 	default:
 		return playback_event_dropped(buffer, size, style, &drop);
 	}
@@ -163,7 +166,7 @@ static void format(uint8_t choice, const char *text, uint64_t number)
 		.json = choice & 8,
 		.channel_id = CHANNEL_ID,
 	};
-	const int event = choice % 5;
+	const int event = choice % 6;
 	char whole[PLAYBACK_EVENT_MAX];
 	struct playback_id id;
 	json_t *string = json_string(text);

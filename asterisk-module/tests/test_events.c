@@ -134,6 +134,55 @@ static void playback(void)
 		"\"paused\":true,\"at\":1.500,\"final\":true}");
 }
 
+static void suspension(void)
+{
+	static const char *const reasons[] = {
+		[PLAYBACK_UNBRIDGED] = "unbridged",
+		[PLAYBACK_ALONE] = "alone",
+		[PLAYBACK_DIAL] = "dial",
+		[PLAYBACK_RINGING] = "ringing",
+		[PLAYBACK_UNANSWERED] = "unanswered",
+		[PLAYBACK_HOLDING] = "holding",
+		[PLAYBACK_HOLD] = "hold",
+		[PLAYBACK_AUDIO] = "audio",
+		[PLAYBACK_DIGIT] = "digit",
+		[PLAYBACK_MUTE] = "mute",
+	};
+	const struct playback_snapshot snapshot = {
+		.received = 100,
+		.played = { .bytes = 60, .ns = 7500000, },
+		.queued = { .bytes = 25, .ns = 3125000, },
+		.flushed = 10,
+		.dropped = 5,
+		.marks = 3,
+		.underruns = 2,
+	};
+	char expected[PLAYBACK_EVENT_MAX];
+	unsigned int i;
+
+	for (i = PLAYBACK_UNBRIDGED; i <= PLAYBACK_MUTE; i++) {
+		playback_event_suspension(event, sizeof(event), &plain, i, &snapshot, 0, 1500);
+		snprintf(expected, sizeof(expected), "PLAYBACK_SUSPENDED reason=%s", reasons[i]);
+		EXPECT_TEXT(event, expected);
+		playback_event_suspension(event, sizeof(event), &json, i, &snapshot, 1, 1500);
+		snprintf(expected, sizeof(expected), "{\"event\":\"PLAYBACK_SUSPENDED\","
+			"\"channel_id\":\"1.2\",\"reason\":\"%s\",\"received\":100,\"played\":60,"
+			"\"queued\":25,\"flushed\":10,\"dropped\":5,\"played_ms\":7.500,"
+			"\"queued_ms\":3.125,\"marks\":3,\"underruns\":2,\"paused\":true,"
+			"\"at\":1.500}", reasons[i]);
+		EXPECT_TEXT(event, expected);
+	}
+	playback_event_suspension(event, sizeof(event), &plain, PLAYBACK_NOT_SUSPENDED,
+		&snapshot, 0, 1500);
+	EXPECT_TEXT(event, "PLAYBACK_RESUMED");
+	playback_event_suspension(event, sizeof(event), &json, PLAYBACK_NOT_SUSPENDED,
+		&snapshot, 0, 1500);
+	EXPECT_TEXT(event, "{\"event\":\"PLAYBACK_RESUMED\",\"channel_id\":\"1.2\","
+		"\"received\":100,\"played\":60,\"queued\":25,\"flushed\":10,\"dropped\":5,"
+		"\"played_ms\":7.500,\"queued_ms\":3.125,\"marks\":3,\"underruns\":2,"
+		"\"paused\":false,\"at\":1.500}");
+}
+
 static void dropped(void)
 {
 	static const char *const reasons[PLAYBACK_DROP_REASONS] = {
@@ -196,6 +245,7 @@ int main(void)
 	RUN(error);
 	RUN(flushed);
 	RUN(playback);
+	RUN(suspension);
 	RUN(dropped);
 	RUN(too_small_a_buffer_gives_nothing_and_is_not_overrun);
 	RUN(the_largest_event_fits);

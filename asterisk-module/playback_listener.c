@@ -1,0 +1,440 @@
+/*
+ * Asterisk -- An open source telephony toolkit.
+ *
+ * Playback acknowledgements for chan_websocket.
+ *
+ * This program is free software, distributed under the terms of
+ * the GNU General Public License Version 2. See the LICENSE file
+ * at the top of the source tree.
+ */
+
+/*!
+ * \file
+ * \brief Whether anybody hears a channel, as far as that can be seen
+ */
+
+#include "asterisk.h"
+
+#include "asterisk/ast_version.h"
+#include "asterisk/bridge.h"
+#include "asterisk/bridge_channel.h"
+#include "asterisk/datastore.h"
+#include "asterisk/framehook.h"
+#include "asterisk/rtp_engine.h"
+#include "asterisk/strings.h"
+
+#include "playback_bridge.h"
+#include "playback_listener.h"
+#include "playback_timer.h"
+
+/*! \brief How long media waits for its first listener, if the channel has not opted in */
+#define FIRST_WAIT_NS (500 * NS_PER_MS)
+
+/*! \brief How often another channel is locked at most, in ns */
+#define PARTY_LOOK_NS (100 * NS_PER_MS)
+
+/*!
+ * \brief How struct suppress_data begins, where ast_channel_suppress() keeps what is mute
+ *
+ * It is private to channel.c.  The releases for which it is trusted are those of
+ * playback_bridge_knows_softmix(); in others it is not seen that a channel is mute.
+ */
+struct suppress_begin {
+	/*! What is kept back: AST_FRAME_VOICE */
+	enum ast_frame_type frametype;
+	/*! In which direction, AST_MUTE_DIRECTION_READ and _WRITE */
+	unsigned int direction;
+};
+
+/*! \brief Name of the datastore that has it for voice */
+#define SUPPRESS_DATASTORE "suppressvoice"
+
+void playback_listener_init(struct playback_listener *listener, int waits,
+	int no_auto_answer, const struct ast_channel *caller)
+{
+	listener->waits = waits;
+	listener->no_auto_answer = no_auto_answer;
+	listener->caller = no_auto_answer && caller
+		? ast_channel_ref((struct ast_channel *) caller) : NULL;
+}
+
+static void forget_party(struct playback_party *party)
+{
+	ao2_cleanup(party->rtp);
+	memset(party, 0, sizeof(*party));
+}
+
+void playback_listener_destroy(struct playback_listener *listener)
+{
+	if (listener->caller) {
+		ast_channel_unref(listener->caller);
+		listener->caller = NULL;
+	}
+	forget_party(&listener->party);
+}
+
+static int is_one_of(const char *name, const char *const names[], size_t count)
+{
+	size_t i;
+
+	for (i = 0; i < count; i++) {
+		if (!strcmp(name, names[i])) {
+			return 1;
+		}
+	}
+	return 0;
+}
+
+/*!
+ * \brief Whether something besides the other parties gets what is read from the channel
+ *
+ * A spy, a recording and a snoop are audiohooks.  What an audiohook or a framehook is for
+ * cannot be seen: any one counts.
+ */
+static int is_hooked(struct ast_channel *channel)
+{
+	return ast_channel_audiohooks(channel)
+		|| !ast_framehook_list_contains_no_active(ast_channel_framehooks(channel));
+}
+
+/*!
+ * \brief Whether a channel, which is locked, is mute in a direction
+ *
+ * That is how ARI's mute, AMI's MuteAudio and the function MUTEAUDIO() do it.
+ */
+static int is_mute(struct ast_channel *channel, unsigned int direction)
+{
+	const struct suppress_begin *suppress;
+	struct ast_datastore *datastore;
+
+	if (!ast_channel_framehooks(channel)
+		|| !playback_bridge_knows_softmix(ast_get_version())) {
+		return 0;
+	}
+	AST_LIST_TRAVERSE(ast_channel_datastores(channel), datastore, entry) {
+		if (!strcmp(datastore->info->type, SUPPRESS_DATASTORE)) {
+			suppress = datastore->data;
+			return suppress->frametype == AST_FRAME_VOICE
+				&& (suppress->direction & direction);
+		}
+	}
+	return 0;
+}
+
+/*!
+ * \brief Look into another channel, which is locked for it if that does not wait
+ *
+ * What was found stands for PARTY_LOOK_NS.
+ */
+static void look_into(struct playback_party *party, struct ast_channel *channel,
+	int64_t now_ns)
+{
+	if (party->channel != channel) {
+		forget_party(party);
+		party->channel = channel;
+		party->looked_ns = now_ns - PARTY_LOOK_NS;
+		party->glue = ast_rtp_instance_get_glue(ast_channel_tech(channel)->type);
+	}
+	party->is_used = 1;
+	if (now_ns - party->looked_ns < PARTY_LOOK_NS || ast_channel_trylock(channel)) {
+		return;
+	}
+	party->looked_ns = now_ns;
+	party->is_mute = is_mute(channel, AST_MUTE_DIRECTION_WRITE);
+	ao2_cleanup(party->rtp);
+	party->rtp = NULL;
+	if (party->glue && party->glue->get_rtp_info && ast_channel_tech_pvt(channel)) {
+		party->glue->get_rtp_info(channel, &party->rtp);
+	}
+	ast_channel_unlock(channel);
+}
+
+/*!
+ * \brief Whether another channel is mute towards its listener
+ *
+ * Only a channel with framehooks can be.
+ */
+static int is_party_mute(struct playback_party *party, struct ast_channel *channel,
+	int64_t now_ns)
+{
+	if (!ast_channel_framehooks(channel)) {
+		return 0;
+	}
+	look_into(party, channel, now_ns);
+	return party->is_mute;
+}
+
+/*!
+ * \brief Whether there is nowhere to send another channel's RTP to
+ *
+ * SIP sets the address with the answer to the SDP, which is the 183 or the 200, and takes
+ * it away while the far end holds.  RTP without it is thrown away.
+ */
+static int has_no_address(struct playback_listener *listener,
+	struct ast_channel *channel, int64_t now_ns)
+{
+	struct playback_party *party = &listener->party;
+	struct ast_sockaddr address;
+
+	if (party->channel != channel || party->has_no_address
+		|| (party->glue && !party->rtp)) {
+		look_into(party, channel, now_ns);
+	}
+	party->is_used = 1;
+	if (!party->glue) {
+		/* Not seen: a Local channel, for one */
+		return 0;
+	}
+	if (!party->rtp) {
+		/* Before the answer to the SDP; or T.38, which is up */
+		party->has_no_address = ast_channel_state(channel) != AST_STATE_UP;
+	} else if (!ao2_trylock(party->rtp)) {
+		ast_rtp_instance_get_remote_address(party->rtp, &address);
+		party->has_no_address = ast_sockaddr_isnull(&address);
+		ao2_unlock(party->rtp);
+	}
+	return party->has_no_address;
+}
+
+/*!
+ * \brief Why what is written to another channel is not heard; see ast_write_stream()
+ *
+ * \param listener
+ * \param channel
+ * \param mixes whether a mixer writes it: that does not tell us that the channel holds
+ * \param only whether it is the only one: only that is looked into
+ * \param now_ns when
+ */
+static enum playback_suspension unheard_by(struct playback_listener *listener,
+	struct ast_channel *channel, int mixes, int only, int64_t now_ns)
+{
+	int is_up = ast_channel_state(channel) == AST_STATE_UP;
+
+	if (ast_channel_hold_state(channel) == AST_CONTROL_HOLD) {
+		return PLAYBACK_HOLD;
+	}
+	if (ast_channel_sending_dtmf_digit(channel)) {
+		/* As an event of RTP, or in band by a generator */
+		return PLAYBACK_DIGIT;
+	}
+	if (ast_channel_generatordata(channel)
+		&& !ast_test_flag(ast_channel_flags(channel), AST_FLAG_WRITE_INT)) {
+		return PLAYBACK_AUDIO;
+	}
+	if (only && is_party_mute(&listener->party, channel, now_ns)) {
+		return PLAYBACK_MUTE;
+	}
+	if (only && (mixes || !is_up) && has_no_address(listener, channel, now_ns)) {
+		return is_up ? PLAYBACK_HOLD : PLAYBACK_RINGING;
+	}
+	return PLAYBACK_NOT_SUSPENDED;
+}
+
+/*! \brief Whether a party only speaks: ARI's play on a bridge, or a ConfBridge's sounds */
+static int is_speaker(const struct ast_bridge_channel *party)
+{
+	static const char *const speakers[] = { "Announcer", "CBAnn", };
+
+	return is_one_of(ast_channel_tech(party->chan)->type, speakers, ARRAY_LEN(speakers));
+}
+
+/*! \brief Why the other parties of a bridge, which is locked, hear nothing */
+static enum playback_suspension unheard_by_others(struct playback_listener *listener,
+	const struct ast_channel *channel, const struct ast_bridge *bridge, int64_t now_ns)
+{
+	int mixes = bridge->technology->capabilities & AST_BRIDGE_CAPABILITY_MULTIMIX;
+	enum playback_suspension first = PLAYBACK_ALONE;
+	const struct ast_bridge_channel *party;
+	enum playback_suspension reason;
+	int others = 0;
+
+	AST_LIST_TRAVERSE(&bridge->channels, party, entry) {
+		others += party->chan != channel && !is_speaker(party);
+		if (others > 1) {
+			break;
+		}
+	}
+	AST_LIST_TRAVERSE(&bridge->channels, party, entry) {
+		if (party->chan == channel || is_speaker(party)) {
+			continue;
+		}
+		/* A bridge drops what is for one that is suspended: ARI's play, or a feature */
+		reason = party->suspended ? PLAYBACK_AUDIO
+			: unheard_by(listener, party->chan, mixes, others == 1, now_ns);
+		if (reason == PLAYBACK_NOT_SUSPENDED) {
+			return reason;
+		}
+		if (first == PLAYBACK_ALONE) {
+			first = reason;
+		}
+	}
+	return first;
+}
+
+/*! \brief Why nobody hears a channel in a bridge, which is locked */
+static enum playback_suspension unheard_bridged(struct playback_listener *listener,
+	struct ast_channel *channel, struct ast_bridge *bridge, int64_t now_ns)
+{
+	struct ast_bridge_channel *own = NULL;
+	struct ast_bridge_channel *party;
+	enum playback_suspension reason;
+
+	AST_LIST_TRAVERSE(&bridge->channels, party, entry) {
+		if (party->chan == channel) {
+			own = party;
+			break;
+		}
+	}
+	if (bridge->dissolved) {
+		/* The call ends: that the others have left it first says nothing */
+		return listener->latest;
+	}
+	if (own && own->features->mute) {
+		return PLAYBACK_MUTE;
+	}
+	if (own && own->suspended) {
+		/* What plays to it reads it, and throws that away */
+		return PLAYBACK_AUDIO;
+	}
+	if (ast_channel_hold_state(channel) == AST_CONTROL_HOLD) {
+		/* The other party has put this one on hold */
+		return PLAYBACK_HOLD;
+	}
+	if (bridge->technology->capabilities & AST_BRIDGE_CAPABILITY_HOLDING
+		&& !(own && ast_bridge_channel_has_role(own, "announcer"))) {
+		reason = PLAYBACK_HOLDING;
+	} else {
+		reason = unheard_by_others(listener, channel, bridge, now_ns);
+	}
+	if ((reason == PLAYBACK_HOLDING || reason == PLAYBACK_ALONE) && is_hooked(channel)) {
+		return PLAYBACK_NOT_SUSPENDED;
+	}
+	return reason;
+}
+
+/*! \brief Why nobody hears a channel that waits to be answered by its application */
+static enum playback_suspension unheard_early(struct playback_listener *listener,
+	const char *application, int64_t now_ns)
+{
+	enum playback_suspension reason;
+
+	/* Of all that call a channel only Dial passes its early media on */
+	if (!listener->caller || strcmp(application, "AppDial")) {
+		return PLAYBACK_UNANSWERED;
+	}
+	reason = unheard_by(listener, listener->caller, 0, 1, now_ns);
+	return reason == PLAYBACK_RINGING ? PLAYBACK_UNANSWERED : reason;
+}
+
+/*!
+ * \brief Why nobody hears a channel that is in no bridge
+ *
+ * Any other application counts as one that listens: it is the dialplan's business.
+ */
+static enum playback_suspension unheard_unbridged(struct playback_listener *listener,
+	struct ast_channel *channel, int64_t now_ns)
+{
+	/* Names that a channel has while it is called, and until it is bridged */
+	static const char *const called[] = { "AppDial", "AppDial2", "AppQueue", };
+	/* They read the channel while they call somebody, and while that is told something */
+	static const char *const calling[] = { "Dial", "RetryDial", "Queue", "FollowMe", };
+	/* What a subroutine of Dial's option U does while it reads the channel in vain */
+	static const char *const deaf[] = {
+		"BackGround", "Playback", "Read", "SayDigits", "SayNumber", "Wait", "WaitExten",
+	};
+	const char *application = S_OR(ast_channel_appl(channel), "");
+
+	if (is_hooked(channel)) {
+		return PLAYBACK_NOT_SUSPENDED;
+	}
+	if (ast_channel_state(channel) != AST_STATE_UP && listener->no_auto_answer) {
+		return unheard_early(listener, application, now_ns);
+	}
+	if (ast_channel_state(channel) != AST_STATE_UP
+		|| is_one_of(application, called, ARRAY_LEN(called))) {
+		return PLAYBACK_DIAL;
+	}
+	if (ast_test_flag(ast_channel_flags(channel), AST_FLAG_SUBROUTINE_EXEC)
+		&& !ast_channel_pbx(channel) && is_one_of(application, deaf, ARRAY_LEN(deaf))) {
+		return PLAYBACK_DIAL;
+	}
+	if (is_one_of(application, calling, ARRAY_LEN(calling))) {
+		return PLAYBACK_RINGING;
+	}
+	return strcmp(application, "Stasis") ? PLAYBACK_NOT_SUSPENDED : PLAYBACK_UNBRIDGED;
+}
+
+/*! \brief Why nobody hears a channel now */
+static enum playback_suspension unheard(struct playback_listener *listener,
+	struct ast_channel *channel, int64_t now_ns)
+{
+	enum playback_suspension reason = listener->latest;
+	struct ast_bridge *bridge;
+
+	if (is_mute(channel, AST_MUTE_DIRECTION_READ)) {
+		return PLAYBACK_MUTE;
+	}
+	bridge = ast_channel_get_bridge(channel);
+	if (!bridge) {
+		return unheard_unbridged(listener, channel, now_ns);
+	}
+	if (!ao2_trylock(bridge)) {
+		reason = unheard_bridged(listener, channel, bridge, now_ns);
+		ao2_unlock(bridge);
+	}
+	ao2_ref(bridge, -1);
+	return reason;
+}
+
+/*! \brief Whether a call that is being set up may be unheard for this reason */
+static int is_setup(enum playback_suspension reason)
+{
+	switch (reason) {
+	case PLAYBACK_UNBRIDGED:
+	case PLAYBACK_ALONE:
+	case PLAYBACK_DIAL:
+	case PLAYBACK_RINGING:
+	case PLAYBACK_UNANSWERED:
+		return 1;
+	case PLAYBACK_NOT_SUSPENDED:
+	case PLAYBACK_HOLDING:
+	case PLAYBACK_HOLD:
+	case PLAYBACK_AUDIO:
+	case PLAYBACK_DIGIT:
+	case PLAYBACK_MUTE:
+		break;
+	}
+	return 0;
+}
+
+enum playback_suspension playback_listener_look(struct playback_listener *listener,
+	struct ast_channel *channel, int opted_in, int64_t now_ns)
+{
+	int waits = opted_in && listener->waits;
+
+	if (!waits && listener->begun) {
+		listener->latest = PLAYBACK_NOT_SUSPENDED;
+		return PLAYBACK_NOT_SUSPENDED;
+	}
+	if (listener->caller && ast_channel_state(channel) == AST_STATE_UP) {
+		playback_listener_destroy(listener);
+	}
+	if (!listener->first_ns) {
+		listener->first_ns = now_ns;
+	}
+	listener->party.is_used = 0;
+	listener->latest = unheard(listener, channel, now_ns);
+	if (!listener->party.is_used && listener->party.channel) {
+		/* Gone, or no longer the only one; what it was sent to would be kept */
+		forget_party(&listener->party);
+	}
+	if (!is_setup(listener->latest) || now_ns - listener->first_ns > FIRST_WAIT_NS) {
+		listener->begun = 1;
+	}
+	return waits || !listener->begun ? listener->latest : PLAYBACK_NOT_SUSPENDED;
+}
+
+int playback_listener_tells(const struct playback_listener *listener, int opted_in)
+{
+	return opted_in && listener->waits && listener->begun;
+}
