@@ -44,7 +44,13 @@ StockEventName = Literal[
     "STATUS",
 ]
 PatchedEventName = Literal[
-    "MARK_DISCARDED", "MARK_PLAYED", "MEDIA_DROPPED", "MEDIA_FLUSHED", "PLAYBACK"
+    "MARK_DISCARDED",
+    "MARK_PLAYED",
+    "MEDIA_DROPPED",
+    "MEDIA_FLUSHED",
+    "PLAYBACK",
+    "PLAYBACK_RESUMED",
+    "PLAYBACK_SUSPENDED",
 ]
 EventName = StockEventName | PatchedEventName
 """the stock driver's, and those that only the patched driver sends"""
@@ -52,6 +58,12 @@ EventName = StockEventName | PatchedEventName
 STOCK_EVENTS = frozenset[str](get_args(StockEventName))
 PATCHED_EVENTS = frozenset[str](get_args(PatchedEventName))
 """those that nobody gets who has not opted in"""
+
+SUSPENSION_REASONS = (
+    *("unbridged", "alone", "dial", "ringing", "unanswered"),
+    *("holding", "hold", "audio", "digit", "mute"),
+)
+"""why nobody can hear a channel, of PLAYBACK_SUSPENDED"""
 
 FormatName = Literal["plain", "json"]
 """A control message format, as scenarios and lab files name it"""

@@ -166,6 +166,16 @@ class Drop:
         return self.sent.event.fields.get("reason") == "bridge"
 
 
+@dataclass
+class Suspension:
+    """Media waits for a listener, as Asterisk says it."""
+
+    sent: SentEvent
+    """PLAYBACK_SUSPENDED"""
+    resumed: SentEvent | None = None
+    """PLAYBACK_RESUMED; None: it stayed so"""
+
+
 class Conversation:
     """What was said in a call, up to the moment one side closed the connection."""
 
@@ -190,11 +200,12 @@ class Conversation:
         """offsets at which the driver fills no frame with what comes behind: behind each message
         outside buffering, and where buffering was ended"""
         self.continues: list[int] = []
-        """times of CONTINUE_MEDIA"""
+        """times of CONTINUE_MEDIA, and of PLAYBACK_RESUMED"""
         self.closings: list[int] = []
         """times of the commands after which a partial frame waits for no more bytes"""
         self.pauses: list[tuple[int, int | None]] = []
         """from when to when media was paused; None: it stayed so"""
+        self.suspensions: list[Suspension] = []
         self.direction_in = False
         """whether the application's media direction is ``in``, at the end"""
         self.going_ns = 0
@@ -236,6 +247,11 @@ class Conversation:
     def paused(self) -> bool:
         """Whether media is paused, at the end."""
         return bool(self.pauses) and self.pauses[-1][1] is None
+
+    @property
+    def suspended(self) -> bool:
+        """Whether media waits for a listener, at the end, as Asterisk said it."""
+        return bool(self.suspensions) and self.suspensions[-1].resumed is None
 
     def closed_by_ns(self, sender: Sender) -> int:
         """When this side closed the connection; 0 if it did not, or not first."""
@@ -420,6 +436,20 @@ class Conversation:
         if waiting and not report.is_final:
             waiting.reply = sent
 
+    def _suspended(self, sent: SentEvent) -> None:
+        if self.suspended:
+            self.unasked.append((sent, "media waited already"))
+        else:
+            self.suspensions.append(Suspension(sent))
+
+    def _resumed(self, sent: SentEvent) -> None:
+        self.going_ns = sent.time_ns
+        self.continues.append(sent.time_ns)
+        if self.suspended:
+            self.suspensions[-1].resumed = sent
+        elif self.opted_in:
+            self.unasked.append((sent, "media did not wait"))
+
     def _media_dropped(self, sent: SentEvent) -> None:
         self.drops.append(Drop(sent, self.sent))
 
@@ -443,6 +473,8 @@ _EVENTS: dict[str, Callable[[Conversation, SentEvent], None]] = {
     "MEDIA_FLUSHED": Conversation._media_flushed,
     "PLAYBACK": Conversation._playback,
     "MEDIA_DROPPED": Conversation._media_dropped,
+    "PLAYBACK_SUSPENDED": Conversation._suspended,
+    "PLAYBACK_RESUMED": Conversation._resumed,
 }
 
 
@@ -454,7 +486,9 @@ def _needs_opt_in(event: Event) -> bool:
     """
     if event.name == "PLAYBACK":
         return not event.flag("final")
-    return event.name == "MEDIA_DROPPED" or (event.name == "ERROR" and "command" in event.fields)
+    return event.name in ("MEDIA_DROPPED", "PLAYBACK_SUSPENDED", "PLAYBACK_RESUMED") or (
+        event.name == "ERROR" and "command" in event.fields
+    )
 
 
 # ---- media that was dropped ----------------------------------------------------------------------

@@ -14,14 +14,18 @@ from harness.judge.conversation import (
     Mark,
     Request,
     SentEvent,
+    Suspension,
 )
 from harness.judge.evidence import Evidence
 from harness.judge.verdicts import CounterVerdict, Verdict
-from harness.protocol import Event
+from harness.protocol import SUSPENSION_REASONS, Event
 
 _HANG_UP_NS = 500_000_000
 """Where media ceases so long before Asterisk takes leave, that need not have ended it: a hang-up is
 some messages between it and the caller, then between its threads"""
+
+_IN_FLIGHT_FRAMES = 5
+"""at most are on their way to the caller when media begins to wait: a mixer holds up to four"""
 
 _COUNTS = ("received", "played", "queued", "flushed", "dropped")
 _NEVER_BACK = ("received", "played", "flushed", "dropped", "underruns", "played_ms")
@@ -37,7 +41,8 @@ def judge_counters(evidence: Evidence) -> tuple[CounterVerdict, ...]:
     ]
     reports = _judge_reports(checks)
     requests = [_judge_request(checks, request) for request in conversation.requests]
-    found = [*flushes, *unasked, *reports, *requests, _judge_final(checks)]
+    suspensions = [_judge_suspension(checks, one) for one in conversation.suspensions]
+    found = [*flushes, *unasked, *reports, *suspensions, *requests, _judge_final(checks)]
     verdicts = [one for one in found if one is not None]
     if evidence.uncertainty.measurement.capture_drops:
         verdicts = [_unless_not_captured(one) for one in verdicts]
@@ -259,6 +264,38 @@ def _judge_reports(checks: _Checks) -> list[CounterVerdict]:
     return verdicts
 
 
+# ---- PLAYBACK_SUSPENDED, PLAYBACK_RESUMED --------------------------------------------------------
+
+
+def _judge_suspension(checks: _Checks, suspension: Suspension) -> CounterVerdict:
+    """Whether media waited for so long as Asterisk said, but for what was on its way by then."""
+    name, first = "PLAYBACK_SUSPENDED", suspension.sent
+    plain, wire = [], []
+    reason = first.event.fields.get("reason")
+    if reason not in SUSPENSION_REASONS:
+        plain.append(f"the reason is {reason!r}")
+    before: Event | None = None
+    for sent in [first, *([suspension.resumed] if suspension.resumed else [])]:
+        event = sent.event
+        if event.is_json:
+            received = checks.conversation.sent_until(sent.time_ns)
+            plain += [why] if (why := _inconsistent(event, before, received)) else []
+            plain += checks.ms(event, "played_ms", event.count("played") or 0)
+            wire += _played_by(checks, sent)
+        before = event
+    end_ns = suspension.resumed.time_ns if suspension.resumed else checks.conversation.closed_ns
+    if end_ns:
+        under_way = _IN_FLIGHT_FRAMES * checks.frame_ns + checks.uncertainty.tolerance_ns
+        # The first packet behind it may be late, and so begin before it by the packets' clock.
+        begun = checks.wire.begun_by(end_ns - checks.frame_ns)
+        begun -= checks.wire.begun_by(first.time_ns + under_way)
+        if begun > checks.error_bytes:
+            wire.append(f"{begun} bytes left while Asterisk said that media waited")
+    faults = _Faults(plain, wire)
+    one = checks.against_the_wire(name, first, None, None, faults)
+    return _unless_stalled(checks, one) if wire else one
+
+
 def _inconsistent(event: Event, before: Event | None, sent: int) -> str:
     """What is wrong with a PLAYBACK by itself, and after the one before it; empty if nothing is."""
     known = [count for name in _COUNTS if (count := event.count(name)) is not None]
@@ -352,7 +389,7 @@ def _left_lying(checks: _Checks, sent: SentEvent, end: int) -> int:
     The beginning of a frame may wait for its rest.
     """
     conversation = checks.conversation
-    if conversation.paused or conversation.direction_in:
+    if conversation.paused or conversation.suspended or conversation.direction_in:
         return 0
     going_ns = max(conversation.going_ns, checks.wire.played_ns(conversation.sent))
     if sent.time_ns - going_ns <= _HANG_UP_NS + checks.late_ns + 2 * checks.stalled_ns:

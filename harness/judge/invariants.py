@@ -15,6 +15,7 @@ from harness.capture.timeline import Message
 from harness.protocol import (
     PATCHED_EVENTS,
     STOCK_EVENTS,
+    SUSPENSION_REASONS,
     Command,
     Event,
     Id,
@@ -105,8 +106,12 @@ class _Connection:
         self._dropped = self._flushed = 0
         """bytes that MEDIA_DROPPED and MEDIA_FLUSHED told of"""
         self._last: Event | None = None
-        """the latest PLAYBACK"""
+        """the latest event with playback counters"""
         self._final: Event | None = None
+        self._suspended: Event | None = None
+        """the latest PLAYBACK_SUSPENDED, while media waits"""
+        self._not_waiting: list[str] = []
+        """what contradicts that media waits"""
         self._close: Message | None = None
 
     def add(self, message: Message) -> None:
@@ -118,6 +123,9 @@ class _Connection:
             self._asterisk_sent(parse_event(message.text), message.time_ns)
 
     def end(self, stopped_reading: bool) -> None:
+        if not stopped_reading:
+            # Who does not read is told the latest of it only.
+            self.faults += self._not_waiting
         if self._close is None:
             self._fault("the connection was never closed")
         elif self._close.sender == "asterisk":
@@ -177,6 +185,10 @@ class _Connection:
             self._dropped += event.count("bytes") or 0
         elif event.name == "PLAYBACK":
             self._reported(event, time_ns)
+        elif event.name in ("PLAYBACK_SUSPENDED", "PLAYBACK_RESUMED"):
+            self._waits(event, time_ns)
+        if event is not self._suspended:
+            self._moves_not(event)
 
     def _answered(self, event: Event, time_ns: int) -> None:
         # A mark that cannot be kept is answered at once; all others wait for their turn.
@@ -231,11 +243,51 @@ class _Connection:
                 return
         self._fault(f"nothing is pending that this answers: {event}")
 
+    def _waits(self, event: Event, time_ns: int) -> None:
+        """Media waits for a listener, or goes on."""
+        reason = event.fields.get("reason")
+        if event.name == "PLAYBACK_RESUMED":
+            if self._suspended is None:
+                self._fault(f"media did not wait: {event}")
+            self._suspended = None
+        else:
+            if reason not in SUSPENSION_REASONS:
+                self._fault(f"unknown reason: {event}")
+            if self._suspended is not None:
+                self._fault(f"media waited already: {event}")
+            self._suspended = event
+        if event.is_json:
+            self._counted(event, time_ns)
+
+    def _moves_not(self, event: Event) -> None:
+        """While media waits nothing is played but what was on its way, and nothing is missed."""
+        since = self._suspended
+        if since is None or not since.is_json:
+            return
+        played_ms, underruns = event.decimal("played_ms"), event.count("underruns")
+        if played_ms is not None and played_ms > since.number("played_ms") + _BURST_MS:
+            self._not_waiting.append(f"media waits since {since}, but went on: {event}")
+        if underruns is not None and underruns > since.number("underruns"):
+            self._not_waiting.append(f"media waits since {since}, it is no underrun: {event}")
+
     def _reported(self, event: Event, time_ns: int) -> None:
+        if not self._counted(event, time_ns):
+            return
+        if event.flag("final"):
+            self._final = event
+            if event.count("queued") or event.count("marks"):
+                self._fault(f"something is left at the end: {event}")
+        elif not self._periodic_reports:
+            self._single_reports -= 1
+            if self._single_reports < 0:
+                self._fault(f"nobody asked for this report: {event}")
+
+    def _counted(self, event: Event, time_ns: int) -> bool:
+        """Whether all counters are there; each is held against the others, and those before."""
         values = {name: event.count(name) for name in (*COUNTERS, "marks")}
         if None in values.values():
             self._fault(f"a counter is missing: {event}")
-            return
+            return False
         received, played, queued, flushed, dropped, marks = (
             value or 0 for value in values.values()
         )
@@ -255,14 +307,7 @@ class _Connection:
                 self._fault(f"{name} went back: {self._last}, then {event}")
         self._not_early(event, time_ns)
         self._last = event
-        if event.flag("final"):
-            self._final = event
-            if queued or marks:
-                self._fault(f"something is left at the end: {event}")
-        elif not self._periodic_reports:
-            self._single_reports -= 1
-            if self._single_reports < 0:
-                self._fault(f"nobody asked for this report: {event}")
+        return True
 
     def _not_early(self, event: Event, time_ns: int) -> None:
         """No more can have been played than time has passed since media was first sent.

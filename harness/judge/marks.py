@@ -176,6 +176,8 @@ class _Judge:
         elif not complete and mark.flushed_to < mark.offset:
             if self._conversation.paused:
                 return self._not_owed("media was still paused when listening ended")
+            if self._conversation.suspended:
+                return self._not_owed("media still waited for a listener when listening ended")
             if self._conversation.direction_in:
                 return self._not_owed("media still had the direction 'in' when listening ended")
             # An application can close before the first of its media has had time to leave.

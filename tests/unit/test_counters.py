@@ -783,3 +783,122 @@ def test_one_frame_may_go_nowhere_as_the_call_ends(
     call._add(61.1, "asterisk", "close", b"\x03\xe8")
     (final,) = (one for one in judged_call(call).counters if one.name == "PLAYBACK final")
     assert final.verdict is verdict
+
+
+# ---- media that waits for its listener -----------------------------------------------------------
+
+HELD_MS, GOES_ON_MS = 110, 1500
+"""when media begins to wait, half-way through the frame at 100 ms, and when it goes on"""
+HEARD = 800
+"""bytes that have left by then"""
+SPOKEN = 2400
+
+
+def suspension(name: str, at_ms: float = HELD_MS, /, **changes: object) -> dict[str, object]:
+    """An event in JSON with counters that are right when media begins to wait."""
+    played = 720
+    fields = {"event": name, "received": SPOKEN, "played": played, "queued": SPOKEN - played}
+    fields |= {"flushed": 0, "dropped": 0, "played_ms": played / 8, "queued_ms": 210.0}
+    return fields | {"marks": 2, "underruns": 0, "paused": False, "at": at_ms} | changes
+
+
+def held(*, reason: str = "hold", resumed: bool = True, acked_ms: float = 1600.5) -> Call:
+    """Speech during which the caller holds: all behind 100 ms waits until he is back."""
+    call = Call()
+    call.event(0, "MEDIA_START channel:x playback_marks:1")
+    call.send(1, 400)
+    call.command(1, "MARK id=heard")
+    call.send(1, SPOKEN - 400)
+    call.command(1, "MARK id=late")
+    call.play(20, 0, HEARD)
+    call.event(70.5, "MARK_PLAYED id=heard")
+    call.json_event(HELD_MS, **suspension("PLAYBACK_SUSPENDED", reason=reason))
+    if resumed:
+        back = {"played": HEARD, "queued": SPOKEN - HEARD, "played_ms": HEARD / 8}
+        call.json_event(GOES_ON_MS, **suspension("PLAYBACK_RESUMED", GOES_ON_MS, **back))
+        call._timestamp += 8 * (GOES_ON_MS - 120)
+        call.play(GOES_ON_MS + 0.1, HEARD, SPOKEN)
+        call.event(acked_ms + 100, "MARK_PLAYED id=late")
+    return call
+
+
+def waited(call: Call) -> CounterVerdict:
+    (found,) = (one for one in judged_call(call).counters if one.name == "PLAYBACK_SUSPENDED")
+    return found
+
+
+def test_media_that_waits_for_its_listener_passes() -> None:
+    judged = judge_call(held().timeline(2500))
+    assert [one.verdict for one in judged.marks] == [Verdict.PASS, Verdict.PASS]
+    assert [(one.name, one.verdict) for one in judged.counters if "SUSP" in one.name] == [
+        ("PLAYBACK_SUSPENDED", Verdict.PASS)
+    ], judged.counters
+
+
+def test_media_that_leaves_while_it_waits_is_seen() -> None:
+    call = held(resumed=False)
+    call.play(260, HEARD, SPOKEN)
+    call.json_event(1500, **suspension("PLAYBACK_RESUMED", 1500, played=SPOKEN, queued=0))
+    found = waited(call)
+    assert found.verdict is Verdict.WRONG
+    assert f"{SPOKEN - HEARD} bytes left while Asterisk said that media waited" in found.explanation
+
+
+def test_a_mark_acknowledged_while_its_media_waits_is_seen() -> None:
+    early, late = held(acked_ms=400), held(resumed=False)
+    late.event(500, "MARK_PLAYED id=late")
+    for call, verdict in ((early, Verdict.EARLY), (late, Verdict.WRONG)):
+        (mark,) = (one for one in judge_call(call.timeline(2500)).marks if one.id == "late")
+        assert mark.verdict is verdict, mark
+
+
+@pytest.mark.parametrize(
+    ("reason", "resumed", "says"),
+    [
+        ("lunch", {}, "the reason is 'lunch'"),
+        ("hold", {"played": SPOKEN, "queued": 0}, "played is 2400"),
+        ("hold", {"queued": 1}, "the others add up to"),
+    ],
+    ids=["an unknown reason", "too much played", "a wrong sum"],
+)
+def test_a_wrong_suspension_is_seen(reason: str, resumed: dict[str, object], says: str) -> None:
+    call = held(reason=reason, resumed=False)
+    call.json_event(700, **suspension("PLAYBACK_RESUMED", **resumed))
+    found = waited(call)
+    assert found.verdict is Verdict.WRONG
+    assert says in found.explanation
+
+
+def test_a_suspension_that_nobody_asked_for_is_seen() -> None:
+    call = Call()
+    call.event(0, "MEDIA_START channel:x playback_marks:1")
+    call.event(10, "PLAYBACK_SUSPENDED reason=alone")
+    call.command(20, "MARK id=a")
+    call.event(20.5, "MARK_PLAYED id=a")
+    call.event(25, "PLAYBACK_SUSPENDED reason=hold")
+    call.event(30, "PLAYBACK_RESUMED")
+    call.event(40, "PLAYBACK_RESUMED")
+    unasked = [
+        (one.name, one.explanation)
+        for one in judged_call(call).counters
+        if one.verdict is Verdict.UNASKED
+    ]
+    assert unasked == [
+        ("PLAYBACK_SUSPENDED", "the application had not opted in"),
+        ("PLAYBACK_SUSPENDED", "media waited already"),
+        ("PLAYBACK_RESUMED", "media did not wait"),
+    ]
+
+
+def test_what_waits_at_hang_up_does_not_lie_about() -> None:
+    call = held(resumed=False)
+    call.event(2000, "MARK_DISCARDED id=late reason=hangup")
+    counts = f"received={SPOKEN} played={HEARD} queued=0 flushed={SPOKEN - HEARD} dropped=0"
+    call.event(
+        2000,
+        f"PLAYBACK {counts} played_ms=100.000 queued_ms=0.000 marks=0 underruns=0 paused=0 "
+        "at=1800000002000.000 final=1",
+    )
+    call._add(2000.1, "asterisk", "close", b"\x03\xe8")
+    judged = judge_call(call.timeline(2500))
+    assert judged.result == "PASS", (judged.marks, judged.counters)

@@ -263,3 +263,65 @@ def test_of_two_marks_with_one_id_the_refused_one_is_where_the_answer_says() -> 
     call.wait(1000)
     call.report(received=150, played=150, played_ms=18.75, final=True)
     assert faults(call.closed()) == ""
+
+
+# ---- media that waits for its listener -----------------------------------------------------------
+
+
+def waiting_call(**counters: object) -> Call:
+    """One whose media waits from its 160th byte on."""
+    call = Call()
+    call.media(320)
+    call.command("MARK", id="a")
+    call.wait(1000)
+    values = {"received": 320, "played": 160, "queued": 160, "flushed": 0, "dropped": 0}
+    more = {"played_ms": 20.0, "marks": 1, "underruns": 0}
+    call.event("PLAYBACK_SUSPENDED", reason="hold", **{**values, **more, **counters})
+    return call
+
+
+def test_media_that_waits_and_goes_on() -> None:
+    call = waiting_call()
+    call.command("REPORT_PLAYBACK")
+    call.report(received=320, played=160, queued=160, played_ms=20.0, marks=1)
+    values = {"received": 320, "played": 160, "queued": 160, "flushed": 0, "dropped": 0}
+    call.event("PLAYBACK_RESUMED", **values, played_ms=20.0, marks=1, underruns=0)
+    call.event("MARK_PLAYED", id="a", offset=320, played_ms=40.0)
+    call.report(received=320, played=320, played_ms=40.0, final=True)
+    assert faults(call.closed()) == ""
+
+
+@pytest.mark.parametrize(
+    ("event", "fields", "found"),
+    [
+        ("PLAYBACK_SUSPENDED", {"reason": "alone"}, "media waited already"),
+        ("PLAYBACK_SUSPENDED", {"reason": "lunch"}, "unknown reason"),
+        ("PLAYBACK_RESUMED", {"queued": 161}, "received is not played"),
+        ("PLAYBACK_RESUMED", {"played": 140, "queued": 180}, "played went back"),
+        ("MARK_PLAYED", {"id": "a", "offset": 320, "played_ms": 900.0}, "but went on"),
+        ("PLAYBACK", {"underruns": 1, "final": True}, "it is no underrun"),
+    ],
+)
+def test_media_that_does_not_wait(event: str, fields: dict[str, object], found: str) -> None:
+    call = waiting_call()
+    values: dict[str, object] = {"received": 320, "played": 160, "queued": 160}
+    if event.startswith("PLAYBACK"):
+        values |= {"flushed": 0, "dropped": 0, "played_ms": 20.0, "marks": 1, "underruns": 0}
+    call.event(event, **{**(values if event.startswith("PLAYBACK") else {}), **fields})
+    assert found in faults(call.closed("application"))
+
+
+def test_media_goes_on_that_did_not_wait() -> None:
+    call = Call()
+    call.command("MARK", id="a")
+    call.event("PLAYBACK_RESUMED")
+    assert "media did not wait" in faults(call.closed("application"))
+
+
+def test_who_does_not_read_is_told_the_latest_only() -> None:
+    call = waiting_call()
+    call.command("REPORT_PLAYBACK")
+    call.report(received=320, played=320, played_ms=900.0, marks=1)
+    call.closed("application")
+    assert "but went on" in faults(call)
+    assert broken_invariants(call.messages, stopped_reading=True) == []
