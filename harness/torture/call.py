@@ -57,6 +57,7 @@ class TorturedCall:
         self._incoming = random.random() < 0.5
         self._waits_for_answer = random.random() < 0.15
         self._passthrough = random.random() < 0.1
+        self._runs_on = random.random() < 0.2
         self._makers: tuple[Callable[[], Awaitable[str]], ...] = (
             self._external_media,
             self._into_application,
@@ -73,6 +74,8 @@ class TorturedCall:
             self._bridge_to_other,
             self._pick_up,
             self._dtmf,
+            self._mute,
+            self._hold,
         )
 
     async def run(self, until: float) -> list[str]:
@@ -128,6 +131,7 @@ class TorturedCall:
             f"c({codec})f({self._format.value})"
             + ("n" if self._waits_for_answer else "")
             + ("p" if self._passthrough else "")
+            + ("w(no)" if self._runs_on else "")
         )
 
     @property
@@ -320,6 +324,18 @@ class TorturedCall:
     async def _dtmf(self) -> None:
         self._pbx.counts["sent a digit"] += 1
         await self._pbx.ami.action("PlayDTMF", Channel=self.token, Digit="5")
+
+    async def _mute(self) -> None:
+        self._pbx.counts["muted or unmuted"] += 1
+        await self._ari_switch("mute")
+
+    async def _hold(self) -> None:
+        self._pbx.counts["held or unheld"] += 1
+        await self._ari_switch("hold")
+
+    async def _ari_switch(self, what: str) -> None:
+        method = self._random.choice(("POST", "DELETE"))
+        await self._pbx.ari.request(method, f"channels/{self.token}/{what}")
 
     # --- How it ends ---
 

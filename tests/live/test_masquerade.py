@@ -62,7 +62,8 @@ Way = Callable[[Channels], Awaitable[None]]
 
 STASIS = Extension("joined", message_format=Format.JSON, bridge="stasis")
 MOVED, OTHER = "moved", "other"
-OPTIONS = "c(ulaw)f(json)"
+OPTIONS = "c(ulaw)f(json)w(no)"
+"""Media is to run on wherever the channel is moved, so that its clock shows what was done to it."""
 UNANSWERED = f"{OPTIONS}n"
 SAY_NOTHING = "Local/s@harness-silence"
 

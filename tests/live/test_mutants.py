@@ -10,16 +10,21 @@ from __future__ import annotations
 import asyncio
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
-from live_calls import JSON, passing_call, place, skip, why_inconclusive
+from live_calls import JSON, Script, passing_call, place, skip, why_inconclusive
 from module_variants import compile_variant, copy_sources, is_up_to_date, variant
+from test_listener import ACTIONS, ARI, parties
 from test_marks import STRETCH, played, send
 
 from harness.application.client import MediaSession
+from harness.asterisk.configuration import Extension
 from harness.bench import Bench, LiveCall, bench
+from harness.errors import HarnessFault
 from harness.install.build import Build
 from harness.judge.verdicts import Verdict
 from harness.retry import until_reliable
@@ -75,6 +80,25 @@ async def one_of_each(call: LiveCall) -> None:
     await session.mark("pending")
     await played(session, "after")
     await one_tick(session)
+
+
+async def spoken_into_a_mute_channel(mutated: Bench, call: LiveCall) -> None:
+    """What is said there waits, or is lost."""
+    session = call.session
+    _, mute = ACTIONS["mute-the-agent"]
+    for mark in ("before", "meanwhile", "afterwards"):
+        if mark == "meanwhile":
+            undo = await mute(await parties(mutated, session))
+            with suppress(HarnessFault):
+                await session.wait_event("PLAYBACK_SUSPENDED", 1.0)
+        await send(session, STRETCH)
+        await session.mark(mark)
+        if mark == "meanwhile":
+            with suppress(HarnessFault):
+                await session.wait_event("MARK_PLAYED", 0.5, id=mark)
+            await undo()
+        else:
+            await played(session, mark)
 
 
 async def one_tick(session: MediaSession) -> None:
@@ -146,6 +170,11 @@ CAUGHT = {
         "PLAYBACK": Fault(Verdict.WRONG, "the others add up to"),
         FINAL: Fault(Verdict.WRONG, "queued is 1"),
     },
+    "never-waits": {
+        "meanwhile": Fault(Verdict.WRONG, "never sent"),
+        "afterwards": Fault(Verdict.WRONG, "the acknowledgement says played_ms"),
+        FINAL: Fault(Verdict.WRONG, "played is"),
+    },
     "no-final-report": {FINAL: Fault(Verdict.NEVER, "it did not come")},
     "positions-out-of-order": {"word1": Fault(Verdict.WRONG, "which stands behind it")},
     "position-early": dict.fromkeys(
@@ -159,6 +188,13 @@ CAUGHT = {
     "ahead-flushed": {"ahead": Fault(Verdict.WRONG, "but nothing was flushed")},
 }
 """What each mutant must be accused of; of every other mark and counter the judge says PASS"""
+
+
+def script_for(name: str, mutated: Bench) -> tuple[Script, Extension]:
+    """The call that shows what is wrong with a mutant."""
+    if name == "never-waits":
+        return partial(spoken_into_a_mute_channel, mutated), ARI
+    return one_of_each, JSON
 
 
 def build_mutant(build: Build, name: str) -> Path:
@@ -218,6 +254,12 @@ def test_the_driver_as_it_is_passes(exchanged: Bench) -> None:
     assert {FLUSH, "PLAYBACK", FINAL} == {one.name for one in call.judged.counters}
 
 
+def test_the_driver_as_it_is_waits_for_its_listener(exchanged: Bench) -> None:
+    script, extension = script_for("never-waits", exchanged)
+    call = passing_call(exchanged, "waits", script, extension)
+    assert [mark.outcome for mark in call.judged.marks] == ["played"] * 3
+
+
 def test_every_mutant_has_its_verdict() -> None:
     assert {patch.name for patch in MUTANTS.iterdir()} == {f"{name}.patch" for name in CAUGHT}
 
@@ -238,8 +280,9 @@ def test_a_mutant_is_caught(exchanged: Bench, build: Build, name: str) -> None:
         # A busy host makes marks late, also one that a mutant answers early.
         return bool(unlike(call)) and unlike(call) <= {*NOTHING_SAID, Verdict.PASS}
 
+    script, extension = script_for(name, exchanged)
     call = until_reliable(
-        name, lambda name: asyncio.run(place(exchanged, name, one_of_each, JSON)), unreliable
+        name, lambda name: asyncio.run(place(exchanged, name, script, extension)), unreliable
     )
     if unreliable(call) and unlike(call) & NOTHING_SAID:
         skip(why_inconclusive(call))
