@@ -217,7 +217,8 @@ static enum playback_suspension unheard_by(struct playback_listener *listener,
 		/* As an event of RTP, or in band by a generator */
 		return PLAYBACK_DIGIT;
 	}
-	if (ast_channel_generatordata(channel)
+	/* Not by its data, which it is without while it generates */
+	if (ast_channel_generator(channel)
 		&& !ast_test_flag(ast_channel_flags(channel), AST_FLAG_WRITE_INT)) {
 		return PLAYBACK_AUDIO;
 	}

@@ -514,6 +514,7 @@ static enum playback_suspension seen_in(struct fixture *fixture, const char *app
 AST_TEST_DEFINE(listener_unbridged)
 {
 	struct playback_listener early = { .waits = 1, .no_auto_answer = 1, };
+	struct ast_generator generator = { .release = NULL, };
 	struct fixture *fixture;
 	struct ast_channel *caller;
 	char hooks[1];
@@ -567,15 +568,15 @@ AST_TEST_DEFINE(listener_unbridged)
 	early.caller = caller;
 	ast_test_validate_cleanup(test,
 		!playback_listener_look(&early, fixture->channel, 1, 1), result, done);
-	ast_channel_generatordata_set(caller, hooks);
+	ast_channel_generator_set(caller, &generator);
 	ast_test_validate_cleanup(test, playback_listener_look(&early, fixture->channel, 1, 1)
 		== PLAYBACK_AUDIO, result, done);
-	ast_channel_generatordata_set(caller, NULL);
+	ast_channel_generator_set(caller, NULL);
 	ast_channel_appl_set(fixture->channel, "AppDial2");
 	ast_test_validate_cleanup(test, playback_listener_look(&early, fixture->channel, 1, 1)
 		== PLAYBACK_UNANSWERED, result, done);
 done:
-	ast_channel_generatordata_set(caller, NULL);
+	ast_channel_generator_set(caller, NULL);
 	ast_channel_audiohooks_set(fixture->channel, NULL);
 	ast_channel_appl_set(fixture->channel, NULL);
 	fixture_free(fixture);
@@ -683,6 +684,7 @@ AST_TEST_DEFINE(listener_bridged)
 {
 	struct ast_bridge_technology technology = { .name = "simple_bridge", };
 	struct ast_channel_tech announcer = { .type = "Announcer", };
+	struct ast_generator generator = { .release = NULL, };
 	struct ast_rtp_glue glue = { .type = "PlaybackTest", .get_rtp_info = get_rtp_of_other, };
 	struct ast_channel_tech sends = { .type = "PlaybackTest", };
 	struct ast_sched_context *sched;
@@ -728,12 +730,12 @@ AST_TEST_DEFINE(listener_bridged)
 	ast_channel_hold_state_set(other, AST_CONTROL_HOLD);
 	ast_test_validate_cleanup(test, seen_bridged(fixture) == PLAYBACK_HOLD, result, done);
 	ast_channel_hold_state_set(other, AST_CONTROL_UNHOLD);
-	ast_channel_generatordata_set(other, data);
+	ast_channel_generator_set(other, &generator);
 	ast_test_validate_cleanup(test, seen_bridged(fixture) == PLAYBACK_AUDIO, result, done);
 	ast_set_flag(ast_channel_flags(other), AST_FLAG_WRITE_INT);
 	ast_test_validate_cleanup(test, !seen_bridged(fixture), result, done);
 	ast_clear_flag(ast_channel_flags(other), AST_FLAG_WRITE_INT);
-	ast_channel_generatordata_set(other, NULL);
+	ast_channel_generator_set(other, NULL);
 	party.suspended = 1;
 	ast_test_validate_cleanup(test, seen_bridged(fixture) == PLAYBACK_AUDIO, result, done);
 	party.suspended = 0;
@@ -790,7 +792,7 @@ done:
 	ast_channel_audiohooks_set(fixture->channel, NULL);
 	ast_channel_tech_set(other, tech);
 	ast_channel_tech_pvt_set(other, NULL);
-	ast_channel_generatordata_set(other, NULL);
+	ast_channel_generator_set(other, NULL);
 	if (rtp_of_other) {
 		ast_rtp_instance_destroy(rtp_of_other);
 		rtp_of_other = NULL;
