@@ -12,16 +12,17 @@ from pathlib import Path
 import pytest
 from callerless import Channels, channels, nothing_left
 from live_calls import fail, measured, names, of, passing_call, place, result, unreliable
+from test_ari import MIXED
 from test_marks import played, send
 
 from harness.application.disturb import DisturbingSession, serve
 from harness.application.marks import coded_pieces, play_with_marks, random_sizes
 from harness.asterisk.ari import Ari
-from harness.asterisk.configuration import ARI_APPLICATION, CONTEXT, Extension
+from harness.asterisk.configuration import ARI_APPLICATION, CONTEXT, Bridge, Extension
 from harness.asterisk.instance import Instance
 from harness.bench import Bench, LiveCall
 from harness.caller.rtp_socket import RtpSocket
-from harness.caller.sipp import CallRequest, place_call
+from harness.caller.sipp import CallRequest, Hold, place_call
 from harness.install.build import Build
 from harness.judge.evidence import read_evidence
 from harness.judge.invariants import broken_invariants
@@ -275,6 +276,34 @@ def test_in_mid_speech_at_most_what_was_under_way_is_lost(patched: Bench, action
         fail(call)
     # The marks that what was lost came before.
     assert sum(verdict is Verdict.WRONG for verdict in verdicts) <= IN_FLIGHT // FRAME
+
+
+@pytest.mark.parametrize("how", ["sendonly", "0.0.0.0"])
+@pytest.mark.parametrize("bridge", ["dial", "ari", "conference"])
+def test_media_waits_while_the_caller_holds(patched: Bench, bridge: Bridge, how: Hold) -> None:
+    """A mixer does not tell of it; there it is seen by the caller's RTP."""
+
+    async def script(call: LiveCall) -> None:
+        session = call.session
+        await send(session, UTTERANCE)
+        await session.mark("before")
+        await played(session, "before")
+        await call.sip.hold(how)
+        await session.wait_event(SUSPENDED, reason="hold")
+        await send(session, UTTERANCE)
+        await session.mark("meanwhile")
+        await asyncio.sleep(WAITS_S)
+        assert (await report(session)).fields["queued"] == UTTERANCE
+        await call.sip.resume()
+        await session.wait_event(RESUMED)
+        await played(session, "meanwhile")
+        await ends(session)
+
+    name = f"holds-{bridge}-{how}"
+    extension = Extension(f"listener-{bridge}", bridge=bridge, message_format=Format.JSON)
+    call = passing_call(patched, name, script, extension, MIXED if extension.mixed else None)
+    assert lost(call) == 0
+    assert reasons(call.session.events) == ["hold", "resumed"]
 
 
 def test_media_runs_on_into_a_mute_channel_if_it_is_to(patched: Bench) -> None:
