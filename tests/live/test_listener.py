@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -409,8 +409,10 @@ def test_early_media_waits_unless_it_is_sent(
         target = OwnTarget(asterisk)
         with RtpSocket(asterisk.network.address) as rtp:
             request = CallRequest(extension, asterisk.network.address, rtp.port, "ulaw")
-            async with serve() as server, place_call(target.sip, request, tmp_path) as sip:
+            async with AsyncExitStack() as stack:
+                server = await stack.enter_async_context(serve())
                 asterisk.use_application(server.uri)
+                sip = await stack.enter_async_context(place_call(target.sip, request, tmp_path))
                 session = await server.accept()
                 await send(session, UTTERANCE)
                 await session.mark("m")

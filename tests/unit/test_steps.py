@@ -138,16 +138,18 @@ def test_what_is_late_in_one_call_alone_is_late_by_chance(
     async def answers_late(asterisk: ClientConnection) -> None:
         nonlocal calls
         calls += 1
-        late_s = 0.1 if calls in late_calls else 0
+        late_s = 1.3 if calls in late_calls else 0
         async for text in asterisk:
             assert isinstance(text, str)
             if text.startswith("MARK "):
-                await asyncio.sleep(late_s)  # far beyond the bound
+                await asyncio.sleep(late_s)
                 await asterisk.send(text.replace("MARK ", "MARK_PLAYED "))
                 await asterisk.send(NOTHING_PLAYED)
 
     steps = "- mark: a\n- wait: {acknowledged: a, within_s: 60}"
-    result = run(tmp_path, steps, asterisk=answers_late)
+    # Of a busy host, too, less is expected than of this Asterisk.
+    late = "expect: {late_ms: 1000, because: a made call}\n"
+    result = run(tmp_path, steps, asterisk=answers_late, more=late)
     assert (result.outcome, result.attempts) == (outcome, attempts), result.failures
     assert result.reason.startswith(says)
 
