@@ -484,11 +484,12 @@ def _yield_to_others() -> None:
 
 @dataclass(frozen=True)
 class _Codecs:
-    """Of a call, as its timeline has them, and the length of its packets."""
+    """Of a call, as its timeline has them, and the length of its packets and frames."""
 
     application: Codec
     recoded: Codec | None
     ptime_ms: int
+    frame_ms: int
 
     @classmethod
     def of(cls, extension: Extension) -> _Codecs:
@@ -498,6 +499,7 @@ class _Codecs:
             codec_named(extension.codec),
             recoded(extension.codec, caller_codec, extension.mixed),
             extension.ptime_ms,
+            extension.mixing_interval_ms if extension.bridge == "conference" else 0,
         )
 
 
@@ -523,6 +525,7 @@ def _save_capture(
         media_start=str(call.session.media_start.fields["channel_id"]),
         recoded=codecs.recoded,
         ptime_ms=codecs.ptime_ms,
+        frame_ms=codecs.frame_ms,
     )
     save_captured_call(call.folder, captured)
     return partial(captured.timeline, summary.path)
@@ -547,6 +550,7 @@ def _save_sockets(
         host_stalls=host_stalls,
         recoded=codecs.recoded,
         ptime_ms=codecs.ptime_ms,
+        frame_ms=codecs.frame_ms,
     )
     save_timeline(call.folder, timeline)
     return partial(load_timeline, call.folder)

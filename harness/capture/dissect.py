@@ -111,6 +111,7 @@ class Capture:
         media_start: str | None = None,
         recoded: Codec | None = None,
         ptime_ms: int = 0,
+        frame_ms: int = 0,
     ) -> Timeline:
         """The timeline of one call.
 
@@ -118,7 +119,8 @@ class Capture:
         when ``application_is_server`` (Asterisk connected to it), else Asterisk's. Of several
         connections to it ``media_start`` picks one, a text that only this call's MEDIA_START
         contains. ``uncertainty_ns`` and ``capture_drops`` are what the capture's summary says,
-        ``host_stalls`` what the stall watch saw meanwhile. ``recoded`` and ``ptime_ms`` are as in
+        ``host_stalls`` what the stall watch saw meanwhile. ``recoded``, ``ptime_ms`` and
+        ``frame_ms`` are as in
         `Timeline`.
 
         Raises InputFault when not exactly one connection is meant.
@@ -137,7 +139,7 @@ class Capture:
         drops = max(capture_drops, 1 if connection.damage else 0)
         measurement = Measurement("capture", uncertainty_ns, drops, tuple(host_stalls))
         rtp = _in_host_order(self.rtp_to(rtp_port), recoded or codec)
-        return Timeline(codec, rtp, messages, measurement, self.end_ns, recoded, ptime_ms)
+        return Timeline(codec, rtp, messages, measurement, self.end_ns, recoded, ptime_ms, frame_ms)
 
     def rtp_to(self, port: int) -> tuple[RtpPacket, ...]:
         """The RTP packets sent to a UDP port, as they were on the wire, in order of arrival."""
@@ -216,6 +218,7 @@ def timeline_from_sockets(
     host_stalls: Sequence[tuple[int, int]] = (),
     recoded: Codec | None = None,
     ptime_ms: int = 0,
+    frame_ms: int = 0,
 ) -> Timeline:
     """The timeline of a call that could not be captured.
 
@@ -232,6 +235,7 @@ def timeline_from_sockets(
         end_ns,
         recoded,
         ptime_ms,
+        frame_ms,
     )
 
 

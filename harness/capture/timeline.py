@@ -143,6 +143,8 @@ class Timeline:
     ptime_ms: int = 0
     """of the RTP packets, where Asterisk gathers frames until a packet of this length is full; 0
     where each frame is a packet of its own"""
+    frame_ms: int = 0
+    """of the frames that packets are gathered from, where that is not the codec's: a mixer's"""
 
     @cached_property
     def start_ns(self) -> int:

@@ -115,14 +115,16 @@ def media_clock(
     codec: Codec,
     ready_ns: Sequence[int | None],
     packet_ms: int = 0,
+    frame_ms: int = 0,
 ) -> list[Clocked]:
     """The clock of each of ``packets``.
 
     ``ready_ns`` says of each packet when the application had sent what was needed to play it, None
     where that is not known: a packet that was not ready in time begins a new segment. ``packet_ms``
-    is the length of full packets where they are gathered from frames; 0: a packet a frame.
+    is the length of full packets where they are gathered from frames of ``frame_ms`` (0: of the
+    codec's); 0: a packet a frame.
     """
-    pace = _Pace.of(codec, packet_ms)
+    pace = _Pace.of(packet_ms, frame_ms or codec.ptime_ms) if packet_ms else _Pace.by_frame(codec)
     clocked: list[Clocked] = []
     segment = -1
     for track in _tracks(packets, codec, pace):
@@ -147,10 +149,14 @@ class _Pace:
     """by so much, or more, what goes on later begins a new segment"""
 
     @classmethod
-    def of(cls, codec: Codec, packet_ms: int) -> _Pace:
-        frame_ms = codec.ptime_ms
-        if not packet_ms:
-            return cls(frame_ms * 1_000_000, 1, False, frame_ms * 500_000, frame_ms * 500_000)
+    def by_frame(cls, codec: Codec) -> _Pace:
+        """A packet a frame."""
+        half_ns = codec.ptime_ms * 500_000
+        return cls(2 * half_ns, 1, False, half_ns, half_ns)
+
+    @classmethod
+    def of(cls, packet_ms: int, frame_ms: int) -> _Pace:
+        """Packets of the one length, gathered from frames of the other."""
         places = frame_ms // gcd(frame_ms, packet_ms)
         shorter = packet_ms < frame_ms
         return cls(packet_ms * 1_000_000, places, shorter, frame_ms * 500_000, _STEP_NS)

@@ -52,7 +52,8 @@ class Wire:
             _ready_ns(one.packet, where, conversation, timeline.wire)
             for one, where in zip(self.sequence.packets, locations, strict=True)
         ]
-        clocks = media_clock(self.sequence.packets, timeline.wire, ready, timeline.ptime_ms)
+        sizes_ms = (timeline.ptime_ms, timeline.frame_ms)
+        clocks = media_clock(self.sequence.packets, timeline.wire, ready, *sizes_ms)
         self.packets = tuple(
             LocatedPacket(one.packet.time_ns, one.packet.sequence, location, clock)
             for one, location, clock in zip(self.sequence.packets, locations, clocks, strict=True)

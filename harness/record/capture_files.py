@@ -36,6 +36,7 @@ class CapturedCall:
     media_start: str | None = None
     recoded: Codec | None = None
     ptime_ms: int = 0
+    frame_ms: int = 0
 
     def timeline(self, capture: Path) -> Timeline:
         """The call's timeline out of a capture file."""
@@ -50,6 +51,7 @@ class CapturedCall:
             media_start=self.media_start,
             recoded=self.recoded,
             ptime_ms=self.ptime_ms,
+            frame_ms=self.frame_ms,
         )
 
 
@@ -96,6 +98,7 @@ def _timeline(saved: dict[str, Any]) -> Timeline:
         end_ns=saved["end_ns"],
         recoded=_recoded(saved),
         ptime_ms=saved.get("ptime_ms", 0),
+        frame_ms=saved.get("frame_ms", 0),
     )
 
 

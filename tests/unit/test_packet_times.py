@@ -41,6 +41,23 @@ def test_packets_that_keep_their_rhythm_are_not_late(ptime_ms: int, ahead_ms: in
     assert found == [ahead_ms + ptime_ms * number for number in range(len(found))]
 
 
+@pytest.mark.parametrize(("ptime_ms", "ahead_ms"), [(20, 0), (40, 0), (60, 20)])
+def test_a_mixer_s_frames_have_a_rhythm_of_their_own(ptime_ms: int, ahead_ms: int) -> None:
+    """A mixing interval of 40 ms."""
+    call = Call()
+    kept = b""
+    for number in range(60):
+        kept += encode(number * 320, 320)
+        while len(kept) >= 8 * ptime_ms:
+            call.packet(40 * number, kept[: 8 * ptime_ms])
+            kept = kept[8 * ptime_ms :]
+    packets = in_order(call.packets).packets
+    clocks = media_clock(packets, ULAW, [None] * len(packets), ptime_ms, 40)
+    assert {(clock.lateness_ns, clock.segment) for clock in clocks} == {(0, 0)}
+    found = [(clock.start_ns - START_NS) / MS for clock in clocks]
+    assert found == [ahead_ms + ptime_ms * number for number in range(len(found))]
+
+
 def test_a_late_packet_is_late_by_what_its_place_in_the_rhythm_says() -> None:
     call = Call()
     call.gather(0, encode(0, 120 * FRAME), 30)
