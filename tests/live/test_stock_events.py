@@ -89,9 +89,10 @@ async def paused(session: MediaSession) -> None:
 
     That needs no end of the pause where the queue is empty.
     """
-    await session.report_queue_drained()
     await say(session, ODD)
     await session.mark_media(f"at-{session.sent_bytes}")
+    # Behind what is to be played: else it may be drained before that comes.
+    await session.report_queue_drained()
     await session.wait_event("QUEUE_DRAINED")
     await session.pause()
     await session.wait_event("MEDIA_MARK_PROCESSED", correlation_id=f"at-{session.sent_bytes}")
@@ -230,10 +231,10 @@ def test_the_direction_becomes_in_behind_an_utterance(patched: Bench) -> None:
     async def script(call: LiveCall) -> None:
         session = call.session
         for _ in range(3):
-            await session.report_queue_drained()
             await session.start_buffering()
             await say(session, ODD)
             await session.stop_buffering(f"by-{session.sent_bytes}")
+            await session.report_queue_drained()
             await session.wait_event("QUEUE_DRAINED")
             await session.send_text(command_set_direction("in"))
             await finished(session)
