@@ -57,6 +57,15 @@ EventName = StockEventName | PatchedEventName
 
 STOCK_EVENTS = frozenset[str](get_args(StockEventName))
 PATCHED_EVENTS = frozenset[str](get_args(PatchedEventName))
+
+Stage = Literal["sent", "mixed", "delivered"]
+"""How far Asterisk followed media on its way to the listener: out of the socket of the channel that
+it was for, into a mixer, or into its core."""
+STAGES: tuple[str, ...] = get_args(Stage)
+
+DropReason = Literal["overflow", "partial", "direction", "bridge", "unsent"]
+"""Why media was dropped: of MEDIA_DROPPED, and of a mark of which nothing else is left"""
+DROP_REASONS: tuple[str, ...] = get_args(DropReason)
 """those that nobody gets who has not opted in"""
 
 SUSPENSION_REASONS = (
@@ -153,6 +162,11 @@ class Event(ControlMessage):
     def id(self) -> Id:
         """Of the mark or the flush that it is about; "" for none."""
         return _as_id(self.fields.get("id"))
+
+    @property
+    def playback_marks(self) -> int:
+        """Of MEDIA_START: the version of the playback acknowledgements; 0 without the patch."""
+        return self.count("playback_marks") or 0
 
     def matches(self, name: str, fields: Mapping[str, Any]) -> bool:
         """Whether this is an event ``name`` with at least these fields, of the same types."""

@@ -148,7 +148,7 @@ def _check_call(b: Bench, title: str, extension: Extension) -> str:
 async def _speak(call: LiveCall, extension: Extension) -> str:
     """Half a second of audio with a mark behind it: both must come back."""
     session = call.session
-    patched = session.media_start.flag("playback_marks")
+    patched = session.media_start.playback_marks > 0
     command: MarkCommand = "MARK" if patched else "MARK_MEDIA"
     if "d(in)" not in extension.options:
         codec = codec_named(extension.codec)

@@ -63,6 +63,11 @@ class Acknowledgement(SentEvent):
         return self.event.count("offset") if self.is_detailed else None
 
     @property
+    def dropped(self) -> int:
+        """How many bytes Asterisk says were dropped before it; 0 where it does not say."""
+        return (self.event.count("dropped") or 0) if self.is_detailed else 0
+
+    @property
     def at_ns(self) -> int | None:
         """When Asterisk says that the mark was reached, by the clock of its host."""
         at_ms = self.event.decimal("at") if self.is_detailed else None
@@ -88,6 +93,8 @@ class Mark:
     """whether the application's media direction was ``in``"""
     reachable_ns: int = 0
     """when the command and the media before the mark had been sent: it is not due before"""
+    piece_begin: int = 0
+    """offset of the MARK before it that Asterisk kept, or of the flush between the two"""
     acks: list[Acknowledgement] = field(default_factory=list)
 
     @property
@@ -161,9 +168,14 @@ class Drop:
         return self.sent.event.count("bytes") or 0
 
     @property
+    def reason(self) -> str:
+        """Why."""
+        return str(self.sent.event.fields.get("reason", ""))
+
+    @property
     def by_bridge(self) -> bool:
         """Whether a bridge dropped them."""
-        return self.sent.event.fields.get("reason") == "bridge"
+        return self.reason == "bridge"
 
 
 @dataclass
@@ -210,6 +222,8 @@ class Conversation:
         """whether the application's media direction is ``in``, at the end"""
         self.going_ns = 0
         """when the application last sent something that makes media go on"""
+        self.playback_marks = 0
+        """the version of the playback acknowledgements that Asterisk announced; 0 for none"""
         self.opted_in = False
         """whether a command came that makes Asterisk send its playback events"""
         self.closed_ns = 0
@@ -217,7 +231,6 @@ class Conversation:
         self.closed_by: Sender | None = None
         """who did so first"""
         self._chunks: list[bytes] = []
-        self._patched = False
         self._buffering = False
         self._periodic = False
         self._pending: dict[tuple[MarkCommand, Id], list[Mark]] = defaultdict(list)
@@ -336,9 +349,14 @@ class Conversation:
                 mark.reachable_ns = max(mark.sent_ns, self.sent_ns(mark.offset) or 0)
                 flushed = [flush.end for flush in self.flushes if flush.end < mark.offset]
                 mark.flushed_to = max(flushed, default=0)
+        before = 0
+        for mark in sorted(self.marks, key=lambda mark: (mark.offset, mark.number)):
+            mark.piece_begin = max(before, mark.flushed_to)
+            if mark.command == "MARK" and not mark.is_refused:
+                before = mark.offset
 
     def _flush(self, sent: SentCommand) -> None:
-        if self._patched and sent.command.opts_in and sent.command.id is None:
+        if self.playback_marks and sent.command.opts_in and sent.command.id is None:
             return  # an id that the patched driver does not take: an ERROR, and nothing is flushed
         begin = self.flushes[-1].end if self.flushes else 0
         flush = Flush(sent.time_ns, sent.command.id, begin, self.sent, len(self.marks))
@@ -389,7 +407,7 @@ class Conversation:
             read(self, sent)
 
     def _media_start(self, sent: SentEvent) -> None:
-        self._patched = sent.event.flag("playback_marks")
+        self.playback_marks = sent.event.playback_marks
 
     def _mark_played(self, sent: SentEvent) -> None:
         self._acknowledge(sent, sent.event.id, "MARK", "played")

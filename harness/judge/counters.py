@@ -18,7 +18,7 @@ from harness.judge.conversation import (
 )
 from harness.judge.evidence import Evidence
 from harness.judge.verdicts import CounterVerdict, Verdict
-from harness.protocol import SUSPENSION_REASONS, Event
+from harness.protocol import STAGES, SUSPENSION_REASONS, Event
 
 _HANG_UP_NS = 500_000_000
 """Where media ceases so long before Asterisk takes leave, that need not have ended it: a hang-up is
@@ -251,7 +251,7 @@ def _judge_reports(checks: _Checks) -> list[CounterVerdict]:
     before: Event | None = None
     for report in checks.conversation.reports:
         event = report.sent.event
-        why = _inconsistent(event, before, report.received)
+        why = _inconsistent(event, before, report.received) or _without_stage(checks, event)
         before = event
         if why:
             verdicts.append(_verdict("PLAYBACK", report.sent, Verdict.WRONG, why))
@@ -311,6 +311,13 @@ def _inconsistent(event: Event, before: Event | None, sent: int) -> str:
         if now is not None and then is not None and now < then:
             return f"{name} went back from {then:g} to {now:g}"
     return ""
+
+
+def _without_stage(checks: _Checks, event: Event) -> str:
+    """What is wrong with the stage that a PLAYBACK names; empty if nothing is."""
+    stage = event.fields.get("stage")
+    known = checks.conversation.playback_marks < 2 or stage in STAGES
+    return "" if known else f"stage is {stage!r}"
 
 
 def _played_by(checks: _Checks, sent: SentEvent) -> list[str]:

@@ -23,6 +23,9 @@ class Expectations:
     """how many of them came, at least and at most"""
     gapless: bool
     """the media to the caller went on without interruption, with no silence put into it"""
+    stage: str = ""
+    """what every acknowledgement of a MARK in JSON and every PLAYBACK but the last says of how far
+    media was followed; empty for anything"""
     missed: tuple[str, ...] = ()
     """what its steps waited for in vain: noticed during the call, and taken as it is"""
 
@@ -38,9 +41,26 @@ def unmet_expectations(
         if not least <= events[name] <= most:
             count = str(least) if least == most else f"{least} to {most}"
             texts.append(f"{file}: {count} {name} were to come, and {events[name]} did")
+    if expected.stage and evidence.conversation.playback_marks >= 2:
+        texts += _unmet_by_stage(expected, evidence)
     if expected.gapless and (gaps := _Gaps(evidence).count()):
         texts.append(f"{file}: the media to the caller was interrupted {gaps} times")
     return texts
+
+
+def _unmet_by_stage(expected: Expectations, evidence: Evidence) -> list[str]:
+    said = [
+        one.event
+        for one in evidence.conversation.events
+        # Before any media the call may not have been set up.
+        if "stage" in one.event.fields
+        and not one.event.flag("final")
+        and (one.event.count("received") or one.event.count("offset"))
+    ]
+    other = next((one for one in said if one.fields["stage"] != expected.stage), None)
+    if other is None:
+        return []
+    return [f"{expected.file}: the stage was to be {expected.stage}: {other}"]
 
 
 def _unmet_by_marks(expected: Expectations, marks: Sequence[MarkVerdict]) -> list[str]:

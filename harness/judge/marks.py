@@ -17,6 +17,7 @@ from harness.judge.marks_discarded import DiscardedMarks
 from harness.judge.marks_played import PlayedMarks
 from harness.judge.verdicts import PASS, Decision, MarkVerdict, Verdict
 from harness.judge.wire import AudioEnd
+from harness.protocol import STAGES
 
 _SAYS = "the acknowledgement says"
 
@@ -137,7 +138,8 @@ class _Judge:
                 f"acknowledged as played at {self._at(ack.time_ns)}, but it was set while the "
                 "direction of media was 'in'"
             )
-        why = _misstated(mark, ack) if ack.is_detailed else ""
+        version = self._conversation.playback_marks
+        why = _misstated(mark, ack, version) if ack.is_detailed else ""
         return (Verdict.WRONG, why) if why else None
 
     def _unreliable(self, mark: Mark, audio: AudioEnd | None) -> str:
@@ -201,12 +203,17 @@ class _Judge:
         return PASS if self._app_closed_ns else (Verdict.INCONCLUSIVE, why)
 
 
-def _misstated(mark: Mark, ack: Acknowledgement) -> str:
+def _misstated(mark: Mark, ack: Acknowledgement, version: int) -> str:
     """What is missing in a detailed acknowledgement, or is not as it must be; else empty."""
     again = ack.event.fields.get("correlation_id")
     if again != mark.id or type(again) is not type(mark.id):
         return f"{_SAYS} correlation_id {again!r}"
+    stage = ack.event.fields.get("stage")
+    if version >= 2 and stage not in STAGES:
+        return f"{_SAYS} stage {stage!r}"
     numbers = ["offset", "at"] + (["played_ms", "dropped"] if ack.outcome == "played" else [])
+    if version >= 2:
+        numbers = [*dict.fromkeys([*numbers, "dropped", "dropped_ms"])]
     missing = [name for name in numbers if ack.event.decimal(name) is None]
     return f"the acknowledgement has no number as {', '.join(missing)}" if missing else ""
 

@@ -5,9 +5,16 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Sequence
 
-from harness.judge.conversation import READ_NS, Acknowledgement, Conversation, Mark
+from harness.judge.conversation import (
+    READ_NS,
+    Acknowledgement,
+    Conversation,
+    DroppedMedia,
+    Mark,
+)
 from harness.judge.evidence import Evidence
 from harness.judge.verdicts import PASS, Decision, Verdict
+from harness.protocol import DROP_REASONS
 
 _CLOSED_NS = 1_000_000_000
 """So long after Asterisk says that the call was hung up it has closed the connection, whatever else
@@ -30,6 +37,7 @@ class DiscardedMarks:
         self._late_ns = evidence.uncertainty.late_ns
         self._packet_ns = evidence.uncertainty.packet_ns
         self._pending = _PendingMarks(evidence.conversation, evidence.uncertainty.longest_unseen_ns)
+        self._hidden = DroppedMedia(evidence.conversation.drops).hidden(evidence.codec.frame_bytes)
         self._acked_before = _latest_acks(evidence.conversation.marks)
         dropped = sum(drop.bytes for drop in evidence.conversation.drops)
         self._most_gaps = len(evidence.conversation.flushes) + dropped
@@ -46,10 +54,34 @@ class DiscardedMarks:
                 return PASS  # it may lie before all that is remembered
             why = self._pending.refused_wrongly(mark)
             return (Verdict.WRONG, f"{said}, but {why}") if why else PASS
+        if ack.reason == "direction" and mark.direction_in:
+            return PASS
+        if ack.reason in DROP_REASONS and self._conversation.playback_marks >= 2:
+            return self._dropped(mark, ack, said)
         if ack.reason != "direction":
             return Verdict.WRONG, f"{said}: not a reason of the protocol"
-        if not mark.direction_in:
-            return Verdict.WRONG, f"{said}, but the direction of media was not 'in'"
+        return Verdict.WRONG, f"{said}, but the direction of media was not 'in'"
+
+    def _dropped(self, mark: Mark, ack: Acknowledgement, said: str) -> Decision:
+        """All media between the mark before it and this one was dropped, and that was told."""
+        piece = range(mark.piece_begin, mark.offset)
+        if not piece:
+            return Verdict.WRONG, f"{said}, but there is no media behind the mark before it"
+        seen = self._wire.seen(piece.start, self._wire.whole(piece.stop))
+        hidden = self._hidden if ack.reason == "bridge" else 0
+        if seen > self._uncertainty.error_bytes + hidden:
+            return Verdict.WRONG, (
+                f"{said}, but {seen} of the {len(piece)} bytes behind the mark before it were sent"
+            )
+        told = any(
+            drop.reason == ack.reason
+            and drop.sent.rank < ack.rank
+            and (drop.by_bridge or drop.offset < piece.stop)
+            and drop.received > piece.start
+            for drop in self._conversation.drops
+        )
+        if not told:
+            return Verdict.WRONG, f"{said}, but no MEDIA_DROPPED had told of it"
         return PASS
 
     def _flushed(self, mark: Mark, ack: Acknowledgement, said: str) -> Decision:

@@ -28,9 +28,11 @@ class PlayedMarks:
         self._codec = evidence.codec
         self._late_ns = evidence.uncertainty.late_ns
         self._frame_ns = evidence.uncertainty.frame_ns
+        self._version = evidence.conversation.playback_marks
         self._app_closed_ns = evidence.conversation.closed_by_ns("application")
         self._dropped = DroppedMedia(evidence.conversation.drops)
         self._missing = _missing_media(evidence.conversation.marks, evidence.wire, self._dropped)
+        self._unsent = [one for one in evidence.conversation.drops if one.reason == "unsent"]
         self._clocks_ns = _between_clocks(evidence.conversation.marks)
 
     def decide(
@@ -41,12 +43,12 @@ class PlayedMarks:
         if missing:
             return missing
         difference_ns = ack.time_ns - due_ns
-        latest_ns = max(due_ns, audio.latest_ns if audio else 0)
+        latest_ns = max(due_ns, audio.latest_ns if audio else 0) + self._unsent_ns(mark, audio)
         if (
             difference_ns >= -self._uncertainty.tolerance_ns
             and ack.time_ns <= latest_ns + self._late_ns
         ):
-            return self._in_time(mark, ack, due_ns)
+            return self._in_time(mark, ack, due_ns, latest_ns)
         cause = (
             "it was sent, with nothing left to play,"
             if due_ns == mark.reachable_ns
@@ -67,7 +69,18 @@ class PlayedMarks:
         unsent = found.unreported if found else 0
         return unsent if unsent > self._uncertainty.error_bytes else 0
 
-    def _in_time(self, mark: Mark, ack: Acknowledgement, due_ns: int) -> Decision:
+    def _unsent_ns(self, mark: Mark, audio: AudioEnd | None) -> int:
+        """How long what is missing at the end of a mark's media may have taken to be missed.
+
+        What the listener's channel does not send is missed when it would have been sent.
+        """
+        if audio is None or not any(
+            drop.offset < mark.offset and drop.received > audio.last for drop in self._unsent
+        ):
+            return 0
+        return self._codec.duration_ns(mark.offset - audio.last) + self._uncertainty.packet_ns
+
+    def _in_time(self, mark: Mark, ack: Acknowledgement, due_ns: int, latest_ns: int) -> Decision:
         uncertainty_ns = self._uncertainty.measurement.uncertainty_ns
         if uncertainty_ns > MOST_UNCERTAIN_NS:
             return Verdict.INCONCLUSIVE, (
@@ -77,7 +90,7 @@ class PlayedMarks:
             return Verdict.INCONCLUSIVE, (
                 "it seems in time, but the harness itself was late to see the acknowledgement"
             )
-        wrong = self._wrong_values(mark, ack, due_ns) if ack.is_detailed else ""
+        wrong = self._wrong_values(mark, ack, due_ns, latest_ns) if ack.is_detailed else ""
         return (Verdict.WRONG, wrong) if wrong else PASS
 
     def _early_excuse(self, difference_ns: int, audio: AudioEnd | None) -> str:
@@ -100,7 +113,7 @@ class PlayedMarks:
             return f"media that was due then was sent {late_ns / 1e6:.1f} ms late, too"
         return ""
 
-    def _wrong_values(self, mark: Mark, ack: Acknowledgement, due_ns: int) -> str:
+    def _wrong_values(self, mark: Mark, ack: Acknowledgement, due_ns: int, latest_ns: int) -> str:
         """What is wrong with the values of an acknowledgement in time; empty if nothing is."""
         codec, end = self._codec, self._wire.whole(mark.offset)
         played_ms = ack.event.decimal("played_ms") or 0.0
@@ -111,16 +124,32 @@ class PlayedMarks:
         least_ms, most_ms = (seen - hidden) * byte_ms - error_ms, seen * byte_ms + error_ms
         if not least_ms <= played_ms <= most_ms and not self._wire.sequence.missing:
             return f"{_SAYS} played_ms {played_ms:g}, but it should be {seen * byte_ms:.3f}"
-        dropped, reported = ack.event.count("dropped") or 0, self._dropped.total
+        dropped, reported = ack.dropped, self._dropped.total
         if dropped > reported and not self._left_too_early(ack):
             return f"{_SAYS} dropped {dropped}, but MEDIA_DROPPED events reported {reported}"
-        at_ns = ack.at_ns
-        if at_ns is not None and abs(at_ns + self._clocks_ns - due_ns) > (
-            self._late_ns + self._frame_ns
-        ):
+        if self._version >= 2 and (why := self._not_played(mark, ack)):
+            return why
+        if ack.at_ns is None:
+            return ""
+        at_ns, around_ns = ack.at_ns + self._clocks_ns, self._late_ns + self._frame_ns
+        if not due_ns - around_ns <= at_ns <= latest_ns + around_ns:
             return (
-                f"{_SAYS} at {at_ns / 1e6:.3f}, but by the clock of the other acknowledgements "
+                f"{_SAYS} at {ack.at_ns / 1e6:.3f}, but by the clock of the other acknowledgements "
                 f"it was due at {(due_ns - self._clocks_ns) / 1e6:.3f}"
+            )
+        return ""
+
+    def _not_played(self, mark: Mark, ack: Acknowledgement) -> str:
+        """What is wrong with what it says of dropped media; empty if nothing is."""
+        dropped_ms = ack.event.decimal("dropped_ms") or 0.0
+        should_ms = ack.dropped * 1000 / self._codec.bytes_per_second
+        if abs(dropped_ms - should_ms) > self._uncertainty.error_ms:
+            return f"{_SAYS} dropped_ms {dropped_ms:g}, but it should be {should_ms:.3f}"
+        begin, end = mark.piece_begin, mark.offset
+        if ack.dropped and begin < end and not self._wire.seen(begin, end):
+            return (
+                f"{_SAYS} dropped {ack.dropped}, and nothing else behind the mark before it was "
+                "sent: so it was not played"
             )
         return ""
 

@@ -240,5 +240,6 @@ def _expectations(scenario: Scenario, missed: Sequence[str]) -> Expectations:
         marks=dict(expect.marks),
         events={name: count for name, count in expect.events.items()},
         gapless=expect.gapless,
+        stage=expect.stage or "",
         missed=tuple(missed),
     )

@@ -25,7 +25,7 @@ from harness.errors import InputFault
 from harness.judge.verdicts import Bounds
 from harness.media.codecs import PACKET_TIMES_MS, CodecName
 from harness.network_impairment import BadNetwork
-from harness.protocol import EventName, FormatName, format_named
+from harness.protocol import DropReason, EventName, FormatName, Stage, format_named
 from harness.strict_yaml import Document, KeyPath, StrictModel, read
 
 Group = Literal["smoke", "full", "soak", "dispositions", "baseline", "wire"]
@@ -368,12 +368,14 @@ class Step(StrictModel):
 class Expect(StrictModel):
     """Assertions beyond the built-in checks of every mark and playback counter."""
 
-    marks: dict[str, Literal["played", "flush", "hangup", "limit", "direction", "nothing"]] = Field(
+    marks: dict[str, Literal["played", "flush", "hangup", "limit", "nothing"] | DropReason] = Field(
         default_factory=dict
     )
     """by id (numbers as text), or "all" for those not named"""
     events: dict[EventName, Range] = Field(default_factory=dict)
     """how many of them came"""
+    stage: Stage | None = None
+    """how far the acknowledgements say that media was followed"""
     gapless: bool = False
     """the media to the caller went on without interruption"""
     late_ms: float | None = Field(default=None, gt=0)

@@ -159,7 +159,7 @@ class StepRunner:
         self.call = call
         self.session = call.session
         self.scenario = scenario
-        self.patched = self.session.media_start.flag("playback_marks")
+        self.patched = self.session.media_start.playback_marks > 0
         self.chance = random.Random(f"{seed}/{scenario.full_name}")
         self.failures: list[str] = []
         """stages that were not reached, as text with file and line"""

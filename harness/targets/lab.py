@@ -127,7 +127,7 @@ class LabTarget:
         )
         return Capabilities(
             version=version,
-            playback_marks=probe is not None and ask(probe).flag("playback_marks"),
+            playback_marks=probe is not None and ask(probe).playback_marks > 0,
             codecs=frozenset(file.calls.codecs),
             connections=connections,
             bridges=bridges,

@@ -25,10 +25,10 @@ from harness.scenarios.schema import load_scenarios
 from harness.targets.capabilities import Capabilities
 
 STOCK_START = "MEDIA_START channel:x channel_id:1.1 format:ulaw optimal_frame_size:160 ptime:20"
-PATCHED_START = f"{STOCK_START} playback_marks:1"
+PATCHED_START = f"{STOCK_START} playback_marks:2"
 NOTHING_PLAYED = (
     "PLAYBACK received=0 played=0 queued=0 flushed=0 dropped=0 played_ms=0.000 queued_ms=0.000"
-    " marks=0 underruns=0 paused=0 at=1795980000000.000 final=1"
+    " marks=0 underruns=0 paused=0 stage=delivered at=1795980000000.000 final=1"
 )
 
 Asterisk = Callable[[ClientConnection], Awaitable[None]]
