@@ -25,19 +25,19 @@ _Static_assert(sizeof(struct playback_ack) == PLAYBACK_ACK_BYTES,
 	"PLAYBACK_ACK_BYTES says what a pending mark takes");
 #endif
 
-static struct playback_ack *ack_new(const char *text)
+static struct playback_ack *ack_new(const void *text, size_t size)
 {
-	struct playback_ack *ack = ast_calloc(1, sizeof(*ack) + strlen(text) + 1);
+	struct playback_ack *ack = ast_calloc(1, sizeof(*ack) + size);
 
 	if (ack) {
-		strcpy(ack->text, text); /* Safe */
+		memcpy(ack->text, text, size); /* Safe */
 	}
 	return ack;
 }
 
 struct playback_ack *playback_ack_of_mark(const struct playback_id *id)
 {
-	struct playback_ack *ack = ack_new(id->text);
+	struct playback_ack *ack = ack_new(id->text, strlen(id->text) + 1);
 
 	if (ack) {
 		ack->id_is_integer = id->is_integer;
@@ -47,12 +47,30 @@ struct playback_ack *playback_ack_of_mark(const struct playback_id *id)
 
 struct playback_ack *playback_ack_of_event(const char *event)
 {
-	struct playback_ack *ack = ack_new(event);
+	struct playback_ack *ack = ack_new(event, strlen(event) + 1);
 
 	if (ack) {
 		ack->is_event = 1;
 	}
 	return ack;
+}
+
+struct playback_ack *playback_ack_of_flush(const struct playback_pending_flush *flush)
+{
+	struct playback_ack *ack = ack_new(flush, sizeof(*flush));
+
+	if (ack) {
+		ack->is_flush = 1;
+	}
+	return ack;
+}
+
+struct playback_pending_flush playback_ack_flush(const struct playback_ack *ack)
+{
+	struct playback_pending_flush flush;
+
+	memcpy(&flush, ack->text, sizeof(flush)); /* Safe */
+	return flush;
 }
 
 struct playback_id playback_ack_id(const struct playback_ack *ack)

@@ -27,9 +27,19 @@
  *
  * All that a mark costs is this, its id (1 to 64 bytes) and a NUL, in one allocation,
  * from MARK until its acknowledgement is written.  So a channel's marks take at most
- * PLAYBACK_MARKS_MAX * (64 + 64 + 1) bytes: 258 KiB.
+ * PLAYBACK_MARKS_MAX * (72 + 64 + 1) bytes: 274 KiB.
  */
-#define PLAYBACK_ACK_BYTES 64
+#define PLAYBACK_ACK_BYTES 72
+
+/*! \brief A flush that is acknowledged when it is known what was sent before it */
+struct playback_pending_flush {
+	/*! The FLUSH_MEDIA command's id */
+	struct playback_id id;
+	/*! What had been delivered when it came */
+	struct playback_media delivered;
+	/*! What it removed */
+	struct playback_media flushed;
+};
 
 /*! \brief A mark and what is sent for it, or an event that is ordered among the marks */
 struct playback_ack {
@@ -37,6 +47,8 @@ struct playback_ack {
 	struct playback_mark mark;
 	/*! \c text is a whole event, not the id of a mark */
 	unsigned int is_event:1;
+	/*! \c text is a struct playback_pending_flush */
+	unsigned int is_flush:1;
 	/*! See struct playback_id */
 	unsigned int id_is_integer:1;
 	/*! The mark's id or the event, NUL terminated */
@@ -48,6 +60,12 @@ struct playback_ack *playback_ack_of_mark(const struct playback_id *id);
 
 /*! \brief A new acknowledgement that sends this event, NULL without memory */
 struct playback_ack *playback_ack_of_event(const char *event);
+
+/*! \brief A new acknowledgement of a flush, NULL without memory */
+struct playback_ack *playback_ack_of_flush(const struct playback_pending_flush *flush);
+
+/*! \brief The flush that it acknowledges */
+struct playback_pending_flush playback_ack_flush(const struct playback_ack *ack);
 
 /*! \brief The mark's id, as it was given */
 struct playback_id playback_ack_id(const struct playback_ack *ack);

@@ -117,6 +117,18 @@ static int64_t softmix_holds_ns(struct ast_bridge_channel *bridge_channel)
 	return held_ns;
 }
 
+struct ast_bridge_channel *playback_bridge_peer(const struct ast_bridge *bridge,
+	const struct ast_channel *channel)
+{
+	struct ast_bridge_channel *first = AST_LIST_FIRST(&bridge->channels);
+
+	if (bridge->num_channels != 2 || !first || !bridge->technology
+		|| !(bridge->technology->capabilities & AST_BRIDGE_CAPABILITY_1TO1MIX)) {
+		return NULL;
+	}
+	return first->chan == channel ? AST_LIST_NEXT(first, entry) : first;
+}
+
 struct playback_bridge_view playback_bridge_look(struct ast_channel *channel)
 {
 	struct playback_bridge_view view = { .held_ns = -1, };
@@ -140,6 +152,7 @@ struct playback_bridge_view playback_bridge_look(struct ast_channel *channel)
 		}
 	}
 	if (!view.busy) {
+		view.peer = playback_bridge_peer(bridge, channel);
 		ao2_unlock(bridge);
 	}
 	ao2_cleanup(bridge_channel);

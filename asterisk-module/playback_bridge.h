@@ -34,6 +34,11 @@ struct playback_bridge_view {
 	const struct ast_bridge *mixer;
 	/*! How long the audio lasts that the mixer holds in ns, -1 if that cannot be seen */
 	int64_t held_ns;
+	/*!
+	 * The only other channel of a bridge that does not mix, NULL if it was not seen, without
+	 * a reference: only to be compared
+	 */
+	const struct ast_bridge_channel *peer;
 	/*! The bridge was locked: it may be about to begin or to cease to mix */
 	int busy;
 };
@@ -59,6 +64,13 @@ struct playback_bridge {
  * \param version of Asterisk, as ast_get_version() has it
  */
 int playback_bridge_knows_softmix(const char *version);
+
+/*!
+ * \brief The only other channel of a bridge that does not mix; the bridge locked
+ * \return NULL if there is none; without a reference
+ */
+struct ast_bridge_channel *playback_bridge_peer(const struct ast_bridge *bridge,
+	const struct ast_channel *channel);
 
 /*! \brief Look at the bridge a channel is in; the ledger not locked */
 struct playback_bridge_view playback_bridge_look(struct ast_channel *channel);

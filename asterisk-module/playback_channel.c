@@ -55,6 +55,7 @@ int playback_init(struct playback_channel *playback,
 	playback_ledger_init(playback->ledger, playback_media_frame_ns(&playback->format),
 		playback_media_sample_bytes(&playback->format));
 	playback_outbox_init(&playback->outbox, playback->name);
+	playback_peer_init(&playback->peer, driver->format, !driver->frame_size);
 	playback_timer_init(&playback->timer, driver->channel);
 	playback_listener_init(&playback->listener, driver->wait_for_listener,
 		driver->no_auto_answer, driver->caller);
@@ -84,6 +85,7 @@ void playback_destroy(struct playback_channel *playback)
 	}
 	ast_free(playback->ledger);
 	playback_listener_destroy(&playback->listener);
+	playback_peer_leave(&playback->peer);
 	playback_outbox_destroy(&playback->outbox);
 	playback_timer_close(&playback->timer);
 	ast_mutex_destroy(&playback->lock);
@@ -213,63 +215,20 @@ void playback_write_mark(struct playback_channel *playback,
 	}
 }
 
-static void write_ack(struct playback_channel *playback,
-	struct ast_websocket *websocket, const struct playback_ack *ack)
+size_t playback_format_flushed(struct playback_channel *playback, char *event,
+	size_t size, const struct playback_pending_flush *flush,
+	struct playback_media played)
 {
-	struct playback_id id;
+	struct playback_flush_result result = {
+		.played = played,
+		.flushed = flush->flushed,
+	};
 
-	if (ack->is_event) {
-		/* An event whose media was flushed is forgotten, as it always was */
-		if (ack->mark.outcome == PLAYBACK_PLAYED
-			|| ack->mark.outcome == PLAYBACK_ORDERED_EVENT) {
-			playback_outbox_write(&playback->outbox, websocket, ack->text);
-		}
-		return;
+	if (playback->has_last_mark) {
+		result.last_mark = &playback->last_mark;
+		result.since_mark_ns = result.played.ns - playback->last_mark_ns;
 	}
-	id = playback_ack_id(ack);
-	if (ack->mark.outcome == PLAYBACK_PLAYED
-		&& ack->mark.offset >= playback->last_mark_offset) {
-		/* One that was set behind others that had been played is not the last one */
-		playback->last_mark = id;
-		playback->last_mark_offset = ack->mark.offset;
-		playback->last_mark_ns = ack->mark.media_ns;
-		playback->has_last_mark = 1;
-	}
-	playback_write_mark(playback, websocket, &id, &ack->mark);
-}
-
-/*! \brief Whether an acknowledgement is due */
-static int ack_due(struct playback_channel *playback)
-{
-	SCOPED_MUTEX(lock, &playback->lock);
-
-	return playback_ledger_next_due(playback->ledger) <= playback_now_ns();
-}
-
-/*! \brief The next acknowledgement that is due, for the caller to free */
-static struct playback_ack *next_ack(struct playback_channel *playback)
-{
-	SCOPED_MUTEX(lock, &playback->lock);
-
-	return (struct playback_ack *) playback_ledger_pop(playback->ledger,
-		playback_now_ns());
-}
-
-/*! \brief Write at most \a most acknowledgements that are due; the number written */
-static int send_acks(struct playback_channel *playback,
-	struct ast_websocket *websocket, int most, int force)
-{
-	struct playback_ack *ack;
-	int count = 0;
-
-	while (count < most && ack_due(playback)
-		&& (force || playback_outbox_can_write(&playback->outbox, websocket))
-		&& (ack = next_ack(playback))) {
-		write_ack(playback, websocket, ack);
-		ast_free(ack);
-		count++;
-	}
-	return count;
+	return playback_event_flushed(event, size, &playback->style, &flush->id, &result);
 }
 
 /*! \brief When media that was dropped is to be reported */
@@ -312,6 +271,90 @@ static void send_drops(struct playback_channel *playback,
 	} while (dropped && force);
 }
 
+static void write_flushed(struct playback_channel *playback,
+	struct ast_websocket *websocket, const struct playback_ack *ack)
+{
+	struct playback_pending_flush flush = playback_ack_flush(ack);
+	struct playback_media played = {
+		.bytes = flush.delivered.bytes - ack->mark.dropped,
+		.ns = ack->mark.media_ns,
+	};
+	char event[PLAYBACK_EVENT_MAX];
+
+	if (ack->mark.dropped) {
+		send_drops(playback, websocket, 1);
+	}
+	if (playback_format_flushed(playback, event, sizeof(event), &flush, played)) {
+		playback_outbox_write(&playback->outbox, websocket, event);
+	}
+}
+
+static void write_ack(struct playback_channel *playback,
+	struct ast_websocket *websocket, const struct playback_ack *ack)
+{
+	struct playback_id id;
+
+	if (ack->is_flush) {
+		write_flushed(playback, websocket, ack);
+		return;
+	}
+	if (ack->is_event) {
+		/* An event whose media was flushed is forgotten, as it always was */
+		if (ack->mark.outcome == PLAYBACK_PLAYED) {
+			playback_outbox_write(&playback->outbox, websocket, ack->text);
+		}
+		return;
+	}
+	id = playback_ack_id(ack);
+	if (ack->mark.outcome == PLAYBACK_PLAYED
+		&& ack->mark.offset >= playback->last_mark_offset) {
+		/* One that was set behind others that had been played is not the last one */
+		playback->last_mark = id;
+		playback->last_mark_offset = ack->mark.offset;
+		playback->last_mark_ns = ack->mark.media_ns;
+		playback->has_last_mark = 1;
+	}
+	if (ack->mark.dropped) {
+		/* It is said what was dropped before it is counted */
+		send_drops(playback, websocket, 1);
+	}
+	playback_write_mark(playback, websocket, &id, &ack->mark);
+}
+
+/*! \brief Whether an acknowledgement is due */
+static int ack_due(struct playback_channel *playback)
+{
+	SCOPED_MUTEX(lock, &playback->lock);
+
+	return playback_ledger_next_due(playback->ledger) <= playback_now_ns();
+}
+
+/*! \brief The next acknowledgement that is due, for the caller to free */
+static struct playback_ack *next_ack(struct playback_channel *playback)
+{
+	SCOPED_MUTEX(lock, &playback->lock);
+
+	return (struct playback_ack *) playback_ledger_pop(playback->ledger,
+		playback_now_ns());
+}
+
+/*! \brief Write at most \a most acknowledgements that are due; the number written */
+static int send_acks(struct playback_channel *playback,
+	struct ast_websocket *websocket, int most, int force)
+{
+	struct playback_ack *ack;
+	int count = 0;
+
+	while (count < most && ack_due(playback)
+		&& (force || playback_outbox_can_write(&playback->outbox, websocket))
+		&& (ack = next_ack(playback))) {
+		write_ack(playback, websocket, ack);
+		ast_free(ack);
+		count++;
+	}
+	return count;
+}
+
 static void write_report(struct playback_channel *playback,
 	struct ast_websocket *websocket, const struct playback_report_content *content,
 	int final)
@@ -335,10 +378,24 @@ static void send_report(struct playback_channel *playback,
 		|| !playback_outbox_can_write(&playback->outbox, websocket)) {
 		return;
 	}
+	playback_watch_peer(playback);
 	content = playback_get_report(playback);
 	if (playback_report_changed(&playback->report, &content)) {
 		write_report(playback, websocket, &content, 0);
 	}
+}
+
+/*! \brief When to look at the peer because something waits for that; ledger locked */
+static int64_t look_due_ns(const struct playback_channel *playback)
+{
+	int64_t due_ns = playback_ledger_look_due(playback->ledger);
+	int64_t looked_ns = playback->peer.looked_ns;
+
+	if (due_ns == PLAYBACK_NEVER || looked_ns < due_ns) {
+		return due_ns;
+	}
+	/* In vain: once more, and the more rarely the longer it takes */
+	return looked_ns + PLAYBACK_LOOK_NS + (looked_ns - due_ns);
 }
 
 /*! \brief When there is something to be sent or looked at next */
@@ -348,6 +405,7 @@ static int64_t next_due_ns(struct playback_channel *playback)
 		playback_bridge_next_due(&playback->bridge));
 	SCOPED_MUTEX(lock, &playback->lock);
 
+	due_ns = MIN(due_ns, look_due_ns(playback));
 	due_ns = MIN(due_ns, playback_ledger_next_due(playback->ledger));
 	if (playback->opted_in) {
 		due_ns = MIN(due_ns, playback_ledger_drop_due(playback->ledger));
@@ -384,6 +442,102 @@ static void send_due(struct playback_channel *playback, struct ast_websocket *we
 	playback_timer_arm(&playback->timer, due_ns);
 }
 
+/*!
+ * \brief Enter what the peer has sent into the ledger
+ * \return non-zero if a packet is missing, or what was sent cannot be entered yet
+ */
+static int enter_sent(struct playback_channel *playback, int done)
+{
+	struct playback_peer_count count = playback_peer_count(&playback->peer);
+	int64_t time_ns = playback_now_ns();
+	int entered;
+	SCOPED_MUTEX(lock, &playback->lock);
+
+	entered = playback_ledger_looked(playback->ledger, count.media, done, time_ns);
+	if (entered) {
+		playback_peer_accept(&playback->peer, &count);
+	}
+	playback->peer.looked_ns = time_ns;
+	return !entered || playback_ledger_owes_packet(playback->ledger);
+}
+
+void playback_watch_peer(struct playback_channel *playback)
+{
+	if (!playback->peer.rtp || !enter_sent(playback, 0) || playback->is_returning
+		|| !playback_peer_is_done(&playback->peer)) {
+		return;
+	}
+	/* Rather than to be lost, the packet has left meanwhile, or somewhere else */
+	if (playback_peer_confirm(&playback->peer)) {
+		enter_sent(playback, 1);
+		return;
+	}
+	ast_mutex_lock(&playback->lock);
+	playback_ledger_watching(playback->ledger, 1, playback->peer.packet_ns,
+		playback_now_ns());
+	ast_mutex_unlock(&playback->lock);
+	enter_sent(playback, 0);
+}
+
+/*! \brief The peer is left: what it has not sent of what it was given it never will */
+static void leave_peer(struct playback_channel *playback)
+{
+	if (!playback->peer.bridge_channel) {
+		return;
+	}
+	if (playback->peer.rtp) {
+		enter_sent(playback, 1);
+		ast_mutex_lock(&playback->lock);
+		playback_ledger_watching(playback->ledger, 0, 0, playback_now_ns());
+		ast_mutex_unlock(&playback->lock);
+	}
+	playback_peer_leave(&playback->peer);
+}
+
+/*! \brief Whether the peer is still who it was, as far as seen; or still nobody */
+static int is_with_peer(struct playback_channel *playback,
+	const struct playback_bridge_view *view)
+{
+	struct playback_peer *peer = &playback->peer;
+
+	return (view->busy && !view->mixer) || (view->peer == peer->bridge_channel
+		&& !playback_peer_has_changed(peer));
+}
+
+/*!
+ * \brief See who will hear the next frame
+ *
+ * On a channel for which nothing waits for what is heard nobody is looked for.
+ */
+static void follow_peer(struct playback_channel *playback,
+	const struct playback_bridge_view *view)
+{
+	struct playback_peer *peer = &playback->peer;
+
+	if (is_with_peer(playback, view)) {
+		return;
+	}
+	leave_peer(playback);
+	if (view->peer && (playback->opted_in || playback->pads)
+		&& playback_peer_meet(peer, playback->driver.channel)) {
+		ast_mutex_lock(&playback->lock);
+		playback_ledger_watching(playback->ledger, 1, peer->packet_ns,
+			playback_now_ns());
+		ast_mutex_unlock(&playback->lock);
+	}
+}
+
+void playback_find_peer(struct playback_channel *playback)
+{
+	struct playback_bridge_view view;
+
+	if (!playback->peer.bridge_channel) {
+		view = playback_bridge_look(playback->driver.channel);
+		follow_peer(playback, &view);
+	}
+	playback_watch_peer(playback);
+}
+
 /*! \brief Deliver a frame to the core; the frame to be returned in its place */
 static struct ast_frame *deliver_frame(struct playback_channel *playback,
 	struct ast_frame *frame)
@@ -393,6 +547,7 @@ static struct ast_frame *deliver_frame(struct playback_channel *playback,
 	};
 	struct playback_bridge_view view = playback_bridge_look(playback->driver.channel);
 
+	follow_peer(playback, &view);
 	delivered.delivered_ns = playback_now_ns();
 	if (playback->pads && delivered.media.bytes
 		&& delivered.media.bytes < playback->format.frame_size) {
@@ -401,6 +556,9 @@ static struct ast_frame *deliver_frame(struct playback_channel *playback,
 	delivered.frame_ns = playback_media_frame(&playback->format, frame).ns;
 	ast_mutex_lock(&playback->lock);
 	playback_bridge_deliver(&playback->bridge, playback->ledger, &view, &delivered);
+	if (playback_peer_unheard(&playback->peer) != PLAYBACK_UNHEARD_NO) {
+		playback_ledger_unheard(playback->ledger, delivered.delivered_ns);
+	}
 	ast_mutex_unlock(&playback->lock);
 	return frame;
 }
@@ -415,6 +573,10 @@ static void frame_arrived(struct playback_channel *playback)
 		return;
 	}
 	view = playback_bridge_look(playback->driver.channel);
+	if (!is_with_peer(playback, &view)) {
+		/* What another one sends is not looked at before it has been given something */
+		leave_peer(playback);
+	}
 	time_ns = playback_now_ns();
 	ast_mutex_lock(&playback->lock);
 	playback_bridge_arrive(&playback->bridge, playback->ledger, &view, time_ns);
@@ -425,6 +587,18 @@ static void frame_arrived(struct playback_channel *playback)
 static int has_ticks(struct playback_channel *playback)
 {
 	return ast_channel_fd(playback->driver.channel, PLAYBACK_TICKS_FDNO) >= 0;
+}
+
+/*!
+ * \brief Whether what the peer keeps because it fills no packet waits, as other media does,
+ * until somebody hears it; ledger locked
+ *
+ * Not if it was flushed: the application wants to know what became of it.
+ */
+static int keeps_rest(const struct playback_channel *playback)
+{
+	return playback->peer.rtp && playback->suspension
+		&& !playback_ledger_ordered_events(playback->ledger);
 }
 
 /*!
@@ -443,20 +617,26 @@ static struct ast_frame *miss_frame(struct playback_channel *playback,
 		/* Only a channel that was in a mixing bridge may have left audio held there */
 		view = playback_bridge_look(playback->driver.channel);
 	}
+	if (playback_peer_has_changed(&playback->peer)) {
+		leave_peer(playback);
+	}
 	time_ns = playback_now_ns();
 	ast_mutex_lock(&playback->lock);
 	playback_bridge_follow(&playback->bridge, playback->ledger, &view, time_ns);
 	if (tick && !*playback->driver.paused && !playback->suspension) {
 		playback_ledger_starved(playback->ledger);
 	}
-	delivered.frame_ns = playback_ledger_wants_silence(playback->ledger,
-		tick ? time_ns : PLAYBACK_NEVER);
+	if (!keeps_rest(playback)) {
+		delivered.frame_ns = playback_ledger_wants_silence(playback->ledger,
+			tick ? time_ns : PLAYBACK_NEVER);
+	}
 	ast_mutex_unlock(&playback->lock);
 	silence = frame && delivered.frame_ns
 		? playback_media_silence(&playback->format, delivered.frame_ns) : NULL;
 	if (!silence) {
 		return frame;
 	}
+	delivered.frame_ns = playback_media_frame(&playback->format, silence).ns;
 	delivered.delivered_ns = playback_now_ns();
 	ast_mutex_lock(&playback->lock);
 	playback_bridge_deliver(&playback->bridge, playback->ledger, &view, &delivered);
@@ -533,9 +713,21 @@ static int wants_partial(struct playback_channel *playback)
 		*playback->driver.partial_bytes);
 }
 
+/*! \brief Whether something waits for a look at the peer, and it is time */
+static int look_is_due(struct playback_channel *playback)
+{
+	SCOPED_MUTEX(lock, &playback->lock);
+
+	return look_due_ns(playback) <= playback_now_ns();
+}
+
 int playback_read_begin(struct playback_channel *playback, int tick)
 {
+	playback->is_returning = 0;
 	frame_arrived(playback);
+	if (tick || look_is_due(playback)) {
+		playback_watch_peer(playback);
+	}
 	/* The driver sends events with the frame queue locked */
 	playback_outbox_hold(&playback->outbox);
 	if (!tick) {
@@ -564,6 +756,7 @@ struct ast_frame *playback_read_end(struct playback_channel *playback,
 	} else if (tick || !has_ticks(playback)) {
 		frame = miss_frame(playback, frame, tick);
 	}
+	playback->is_returning = frame && frame->frametype == AST_FRAME_VOICE;
 	check_balance(playback);
 	if (frame && frame->frametype == AST_FRAME_VOICE && playback->timer.fd >= 0
 		&& playback_outbox_is_empty(&playback->outbox)) {
@@ -614,6 +807,7 @@ void playback_moved(struct playback_channel *playback, struct ast_channel *chann
 
 	/* What is in transit went to the bridge of the channel that is left behind */
 	frame_arrived(playback);
+	leave_peer(playback);
 	ast_mutex_lock(&playback->lock);
 	playback_bridge_follow(&playback->bridge, playback->ledger, &nowhere,
 		playback_now_ns());
@@ -632,6 +826,9 @@ void playback_hangup(struct playback_channel *playback,
 	ast_mutex_lock(&playback->lock);
 	playback_bridge_leave(&playback->bridge, playback->ledger);
 	ast_mutex_unlock(&playback->lock);
+	if (playback->peer.rtp) {
+		enter_sent(playback, 0);
+	}
 	playback_outbox_end(&playback->outbox, websocket);
 	send_acks(playback, websocket, INT_MAX, 1);
 	ast_mutex_lock(&playback->lock);
@@ -643,4 +840,5 @@ void playback_hangup(struct playback_channel *playback,
 		content = playback_get_report(playback);
 		write_report(playback, websocket, &content, 1);
 	}
+	playback_peer_leave(&playback->peer);
 }

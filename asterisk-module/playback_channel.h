@@ -40,6 +40,7 @@
 #include "playback_listener.h"
 #include "playback_media.h"
 #include "playback_outbox.h"
+#include "playback_peer.h"
 #include "playback_report.h"
 #include "playback_timer.h"
 
@@ -104,6 +105,10 @@ struct playback_channel {
 	struct playback_media message;
 	/*! The bridge the channel is in */
 	struct playback_bridge bridge;
+	/*! The peer in it */
+	struct playback_peer peer;
+	/*! The peer has not been given the latest frame yet: it is about to be returned */
+	int is_returning;
 	/*! Periodic PLAYBACK events */
 	struct playback_report report;
 	/*! Events in the driver's frame queue */
@@ -266,6 +271,26 @@ struct playback_snapshot playback_get_counts(struct playback_channel *playback);
  * \return its size in bytes, 0 if there is none
  */
 size_t playback_update_half_sample(struct playback_channel *playback);
+
+/*! \brief Look what the peer has sent by now, if that can be seen; the ledger not locked */
+void playback_watch_peer(struct playback_channel *playback);
+
+/*! \brief The same for a command, which also wants to know whether there is a peer */
+void playback_find_peer(struct playback_channel *playback);
+
+/*!
+ * \brief The text of MEDIA_FLUSHED
+ *
+ * \param playback
+ * \param event of PLAYBACK_EVENT_MAX bytes
+ * \param size of it
+ * \param flush
+ * \param played what was sent of the media before it
+ * \return see playback_events.h
+ */
+size_t playback_format_flushed(struct playback_channel *playback, char *event,
+	size_t size, const struct playback_pending_flush *flush,
+	struct playback_media played);
 
 /*! \brief Write MARK_PLAYED or MARK_DISCARDED, by the mark's outcome */
 void playback_write_mark(struct playback_channel *playback,

@@ -125,6 +125,7 @@ static void refuse_mark(struct playback_channel *playback,
 		.offset = offset == PLAYBACK_OFFSET_NONE
 			? playback_get_counts(playback).received : offset,
 		.outcome = PLAYBACK_LIMIT,
+		.stage = playback_get_counts(playback).stage,
 		.due_ns = playback_now_ns(),
 	};
 
@@ -147,6 +148,7 @@ static void mark_command(struct playback_channel *playback,
 		return;
 	}
 	playback->pads = 1;
+	playback_find_peer(playback);
 	if (add_mark(playback, &id, offset,
 		accepts_media ? PLAYBACK_WAITING : PLAYBACK_DIRECTION)) {
 		refuse_mark(playback, websocket, &id, offset);
@@ -174,9 +176,11 @@ static enum playback_interval command_interval(int *interval_ms, const char *arg
 /*! \brief Send one PLAYBACK event, behind those that wait */
 static void report_once(struct playback_channel *playback)
 {
-	struct playback_report_content content = playback_get_report(playback);
+	struct playback_report_content content;
 	char event[PLAYBACK_EVENT_MAX];
 
+	playback_find_peer(playback);
+	content = playback_get_report(playback);
 	if (playback_event_playback(event, sizeof(event), &playback->style,
 		&content.counts, content.paused, 0, playback_unix_us(playback_now_ns()))) {
 		playback_outbox_append(&playback->outbox, event);

@@ -132,9 +132,33 @@ static void put_ms(struct text *text, const char *name, int64_t us)
 	put(text, "%" PRId64 ".%03d", us / 1000, (int) (us % 1000));
 }
 
-const char *playback_discard_reason(enum playback_outcome outcome)
+static const char *drop_reason(enum playback_drop_reason reason)
 {
-	switch (outcome) {
+	static const char *const reasons[PLAYBACK_DROP_REASONS] = {
+		[PLAYBACK_DROP_OVERFLOW] = "overflow",
+		[PLAYBACK_DROP_PARTIAL] = "partial",
+		[PLAYBACK_DROP_DIRECTION] = "direction",
+		[PLAYBACK_DROP_BRIDGE] = "bridge",
+		[PLAYBACK_DROP_UNSENT] = "unsent",
+	};
+
+	return reasons[reason];
+}
+
+static void put_stage(struct text *text, enum playback_stage stage)
+{
+	static const char *const stages[] = {
+		[PLAYBACK_STAGE_DELIVERED] = "delivered",
+		[PLAYBACK_STAGE_MIXED] = "mixed",
+		[PLAYBACK_STAGE_SENT] = "sent",
+	};
+
+	put_word(text, "stage", stages[stage]);
+}
+
+const char *playback_discard_reason(const struct playback_mark *mark)
+{
+	switch (mark->outcome) {
 	case PLAYBACK_FLUSHED:
 		return "flush";
 	case PLAYBACK_HUNGUP:
@@ -143,6 +167,8 @@ const char *playback_discard_reason(enum playback_outcome outcome)
 		return "limit";
 	case PLAYBACK_DIRECTION:
 		return "direction";
+	case PLAYBACK_DROPPED:
+		return drop_reason(mark->drop_reason);
 	case PLAYBACK_WAITING:
 	case PLAYBACK_PLAYED:
 	case PLAYBACK_ORDERED_EVENT:
@@ -155,7 +181,7 @@ size_t playback_event_mark(char *buffer, size_t size,
 	const struct playback_event_style *style, const struct playback_id *id,
 	const struct playback_mark *mark, int64_t at_us)
 {
-	const char *reason = playback_discard_reason(mark->outcome);
+	const char *reason = playback_discard_reason(mark);
 	struct text text;
 
 	begin(&text, buffer, size, style, reason ? "MARK_DISCARDED" : "MARK_PLAYED");
@@ -168,8 +194,10 @@ size_t playback_event_mark(char *buffer, size_t size,
 		put_number(&text, "offset", mark->offset);
 		if (!reason) {
 			put_ms(&text, "played_ms", mark->media_ns / 1000);
-			put_number(&text, "dropped", mark->dropped);
 		}
+		put_number(&text, "dropped", mark->dropped);
+		put_ms(&text, "dropped_ms", mark->dropped_ns / 1000);
+		put_stage(&text, mark->stage);
 		put_ms(&text, "at", at_us);
 	}
 	return end(&text);
@@ -235,6 +263,7 @@ static void put_counters(struct text *text, const struct playback_snapshot *snap
 	put_number(text, "marks", snapshot->marks);
 	put_number(text, "underruns", snapshot->underruns);
 	put_flag(text, "paused", paused);
+	put_stage(text, snapshot->stage);
 	put_ms(text, "at", at_us);
 }
 
@@ -302,17 +331,11 @@ size_t playback_event_suspension(char *buffer, size_t size,
 size_t playback_event_dropped(char *buffer, size_t size,
 	const struct playback_event_style *style, const struct playback_drop *drop)
 {
-	static const char *const reasons[PLAYBACK_DROP_REASONS] = {
-		[PLAYBACK_DROP_OVERFLOW] = "overflow",
-		[PLAYBACK_DROP_PARTIAL] = "partial",
-		[PLAYBACK_DROP_DIRECTION] = "direction",
-		[PLAYBACK_DROP_BRIDGE] = "bridge",
-	};
 	struct text text;
 
 	begin(&text, buffer, size, style, "MEDIA_DROPPED");
 	put_number(&text, "bytes", drop->bytes);
-	put_word(&text, "reason", reasons[drop->reason]);
+	put_word(&text, "reason", drop_reason(drop->reason));
 	put_number(&text, "offset", drop->offset);
 	return end(&text);
 }

@@ -65,9 +65,10 @@ enum playback_suspension {
 };
 
 /*!
- * \brief Why an outcome discards a mark, as the protocol says it; NULL for other outcomes
+ * \brief Why a mark that playback_ledger_pop() gave is discarded, as the protocol says it;
+ * NULL if it is not
  */
-const char *playback_discard_reason(enum playback_outcome outcome);
+const char *playback_discard_reason(const struct playback_mark *mark);
 
 /*!
  * \brief MARK_PLAYED or MARK_DISCARDED, by the mark's outcome
@@ -97,13 +98,13 @@ size_t playback_event_error(char *buffer, size_t size,
 
 /*! \brief The result of a flush, as MEDIA_FLUSHED tells it */
 struct playback_flush_result {
-	/*! All media delivered to the core since the channel started */
+	/*! All media sent towards the listener since the channel started */
 	struct playback_media played;
 	/*! Media this flush removed */
 	struct playback_media flushed;
-	/*! Id of the last mark whose media was all delivered, NULL if there is none yet */
+	/*! Id of the last mark that was played, NULL if there is none yet */
 	const struct playback_id *last_mark;
-	/*! Media time delivered after that mark, in ns */
+	/*! Media time sent after that mark, in ns */
 	int64_t since_mark_ns;
 };
 

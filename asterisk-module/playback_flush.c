@@ -32,6 +32,8 @@ enum playback_flush_action playback_flush(struct playback_channel *playback,
 		return PLAYBACK_FLUSH_PLAIN;
 	}
 	playback_opt_in(playback);
+	/* What has left by now need not be waited for */
+	playback_find_peer(playback);
 	if (playback_command_id(&playback->flush_id, arguments, json)) {
 		playback_send_error(playback, FLUSH_COMMAND, "FLUSH_MEDIA takes an id of 1 to 64 "
 			"bytes; nothing was flushed");
@@ -40,47 +42,22 @@ enum playback_flush_action playback_flush(struct playback_channel *playback,
 	return PLAYBACK_FLUSH_ACKNOWLEDGED;
 }
 
-/*! \brief The text of MEDIA_FLUSHED; the ledger, which has been flushed, is locked */
-static size_t format_flushed(struct playback_channel *playback, char *event, size_t size,
-	struct playback_media flushed)
-{
-	const struct playback_ack *last;
-	struct playback_id last_id = playback->last_mark;
-	struct playback_flush_result flush = {
-		.played = playback_ledger_delivered_media(playback->ledger),
-		.flushed = flushed,
-	};
-
-	last = (const struct playback_ack *) playback_ledger_last_delivered(playback->ledger);
-	if (last && last->mark.offset < playback->last_mark_offset) {
-		/* It was set late, behind others that have been played */
-		last = NULL;
-	}
-	if (last) {
-		last_id = playback_ack_id(last);
-	}
-	if (last || playback->has_last_mark) {
-		flush.last_mark = &last_id;
-		flush.since_mark_ns = flush.played.ns
-			- (last ? last->mark.media_ns : playback->last_mark_ns);
-	}
-	return playback_event_flushed(event, size, &playback->style, &playback->flush_id,
-		&flush);
-}
-
 /*!
- * \brief Have an event sent after the acknowledgements of all marks so far; ledger locked
+ * \brief Have MEDIA_FLUSHED sent after the acknowledgements of all marks so far, when it is
+ * known what was sent; ledger locked
+ *
  * \retval 0 success
  * \retval -1 too many such events are pending, or there is no memory
  */
-static int order_event(struct playback_channel *playback, const char *event)
+static int order_flushed(struct playback_channel *playback,
+	const struct playback_pending_flush *flush)
 {
 	struct playback_ack *ack;
 
 	if (playback_ledger_ordered_events(playback->ledger) >= PLAYBACK_OUTBOX_MAX) {
 		return -1;
 	}
-	ack = playback_ack_of_event(event);
+	ack = playback_ack_of_flush(flush);
 	if (!ack) {
 		return -1;
 	}
@@ -92,17 +69,20 @@ static int order_event(struct playback_channel *playback, const char *event)
 void playback_flush_ack(struct playback_channel *playback,
 	struct playback_media flushed)
 {
+	struct playback_pending_flush flush = { .flushed = flushed, };
 	char event[PLAYBACK_EVENT_MAX];
 	int ordered;
 
 	if (!playback->flush_id.text[0]) {
 		return;
 	}
+	flush.id = playback->flush_id;
 	ast_mutex_lock(&playback->lock);
-	ordered = !format_flushed(playback, event, sizeof(event), flushed)
-		|| !order_event(playback, event);
+	flush.delivered = playback_ledger_delivered_media(playback->ledger);
+	ordered = !order_flushed(playback, &flush);
 	ast_mutex_unlock(&playback->lock);
-	if (!ordered) {
+	if (!ordered && playback_format_flushed(playback, event, sizeof(event), &flush,
+		flush.delivered)) {
 		/* No room to let it wait for those before it */
 		playback_outbox_append(&playback->outbox, event);
 	}

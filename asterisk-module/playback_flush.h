@@ -45,7 +45,8 @@ enum playback_flush_action playback_flush(struct playback_channel *playback,
 /*!
  * \brief Acknowledge the FLUSH_MEDIA that playback_flush() saw, if it had an id
  *
- * MEDIA_FLUSHED comes after the acknowledgements of the marks before it.
+ * MEDIA_FLUSHED comes after the acknowledgements of the marks before it, and when it is
+ * known what of the media before it was sent.
  *
  * \param playback its frame queue may be locked
  * \param flushed what playback_flushed() returned

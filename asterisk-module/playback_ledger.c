@@ -28,6 +28,9 @@
 /*! \brief Divisor of a tick: how late the next one may be */
 #define TICK_SLACK 4
 
+/*! \brief Less than a sample, and more than what durations are rounded by, in ns */
+#define ROUNDED_NS 1000
+
 #define NS_PER_MS 1000000LL
 #define NS_PER_S 1000000000LL
 
@@ -43,7 +46,7 @@ struct playback_queue {
 	struct playback_mark *head;
 	/*! Last mark, NULL if there is none */
 	struct playback_mark *tail;
-	/*! First mark that waits for media to be sent, NULL if none does */
+	/*! First mark that waits for media to be sent or dropped, NULL if none does */
 	struct playback_mark *unplayed;
 	/*! Mark that was put between others latest, NULL if it is gone: see find_place() */
 	struct playback_mark *latest;
@@ -53,7 +56,7 @@ struct playback_queue {
 
 struct playback_ledger {
 	/*
-	 * Bytes by state: received = dropped + flushed + dropped_by_mixer + held + sent +
+	 * Bytes by state: received = dropped + flushed + dropped_of_held + held + sent +
 	 * what is in the frame queue
 	 */
 	/*! Media the application has sent us */
@@ -63,11 +66,11 @@ struct playback_ledger {
 	/*! Media flushed by FLUSH_MEDIA or at hang-up */
 	struct playback_media flushed;
 	/*!
-	 * Media a mixer dropped; apart from \c dropped since it was queued, so that positions
-	 * count it
+	 * Media dropped out of what was held; apart from \c dropped since it was queued, so
+	 * that positions count it
 	 */
-	struct playback_media dropped_by_mixer;
-	/*! Media a mixer holds */
+	struct playback_media dropped_of_held;
+	/*! Media a mixer or the peer's channel holds */
 	struct playback_media held;
 	/*! Media sent towards the listener */
 	struct playback_media sent;
@@ -78,6 +81,14 @@ struct playback_ledger {
 	/* What the marks say was dropped, and what they wait for */
 	/*! Bytes of what was dropped that marks have told when they were popped */
 	uint64_t told_dropped;
+	/*! Media time up to the latest mark that was popped, without what of it was dropped */
+	int64_t told_media_ns;
+	/*! The same up to the latest flush, 0 if a mark was put behind that */
+	int64_t flush_media_ns;
+	/*! Bytes received before that flush */
+	uint64_t flush_offset;
+	/*! Why what was dropped latest was dropped */
+	enum playback_drop_reason drop_reason;
 	/*! Furthest position a mark or an event waits, or has waited, for */
 	uint64_t wanted;
 	/*! Half a sample at the end of what was received, as of the latest mark or event */
@@ -105,6 +116,18 @@ struct playback_ledger {
 	/*! How long all frames sent last together, in ns */
 	int64_t clock_media_ns;
 
+	/* The peer, where it can be seen what it sends */
+	/*! Whether that can be seen */
+	int watching;
+	/*! How long its packets last in ns, 0 if each frame is one */
+	int64_t packet_ns;
+	/*! What was seen to be sent of the oldest frame held, but is not all of it, in ns */
+	int64_t part_sent_ns;
+	/*! Whether the latest packet that should have left did not */
+	int silent;
+	/*! When it was looked latest and the oldest frame held had not been sent, in ns */
+	int64_t unsent_at_ns;
+
 	/* The mixer of the bridge the channel is in */
 	/*! Whether that bridge mixes */
 	int mixing;
@@ -116,7 +139,7 @@ struct playback_ledger {
 	int64_t mixer_took_ns;
 	/*! When the result of that arrived here, in ns */
 	int64_t mixer_result_ns;
-	/*! Frames the mixer holds, oldest first */
+	/*! Frames the mixer or the peer holds, oldest first */
 	struct playback_frame held_frames[PLAYBACK_HELD_MAX];
 	/*! Number of these frames */
 	unsigned int held_count;
@@ -170,7 +193,7 @@ static void subtract(struct playback_media *sum, struct playback_media media)
 /*! \brief Position at which the frame queue begins: bytes that have left it */
 static uint64_t queue_begin(const struct playback_ledger *ledger)
 {
-	return ledger->sent.bytes + ledger->held.bytes + ledger->dropped_by_mixer.bytes
+	return ledger->sent.bytes + ledger->held.bytes + ledger->dropped_of_held.bytes
 		+ ledger->flushed.bytes;
 }
 
@@ -185,7 +208,7 @@ struct playback_media playback_ledger_queued(const struct playback_ledger *ledge
 	struct playback_media queued = ledger->received;
 
 	subtract(&queued, ledger->dropped);
-	subtract(&queued, ledger->dropped_by_mixer);
+	subtract(&queued, ledger->dropped_of_held);
 	subtract(&queued, ledger->flushed);
 	subtract(&queued, ledger->held);
 	subtract(&queued, ledger->sent);
@@ -209,11 +232,32 @@ static void enter_drop(struct playback_ledger *ledger, enum playback_drop_reason
 {
 	struct playback_drop *drop = &ledger->drops[reason];
 
+	ledger->drop_reason = reason;
 	if (!drop->bytes) {
 		drop->offset = offset;
 		drop->reason = reason;
 	}
 	drop->bytes += bytes;
+}
+
+static enum playback_stage current_stage(const struct playback_ledger *ledger)
+{
+	return ledger->watching ? PLAYBACK_STAGE_SENT
+		: ledger->mixing ? PLAYBACK_STAGE_MIXED : PLAYBACK_STAGE_DELIVERED;
+}
+
+/*! \brief When a frame has left at the latest that is sent now */
+static int64_t leaving_ns(const struct playback_ledger *ledger, int64_t now_ns)
+{
+	switch (current_stage(ledger)) {
+	case PLAYBACK_STAGE_SENT:
+		return now_ns;
+	case PLAYBACK_STAGE_MIXED:
+		return now_ns + PLAYBACK_MIXED_SEND_DELAY_NS;
+	case PLAYBACK_STAGE_DELIVERED:
+		break;
+	}
+	return now_ns + PLAYBACK_SEND_DELAY_NS;
 }
 
 /*!
@@ -225,8 +269,7 @@ static void enter_drop(struct playback_ledger *ledger, enum playback_drop_reason
  */
 static int64_t playing_start(struct playback_ledger *ledger, int64_t now_ns)
 {
-	int64_t arrival_ns = now_ns
-		+ (ledger->mixing ? PLAYBACK_MIXED_SEND_DELAY_NS : PLAYBACK_SEND_DELAY_NS);
+	int64_t arrival_ns = leaving_ns(ledger, now_ns);
 	int64_t delay_ns;
 	unsigned int i;
 
@@ -252,13 +295,17 @@ static int64_t playing_start(struct playback_ledger *ledger, int64_t now_ns)
 /*!
  * \brief Set the time of all marks before \a limit, which lies in or behind \a frame
  *
+ * An event that is ordered among the marks waits until it is known what was sent, not until
+ * that has been played.
+ *
+ * \param ledger
  * \param queue
  * \param frame what was sent
  * \param limit how far what was sent goes
  * \param media_ns media time sent before the frame
  * \param start_ns when the frame starts on the media clock
  */
-static void schedule_marks(struct playback_queue *queue,
+static void schedule_marks(struct playback_ledger *ledger, struct playback_queue *queue,
 	const struct playback_frame *frame, uint64_t limit, int64_t media_ns,
 	int64_t start_ns)
 {
@@ -266,7 +313,7 @@ static void schedule_marks(struct playback_queue *queue,
 	int64_t before_ns;
 
 	for (mark = queue->unplayed; mark; mark = mark->next) {
-		if (mark->outcome != PLAYBACK_WAITING) {
+		if (mark->due_ns != PLAYBACK_NEVER) {
 			continue;
 		}
 		if (mark->position > limit) {
@@ -274,7 +321,8 @@ static void schedule_marks(struct playback_queue *queue,
 		}
 		before_ns = part_ns(frame->media, mark->position - frame->position);
 		mark->media_ns = media_ns + before_ns;
-		mark->due_ns = start_ns + before_ns;
+		mark->stage = current_stage(ledger);
+		mark->due_ns = mark->outcome == PLAYBACK_ORDERED_EVENT ? 0 : start_ns + before_ns;
 	}
 	queue->unplayed = mark;
 }
@@ -292,8 +340,8 @@ static void send_frame(struct playback_ledger *ledger, const struct playback_fra
 		/* What was flushed behind the last frame is not waited for */
 		limit = queue_begin(ledger);
 	}
-	schedule_marks(&ledger->marks, frame, limit, media_ns, start_ns);
-	schedule_marks(&ledger->events, frame, limit, media_ns, start_ns);
+	schedule_marks(ledger, &ledger->marks, frame, limit, media_ns, start_ns);
+	schedule_marks(ledger, &ledger->events, frame, limit, media_ns, start_ns);
 	if (frame->media.bytes) {
 		ledger->playing = frame->media;
 		ledger->playing_start_ns = start_ns;
@@ -303,7 +351,7 @@ static void send_frame(struct playback_ledger *ledger, const struct playback_fra
 	ledger->clock_media_ns += frame->frame_ns;
 }
 
-/*! \brief Take up to \a most_ns off the front of what the mixer holds */
+/*! \brief Take up to \a most_ns off the front of what is held */
 static struct playback_frame take_held(struct playback_ledger *ledger, int64_t most_ns)
 {
 	struct playback_frame *held = &ledger->held_frames[0];
@@ -327,7 +375,7 @@ static struct playback_frame take_held(struct playback_ledger *ledger, int64_t m
 	return part;
 }
 
-/*! \brief Send \a most_ns of what the mixer holds */
+/*! \brief Send \a most_ns of what is held */
 static void send_held(struct playback_ledger *ledger, int64_t most_ns, int64_t now_ns)
 {
 	struct playback_media sent = { .bytes = 0, };
@@ -351,24 +399,41 @@ static void send_held(struct playback_ledger *ledger, int64_t most_ns, int64_t n
 	}
 }
 
+/*! \brief Take \a dropped_ns, which were to be sent next, off a time that may count them */
+static void take_unsent(const struct playback_ledger *ledger, int64_t *media_ns,
+	int64_t dropped_ns)
+{
+	int64_t unsent_ns = *media_ns - ledger->sent.ns;
+
+	if (unsent_ns > 0) {
+		*media_ns -= unsent_ns < dropped_ns ? unsent_ns : dropped_ns;
+	}
+}
+
 /*! \brief Enter what was dropped of a frame into the marks it was to be played before */
 static void count_in_marks(struct playback_ledger *ledger,
 	const struct playback_frame *dropped)
 {
+	uint64_t counted = 0;
 	uint64_t before;
 	struct playback_mark *mark;
 
 	for (mark = ledger->marks.head; mark; mark = mark->next) {
-		if (mark->position <= dropped->position
-			|| mark->outcome == PLAYBACK_ORDERED_EVENT) {
+		if (mark->position <= dropped->position) {
 			continue;
 		}
 		before = mark->position - dropped->position;
 		mark->media_ns -= part_ns(dropped->media, before);
+		take_unsent(ledger, &mark->flush_media_ns, dropped->media.ns);
 		if (before > dropped->media.bytes) {
 			before = dropped->media.bytes;
 		}
 		mark->dropped += before;
+		if (before > counted && mark->outcome != PLAYBACK_ORDERED_EVENT) {
+			/* Some of it lies behind the mark before this one */
+			mark->drop_reason = ledger->drop_reason;
+			counted = before;
+		}
 	}
 }
 
@@ -386,11 +451,11 @@ static void schedule_reached(struct playback_ledger *ledger, uint64_t limit,
 {
 	const struct playback_frame nothing = { .position = 0, };
 
-	schedule_marks(&ledger->marks, &nothing, limit, ledger->sent.ns, due_ns);
-	schedule_marks(&ledger->events, &nothing, limit, ledger->sent.ns, due_ns);
+	schedule_marks(ledger, &ledger->marks, &nothing, limit, ledger->sent.ns, due_ns);
+	schedule_marks(ledger, &ledger->events, &nothing, limit, ledger->sent.ns, due_ns);
 }
 
-/*! \brief The mixer has dropped the oldest \a most_ns of what it held */
+/*! \brief The oldest \a most_ns of what was held is dropped */
 static void drop_held(struct playback_ledger *ledger, int64_t most_ns, int64_t now_ns)
 {
 	int64_t due_ns = reached_ns(ledger, now_ns);
@@ -408,9 +473,13 @@ static void drop_held(struct playback_ledger *ledger, int64_t most_ns, int64_t n
 			/* Other audio */
 			continue;
 		}
-		add(&ledger->dropped_by_mixer, dropped.media);
-		enter_drop(ledger, PLAYBACK_DROP_BRIDGE, dropped.media.bytes,
-			playback_gaps_lost(&ledger->gaps, dropped.position, dropped.media.bytes));
+		add(&ledger->dropped_of_held, dropped.media);
+		/* A mark that did not wait for it may have told it, and a flush came behind it */
+		take_unsent(ledger, &ledger->told_media_ns, dropped.media.ns);
+		take_unsent(ledger, &ledger->flush_media_ns, dropped.media.ns);
+		enter_drop(ledger, ledger->watching ? PLAYBACK_DROP_UNSENT : PLAYBACK_DROP_BRIDGE,
+			dropped.media.bytes, playback_gaps_lost(&ledger->gaps, dropped.position,
+			dropped.media.bytes));
 		count_in_marks(ledger, &dropped);
 	}
 	if (!ledger->held.bytes) {
@@ -418,6 +487,25 @@ static void drop_held(struct playback_ledger *ledger, int64_t most_ns, int64_t n
 		limit = queue_begin(ledger);
 	}
 	schedule_reached(ledger, limit, due_ns);
+}
+
+/*! \brief Make one frame of the two oldest held between which nothing was flushed */
+static void merge_held(struct playback_ledger *ledger)
+{
+	struct playback_frame *frame;
+	unsigned int i;
+
+	for (i = 0; i + 1 < ledger->held_count; i++) {
+		frame = &ledger->held_frames[i];
+		if (frame->position + frame->media.bytes == frame[1].position) {
+			add(&frame->media, frame[1].media);
+			frame->frame_ns += frame[1].frame_ns;
+			frame->delivered_ns = frame[1].delivered_ns;
+			ledger->held_count--;
+			memmove(frame + 1, frame + 2, (ledger->held_count - i - 1) * sizeof(*frame));
+			return;
+		}
+	}
 }
 
 void playback_ledger_delivered(struct playback_ledger *ledger,
@@ -430,9 +518,13 @@ void playback_ledger_delivered(struct playback_ledger *ledger,
 		.delivered_ns = now_ns,
 	};
 
-	if (!ledger->mixing) {
+	if (current_stage(ledger) == PLAYBACK_STAGE_DELIVERED) {
 		send_frame(ledger, &frame, now_ns);
 		return;
+	}
+	if (ledger->held_count == PLAYBACK_HELD_MAX && ledger->watching) {
+		/* The peer's thread is kept from its work, and will send them all */
+		merge_held(ledger);
 	}
 	if (ledger->held_count == PLAYBACK_HELD_MAX) {
 		/* Cannot be seen, and holds more than any mixer does */
@@ -443,9 +535,158 @@ void playback_ledger_delivered(struct playback_ledger *ledger,
 	add(&ledger->held, media);
 }
 
+void playback_ledger_watching(struct playback_ledger *ledger, int watching,
+	int64_t packet_ns, int64_t now_ns)
+{
+	if (ledger->watching == watching && ledger->packet_ns == packet_ns) {
+		return;
+	}
+	ledger->part_sent_ns = 0;
+	ledger->packet_ns = packet_ns;
+	if (ledger->watching == watching) {
+		return;
+	}
+	if (ledger->watching) {
+		drop_held(ledger, PLAYBACK_NEVER, now_ns);
+	}
+	ledger->watching = watching;
+	ledger->silent = 0;
+	/* The one is seen, the other estimated */
+	ledger->clock_count = 0;
+}
+
+int playback_ledger_owes_packet(const struct playback_ledger *ledger)
+{
+	return ledger->watching && ledger->held_count
+		&& ledger->held_frames_ns - ledger->part_sent_ns >= ledger->packet_ns;
+}
+
+/*!
+ * \brief When the frame of what is held has left at the latest with which \a packet_ns of
+ * it were delivered
+ *
+ * It may have left long before it was looked.
+ */
+static int64_t left_ns(const struct playback_ledger *ledger, int64_t packet_ns,
+	int64_t now_ns)
+{
+	int64_t left_ns;
+	unsigned int i = 0;
+
+	while (i + 1 < ledger->held_count && packet_ns > ledger->held_frames[i].frame_ns) {
+		packet_ns -= ledger->held_frames[i++].frame_ns;
+	}
+	left_ns = ledger->held_frames[i].delivered_ns + PLAYBACK_SEND_DELAY_NS;
+	return left_ns > ledger->unsent_at_ns && left_ns < now_ns ? left_ns : now_ns;
+}
+
+/*! \brief Send as many of the peer's packets out of what is held */
+static void send_packets(struct playback_ledger *ledger, unsigned int packets,
+	int64_t now_ns)
+{
+	int64_t sent_ns = ledger->part_sent_ns + packets * ledger->packet_ns;
+	int64_t part_ns;
+
+	while (ledger->held_count && (ledger->packet_ns || packets)) {
+		part_ns = ledger->held_frames[0].frame_ns;
+		if (ledger->packet_ns) {
+			/* Never less than a frame: the packets of one frame leave at one moment */
+			part_ns = part_ns > ledger->packet_ns ? part_ns : ledger->packet_ns;
+			if (sent_ns < part_ns && sent_ns < ledger->held_frames_ns) {
+				break;
+			}
+			sent_ns -= part_ns;
+		} else {
+			packets--;
+		}
+		send_held(ledger, part_ns, left_ns(ledger, part_ns, now_ns));
+	}
+	ledger->part_sent_ns = ledger->held_count ? sent_ns : 0;
+}
+
+/*!
+ * \brief How much may be left of what is held that does not fill a packet, in ns
+ *
+ * Frames last a tick, so it is a packet without the smallest part of one that frames
+ * leave over.
+ */
+static int64_t rest_of_packet(const struct playback_ledger *ledger)
+{
+	int64_t over_ns = ledger->packet_ns % ledger->tick_ns;
+
+	return ledger->packet_ns - (over_ns || !ledger->packet_ns ? over_ns : ledger->tick_ns);
+}
+
+/*! \brief How much of what is held is older than the \a packets that left latest, in ns */
+static int64_t before_packets(const struct playback_ledger *ledger, unsigned int packets)
+{
+	int64_t before_ns = 0;
+	unsigned int i;
+
+	if (ledger->packet_ns) {
+		return ledger->held_frames_ns - packets * ledger->packet_ns;
+	}
+	for (i = 0; i + packets < ledger->held_count; i++) {
+		before_ns += ledger->held_frames[i].frame_ns;
+	}
+	return before_ns;
+}
+
+int playback_ledger_looked(struct playback_ledger *ledger, unsigned int packets, int done,
+	int64_t now_ns)
+{
+	if (!ledger->watching || !ledger->held_count) {
+		return 1;
+	}
+	if (ledger->silent && packets) {
+		if (!done) {
+			return 0;
+		}
+		/* It was silent first, and these are the latest */
+		ledger->part_sent_ns = 0;
+		drop_held(ledger, before_packets(ledger, packets), now_ns);
+	}
+	if (packets) {
+		send_packets(ledger, packets, now_ns);
+		ledger->silent = 0;
+	}
+	if (done && playback_ledger_owes_packet(ledger)) {
+		ledger->part_sent_ns = 0;
+		ledger->silent = 1;
+		drop_held(ledger, ledger->packet_ns
+			? ledger->held_frames_ns - rest_of_packet(ledger) : PLAYBACK_NEVER, now_ns);
+	}
+	ledger->unsent_at_ns = now_ns;
+	return 1;
+}
+
+void playback_ledger_unheard(struct playback_ledger *ledger, int64_t now_ns)
+{
+	if (ledger->watching) {
+		ledger->part_sent_ns = 0;
+		drop_held(ledger, PLAYBACK_NEVER, now_ns);
+	}
+}
+
+/*! \brief Whether a queue has a mark that waits for what was delivered */
+static int waits_for_held(const struct playback_ledger *ledger,
+	const struct playback_queue *queue)
+{
+	return queue->unplayed && queue->unplayed->position <= queue_begin(ledger);
+}
+
+int64_t playback_ledger_look_due(const struct playback_ledger *ledger)
+{
+	if (!playback_ledger_owes_packet(ledger) || (!waits_for_held(ledger, &ledger->marks)
+		&& !waits_for_held(ledger, &ledger->events))) {
+		return PLAYBACK_NEVER;
+	}
+	return ledger->held_frames[ledger->held_count - 1].delivered_ns + PLAYBACK_LOOK_NS;
+}
+
 void playback_ledger_starved(struct playback_ledger *ledger)
 {
-	if (ledger->sent.bytes + ledger->held.bytes + ledger->dropped_by_mixer.bytes
+	if (ledger->sent.bytes + ledger->held.bytes + ledger->dropped_of_held.bytes
 		&& ledger->wanted < queue_end(ledger) - ledger->half_sample.bytes) {
 		ledger->underruns++;
 	}
@@ -453,7 +694,7 @@ void playback_ledger_starved(struct playback_ledger *ledger)
 
 void playback_ledger_mixing(struct playback_ledger *ledger, int mixing, int64_t now_ns)
 {
-	if (!mixing) {
+	if (!mixing && ledger->mixing) {
 		drop_held(ledger, PLAYBACK_NEVER, now_ns);
 	}
 	if (mixing != ledger->mixing) {
@@ -487,6 +728,27 @@ static int64_t wanted_of_held(const struct playback_ledger *ledger)
 	return wanted_ns;
 }
 
+/*! \brief \a ns as a whole number of ms, which is whole samples in every format */
+static int64_t whole_ms(int64_t ns)
+{
+	ns += NS_PER_MS - 1;
+	return ns - ns % NS_PER_MS;
+}
+
+/*!
+ * \brief Silence for what is missing in a packet, in ns
+ *
+ * A tick's at each tick: were it given at once, the packet would leave ahead of its time.
+ */
+static int64_t rest_silence(const struct playback_ledger *ledger, int64_t now_ns)
+{
+	int64_t rest_ns = whole_ms(ledger->packet_ns + ledger->part_sent_ns
+		- ledger->held_frames_ns);
+
+	return now_ns != PLAYBACK_NEVER && rest_ns > ledger->tick_ns
+		? ledger->tick_ns : rest_ns;
+}
+
 int64_t playback_ledger_wants_silence(const struct playback_ledger *ledger,
 	int64_t now_ns)
 {
@@ -495,15 +757,16 @@ int64_t playback_ledger_wants_silence(const struct playback_ledger *ledger,
 	/* When the mixer has taken these, and takes what does not fill another one */
 	int64_t mixes_ns = ledger->mixer_took_ns
 		+ (intervals + 1) * ledger->mixer_period_ns;
-	int64_t silence_ns;
 
+	if (ledger->watching) {
+		return playback_ledger_owes_packet(ledger) || !wanted_of_held(ledger)
+			? 0 : rest_silence(ledger, now_ns);
+	}
 	if (!ledger->mixing || wanted_of_held(ledger) <= intervals * interval_ns
 		|| now_ns < mixes_ns - ledger->tick_ns - ledger->tick_ns / TICK_SLACK) {
 		return 0;
 	}
-	/* Whole ms are whole samples in every format */
-	silence_ns = (intervals + 1) * interval_ns - ledger->held_frames_ns + NS_PER_MS - 1;
-	return silence_ns - silence_ns % NS_PER_MS;
+	return whole_ms((intervals + 1) * interval_ns - ledger->held_frames_ns);
 }
 
 /*!
@@ -701,25 +964,32 @@ static struct playback_mark *take_head(struct playback_queue *queue)
 	return mark;
 }
 
-static void settle(struct playback_mark *mark, enum playback_outcome outcome,
-	int64_t now_ns)
+static void settle(struct playback_ledger *ledger, struct playback_mark *mark,
+	enum playback_outcome outcome, int64_t now_ns)
 {
 	mark->outcome = outcome;
+	mark->stage = current_stage(ledger);
 	mark->due_ns = now_ns;
 }
 
-/*! \brief Settle the marks of a queue that wait for more than \a position */
-static void flush_marks(struct playback_queue *queue, uint64_t position, int64_t now_ns)
+/*! \brief Settle the marks of a queue that wait for more than what was delivered */
+static void flush_marks(struct playback_ledger *ledger, struct playback_queue *queue,
+	int64_t now_ns)
 {
+	uint64_t position = queue_begin(ledger);
 	struct playback_mark *unplayed = NULL;
 	struct playback_mark *mark;
 
 	for (mark = queue->unplayed; mark; mark = mark->next) {
-		if (mark->outcome != PLAYBACK_WAITING) {
+		if (mark->due_ns != PLAYBACK_NEVER) {
 			continue;
 		}
-		if (mark->position > position) {
-			settle(mark, PLAYBACK_FLUSHED, now_ns);
+		if (mark->outcome == PLAYBACK_ORDERED_EVENT && !ledger->held.bytes) {
+			mark->due_ns = 0;
+		} else if (mark->outcome != PLAYBACK_ORDERED_EVENT
+			&& mark->position > position) {
+			settle(ledger, mark, PLAYBACK_FLUSHED, now_ns);
+			mark->media_ns = ledger->sent.ns + ledger->held.ns;
 		} else if (!unplayed) {
 			unplayed = mark;
 		}
@@ -727,14 +997,31 @@ static void flush_marks(struct playback_queue *queue, uint64_t position, int64_t
 	queue->unplayed = unplayed;
 }
 
+/*! \brief An event waited for what is held, which nobody will hear any more */
+static void leave_held(const struct playback_ledger *ledger, struct playback_mark *event)
+{
+	const struct playback_frame *frame = ledger->held_frames;
+
+	for (; frame < ledger->held_frames + ledger->held_count; frame++) {
+		if (frame->position < event->position) {
+			event->dropped += frame->media.bytes;
+			event->media_ns -= frame->media.ns;
+		}
+	}
+}
+
 /*! \brief Settle all marks of a queue that are not settled yet */
-static void hangup_marks(struct playback_queue *queue, int64_t now_ns)
+static void hangup_marks(struct playback_ledger *ledger, struct playback_queue *queue,
+	int64_t now_ns)
 {
 	struct playback_mark *mark;
 
 	for (mark = queue->head; mark; mark = mark->next) {
 		if (mark->outcome == PLAYBACK_WAITING) {
-			settle(mark, PLAYBACK_HUNGUP, now_ns);
+			settle(ledger, mark, PLAYBACK_HUNGUP, now_ns);
+		} else if (mark->due_ns == PLAYBACK_NEVER) {
+			leave_held(ledger, mark);
+			mark->due_ns = 0;
 		}
 	}
 	queue->unplayed = NULL;
@@ -751,12 +1038,25 @@ static void enter_flushed(struct playback_ledger *ledger, struct playback_media 
 struct playback_media playback_ledger_flush(struct playback_ledger *ledger,
 	int64_t now_ns)
 {
+	struct playback_mark *mark;
 	struct playback_media flushed = playback_ledger_queued(ledger);
 	uint64_t position = queue_begin(ledger);
 
-	flush_marks(&ledger->marks, position, now_ns);
-	flush_marks(&ledger->events, position, now_ns);
+	flush_marks(ledger, &ledger->marks, now_ns);
+	flush_marks(ledger, &ledger->events, now_ns);
 	playback_gaps_flushed(&ledger->gaps, position, ledger->received.bytes);
+	ledger->flush_media_ns = ledger->sent.ns + ledger->held.ns;
+	ledger->flush_offset = ledger->received.bytes;
+	for (mark = ledger->marks.head; mark; mark = mark->next) {
+		/* One that was settled already does not tell what was flushed either */
+		if (mark->media_ns > ledger->flush_media_ns) {
+			mark->media_ns = ledger->flush_media_ns;
+		}
+	}
+	if (ledger->told_media_ns > ledger->flush_media_ns) {
+		/* What a mark has told that did not wait for it was flushed */
+		ledger->told_media_ns = ledger->flush_media_ns;
+	}
 	enter_flushed(ledger, flushed);
 	if (!ledger->held.bytes) {
 		/* One may have waited for another that is half a sample further */
@@ -774,12 +1074,12 @@ struct playback_media playback_ledger_hangup(struct playback_ledger *ledger,
 	/* What is ahead will not come any more */
 	while ((mark = take_head(&ledger->ahead))) {
 		mark->position = queue_end(ledger);
-		mark->dropped = ledger->dropped.bytes + ledger->dropped_by_mixer.bytes;
+		mark->dropped = ledger->dropped.bytes + ledger->dropped_of_held.bytes;
 		mark->media_ns = 0;
 		link_mark(&ledger->marks, mark);
 	}
-	hangup_marks(&ledger->marks, now_ns);
-	hangup_marks(&ledger->events, now_ns);
+	hangup_marks(ledger, &ledger->marks, now_ns);
+	hangup_marks(ledger, &ledger->events, now_ns);
 	add(&flushed, ledger->held);
 	memset(&ledger->held, 0, sizeof(ledger->held));
 	ledger->held_count = 0;
@@ -794,6 +1094,7 @@ struct playback_media playback_ledger_hangup(struct playback_ledger *ledger,
 static void enter_mark(struct playback_ledger *ledger, struct playback_queue *queue,
 	struct playback_mark *mark, int64_t due_ns)
 {
+	mark->stage = current_stage(ledger);
 	mark->due_ns = due_ns;
 	if (due_ns == PLAYBACK_NEVER
 		&& (!queue->unplayed || queue->unplayed->offset > mark->offset)) {
@@ -814,6 +1115,8 @@ static void append(struct playback_ledger *ledger, struct playback_queue *queue,
 	if (mark->outcome == PLAYBACK_WAITING) {
 		due_ns = mark->position > queue_begin(ledger) || ledger->held.bytes
 			? PLAYBACK_NEVER : reached_ns(ledger, now_ns);
+	} else if (mark->outcome == PLAYBACK_ORDERED_EVENT && ledger->held.bytes) {
+		due_ns = PLAYBACK_NEVER;
 	}
 	enter_mark(ledger, queue, mark, due_ns);
 }
@@ -846,6 +1149,7 @@ static struct playback_place place_mark(const struct playback_ledger *ledger,
 	place.playable -= into_sample;
 	mark->position = place.position;
 	mark->dropped = place.dropped;
+	mark->drop_reason = ledger->drop_reason;
 	mark->media_ns = media_time(ledger, place.playable);
 	return place;
 }
@@ -896,8 +1200,10 @@ static int enter_by_offset(struct playback_ledger *ledger, struct playback_mark 
 int playback_ledger_mark_at(struct playback_ledger *ledger, struct playback_mark *mark,
 	uint64_t offset, enum playback_outcome outcome, int64_t now_ns)
 {
+	memset(mark, 0, sizeof(*mark));
 	mark->offset = offset;
 	mark->outcome = outcome;
+	mark->drop_reason = ledger->drop_reason;
 	if (offset <= ledger->received.bytes) {
 		return enter_by_offset(ledger, mark, now_ns);
 	}
@@ -960,16 +1266,22 @@ void playback_ledger_half_sample(struct playback_ledger *ledger,
 void playback_ledger_mark(struct playback_ledger *ledger, struct playback_mark *mark,
 	enum playback_outcome outcome, int64_t now_ns)
 {
+	memset(mark, 0, sizeof(*mark));
 	mark->offset = ledger->received.bytes;
 	mark->position = queue_end(ledger) - ledger->half_sample.bytes;
-	mark->dropped = ledger->dropped.bytes + ledger->dropped_by_mixer.bytes;
+	mark->drop_reason = ledger->drop_reason;
+	mark->dropped = ledger->dropped.bytes + ledger->dropped_of_held.bytes;
 	if (outcome == PLAYBACK_ORDERED_EVENT) {
 		/* The next mark is to say what was dropped */
 		mark->dropped = 0;
 		ledger->ordered_events++;
+	} else {
+		mark->is_fence = mark->offset == ledger->flush_offset;
+		mark->flush_media_ns = ledger->flush_media_ns;
+		ledger->flush_media_ns = 0;
 	}
 	mark->media_ns = ledger->received.ns - ledger->dropped.ns
-		- ledger->dropped_by_mixer.ns - ledger->flushed.ns - ledger->half_sample.ns;
+		- ledger->dropped_of_held.ns - ledger->flushed.ns - ledger->half_sample.ns;
 	mark->outcome = outcome;
 	append(ledger, &ledger->marks, mark, now_ns);
 }
@@ -982,9 +1294,9 @@ void playback_ledger_event_queued(struct playback_ledger *ledger)
 void playback_ledger_event_dequeued(struct playback_ledger *ledger,
 	struct playback_mark *event, uint64_t bytes_ahead, int64_t now_ns)
 {
+	memset(event, 0, sizeof(*event));
 	event->position = queue_begin(ledger) + bytes_ahead;
 	event->offset = event->position + ledger->dropped.bytes;
-	event->dropped = 0;
 	event->media_ns = ledger->sent.ns + ledger->held.ns;
 	event->outcome = PLAYBACK_WAITING;
 	append(ledger, &ledger->events, event, now_ns);
@@ -1013,23 +1325,56 @@ int64_t playback_ledger_next_due(const struct playback_ledger *ledger)
 	return mark_ns < event_ns ? mark_ns : event_ns;
 }
 
+/*! \brief How long \a bytes of what was dropped last on average, in ns */
+static int64_t dropped_time(const struct playback_ledger *ledger, uint64_t bytes)
+{
+	struct playback_media all = ledger->dropped;
+
+	add(&all, ledger->dropped_of_held);
+	return all.bytes ? (int64_t) ((double) bytes * all.ns / all.bytes + 0.5) : 0;
+}
+
+/*!
+ * \brief Whether something between the previous mark or flush and this mark was played, or
+ * nothing is between them
+ */
+static int is_fence_or_played(const struct playback_ledger *ledger,
+	const struct playback_mark *mark)
+{
+	int64_t before_ns = mark->flush_media_ns > ledger->told_media_ns
+		? mark->flush_media_ns : ledger->told_media_ns;
+
+	return mark->is_fence || mark->media_ns - before_ns > ROUNDED_NS;
+}
+
+/*! \brief A mark tells what of the stream up to it no mark has told before */
+static void tell(struct playback_ledger *ledger, struct playback_mark *mark)
+{
+	mark->dropped -= mark->dropped < ledger->told_dropped
+		? mark->dropped : ledger->told_dropped;
+	mark->dropped_ns = dropped_time(ledger, mark->dropped);
+	ledger->told_dropped += mark->dropped;
+	if (mark->media_ns > ledger->told_media_ns) {
+		ledger->told_media_ns = mark->media_ns;
+	}
+}
+
 struct playback_mark *playback_ledger_pop(struct playback_ledger *ledger, int64_t now_ns)
 {
 	struct playback_queue *queue = next_queue(ledger);
 	struct playback_mark *mark;
+	int has_played;
 
 	if (!queue || queue->head->due_ns > now_ns) {
 		return NULL;
 	}
 	mark = take_head(queue);
-	if (mark->dropped > ledger->told_dropped) {
-		mark->dropped -= ledger->told_dropped;
-		ledger->told_dropped += mark->dropped;
-	} else {
-		mark->dropped = 0;
+	has_played = is_fence_or_played(ledger, mark);
+	if (queue == &ledger->marks && mark->outcome != PLAYBACK_ORDERED_EVENT) {
+		tell(ledger, mark);
 	}
 	if (mark->outcome == PLAYBACK_WAITING) {
-		mark->outcome = PLAYBACK_PLAYED;
+		mark->outcome = mark->dropped && !has_played ? PLAYBACK_DROPPED : PLAYBACK_PLAYED;
 	} else if (mark->outcome == PLAYBACK_ORDERED_EVENT) {
 		ledger->ordered_events--;
 	}
@@ -1085,33 +1430,17 @@ struct playback_snapshot playback_ledger_snapshot(const struct playback_ledger *
 		.played = played(ledger, now_ns),
 		.queued = ledger->received,
 		.flushed = ledger->flushed.bytes,
-		.dropped = ledger->dropped.bytes + ledger->dropped_by_mixer.bytes,
+		.dropped = ledger->dropped.bytes + ledger->dropped_of_held.bytes,
 		.marks = playback_ledger_marks(ledger),
 		.underruns = ledger->underruns,
+		.stage = current_stage(ledger),
 	};
 
 	subtract(&snapshot.queued, snapshot.played);
 	subtract(&snapshot.queued, ledger->flushed);
 	subtract(&snapshot.queued, ledger->dropped);
-	subtract(&snapshot.queued, ledger->dropped_by_mixer);
+	subtract(&snapshot.queued, ledger->dropped_of_held);
 	return snapshot;
-}
-
-const struct playback_mark *playback_ledger_last_delivered(
-	const struct playback_ledger *ledger)
-{
-	const struct playback_mark *last = NULL;
-	const struct playback_mark *mark;
-
-	for (mark = ledger->marks.head; mark; mark = mark->next) {
-		if (mark->outcome == PLAYBACK_WAITING) {
-			if (mark->position > queue_begin(ledger)) {
-				break;
-			}
-			last = mark;
-		}
-	}
-	return last;
 }
 
 int64_t playback_ledger_drop_due(const struct playback_ledger *ledger)

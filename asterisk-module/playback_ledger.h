@@ -25,14 +25,15 @@
  *
  * Every received byte is in exactly one state:
  *
- *     received -> queued -> delivered -> [held by a mixer ->] sent -> played
- *                    |                         |
- *                    |-> dropped               |-> dropped
+ *     received -> queued -> delivered -> [held ->] sent -> played
+ *                    |                     |
+ *                    |-> dropped           |-> dropped
  *                    '-> flushed
  *
- * "delivered" is to Asterisk's core, "sent" is towards the listener; without a bridge
- * that mixes, the two are one moment.  "played" is as much of what was sent as has had
- * its time on the media clock.  At every moment
+ * "delivered" is to Asterisk's core, "sent" is towards the listener.  Between the two it
+ * is held by a bridge that mixes, or by the peer's channel where it can be seen what that
+ * sends; without either, the two are one moment.  "played" is as much of what was sent as
+ * has had its time on the media clock.  At every moment
  * received = queued + held + sent + flushed + dropped.
  */
 
@@ -95,6 +96,25 @@
 /*! \brief Shortest time between two reports of dropped media, in ns: ten a second */
 #define PLAYBACK_DROP_INTERVAL_NS 100000000
 
+/*!
+ * \brief How long after its delivery it is first looked whether a frame was sent, in ns
+ *
+ * By then the peer's thread has sent nine frames of ten.  The sooner it is seen the less an
+ * acknowledgement is late, for the media clock knows of a frame only that it was sent by
+ * the time it was looked.
+ */
+#define PLAYBACK_LOOK_NS 100000
+
+/*! \brief How far along its way delivered media can be followed */
+enum playback_stage {
+	/*! To Asterisk's core: no further */
+	PLAYBACK_STAGE_DELIVERED,
+	/*! To a bridge that mixes it */
+	PLAYBACK_STAGE_MIXED,
+	/*! Out of the socket of the channel that it is for */
+	PLAYBACK_STAGE_SENT,
+};
+
 /*! \brief What became of a mark */
 enum playback_outcome {
 	/*! Media before it is still queued, held or not yet played */
@@ -109,6 +129,8 @@ enum playback_outcome {
 	PLAYBACK_LIMIT,
 	/*! The application's media direction was 'in' */
 	PLAYBACK_DIRECTION,
+	/*! All media between the previous mark or flush and this one was dropped */
+	PLAYBACK_DROPPED,
 	/*! Not a mark: an event ordered among the marks */
 	PLAYBACK_ORDERED_EVENT,
 };
@@ -123,6 +145,8 @@ enum playback_drop_reason {
 	PLAYBACK_DROP_DIRECTION,
 	/*! A bridge that mixes held it when the channel left it, or held too much */
 	PLAYBACK_DROP_BRIDGE,
+	/*! The channel that it was delivered to did not send it */
+	PLAYBACK_DROP_UNSENT,
 	/*! Number of reasons */
 	PLAYBACK_DROP_REASONS,
 };
@@ -158,15 +182,28 @@ struct playback_mark {
 	uint64_t position;
 	/*!
 	 * Bytes dropped before the mark; once it is popped those of them that no mark has told
-	 * which was popped before
+	 * which was popped before.  Of an event that is ordered among the marks, what of the
+	 * media delivered before it was dropped afterwards
 	 */
 	uint64_t dropped;
+	union {
+		/*! While it is pending media time played up to the flush before it, in ns */
+		int64_t flush_media_ns;
+		/*! Once it is popped how long what was dropped lasts, in ns */
+		int64_t dropped_ns;
+	};
 	/*! Media time played from the channel's start to the mark, in ns */
 	int64_t media_ns;
 	/*! When its outcome is reached, PLAYBACK_NEVER while that is not known */
 	int64_t due_ns;
 	/*! What became of it */
 	enum playback_outcome outcome;
+	/*! How far its media was followed, an enum playback_stage */
+	unsigned char stage;
+	/*! Why the latest of what was dropped was, an enum playback_drop_reason */
+	unsigned char drop_reason;
+	/*! Whether nothing was received between the latest flush and the mark */
+	unsigned char is_fence;
 };
 
 /*! \brief A frame as it was delivered to the core */
@@ -187,7 +224,7 @@ struct playback_snapshot {
 	uint64_t received;
 	/*! Media sent whose time on the media clock has passed */
 	struct playback_media played;
-	/*! Media in the frame queue, held by a mixer, or sent and not played yet */
+	/*! Media in the frame queue, held, or sent and not played yet */
 	struct playback_media queued;
 	/*! Bytes flushed */
 	uint64_t flushed;
@@ -197,6 +234,8 @@ struct playback_snapshot {
 	unsigned int marks;
 	/*! Ticks with nothing to play though more media was to come */
 	uint64_t underruns;
+	/*! How far delivered media is followed now */
+	enum playback_stage stage;
 };
 
 /*! \brief The ledger of one channel */
@@ -281,18 +320,66 @@ void playback_ledger_mixer_holds(struct playback_ledger *ledger, int64_t held_ns
 	int64_t now_ns);
 
 /*!
- * \brief How much silence the mixer has to be given now, when there is no media for it
+ * \brief Whether it can be seen what the peer's channel sends; may be repeated
  *
- * A mixer takes a whole mixing interval or nothing.  The rest of an utterance that does
- * not fill one would stay in it until more media comes, and so would the marks and events
- * that wait for it; after a flush it would be heard ahead of what comes next.  So, where
- * one of these wants it, silence fills the interval, once.  It is asked for as late as
- * can be: media that comes a tick late would have filled it, too.
+ * The peer is the only other channel in a bridge that does not mix.  While it can be seen,
+ * what is delivered is held until playback_ledger_looked() says what became of it.  What
+ * is held when that ends is dropped.
+ *
+ * \param ledger
+ * \param watching
+ * \param packet_ns how long each of the peer's packets lasts, which it fills with frames or
+ *        parts of them; 0 if each frame is a packet
+ * \param now_ns when
+ */
+void playback_ledger_watching(struct playback_ledger *ledger, int watching,
+	int64_t packet_ns, int64_t now_ns);
+
+/*!
+ * \brief What the peer's channel was seen to have sent since the latest look
+ *
+ * Packets that have left are those of the oldest media held.  If the peer is done with all
+ * it was given, what should have left and did not is dropped, except for what it may keep
+ * because it does not fill a packet yet.
+ *
+ * \param ledger
+ * \param packets how many
+ * \param done whether the peer is done with all frames that were delivered
+ * \param now_ns when it was looked
+ * \retval 1 the packets have been entered
+ * \retval 0 look again, and count these again then: what was dropped latest and what is
+ *         sent now cannot be told apart before the peer is done
+ */
+int playback_ledger_looked(struct playback_ledger *ledger, unsigned int packets, int done,
+	int64_t now_ns);
+
+/*! \brief Nobody will hear what is held: it is dropped */
+void playback_ledger_unheard(struct playback_ledger *ledger, int64_t now_ns);
+
+/*! \brief Whether the peer was given so much that a packet more has to leave */
+int playback_ledger_owes_packet(const struct playback_ledger *ledger);
+
+/*!
+ * \brief When to look what the peer has sent, because a mark or an event waits for it
+ * \return PLAYBACK_NEVER if none does
+ */
+int64_t playback_ledger_look_due(const struct playback_ledger *ledger);
+
+/*!
+ * \brief How much silence has to be delivered now, when there is no media
+ *
+ * A mixer takes a whole mixing interval or nothing, and a channel whose packets last longer
+ * than a frame sends whole packets.  The rest of an utterance that does not fill one would
+ * stay there until more media comes, and so would the marks and events that wait for it;
+ * after a flush it would be heard ahead of what comes next.  So, where one of these wants
+ * it, silence fills the interval or the packet, once.  For a mixer it is asked for as late
+ * as can be: media that comes a tick late would have filled it, too.  A packet is filled
+ * tick by tick, as with media.
  *
  * \param ledger
  * \param now_ns when, at a tick; PLAYBACK_NEVER if no other tick will come
- * \return in ns, at most a mixing interval, rounded up to a whole ms; 0 for none.  It is to
- *         be delivered as a frame without media.
+ * \return in ns, at most a mixing interval or what is left of a packet, rounded up to a
+ *         whole ms; 0 for none.  It is to be delivered as a frame without media.
  */
 int64_t playback_ledger_wants_silence(const struct playback_ledger *ledger,
 	int64_t now_ns);
@@ -335,7 +422,8 @@ void playback_ledger_half_sample(struct playback_ledger *ledger,
  * \param mark in the caller's memory until playback_ledger_pop() returns it; all its
  *        fields are set here
  * \param outcome PLAYBACK_WAITING for a mark; another one if that is settled already and
- *        it only waits for those before it; PLAYBACK_ORDERED_EVENT for an event
+ *        it only waits for those before it; PLAYBACK_ORDERED_EVENT for an event, which
+ *        waits for those before it and until what is held has been sent or dropped
  * \param now_ns when
  */
 void playback_ledger_mark(struct playback_ledger *ledger, struct playback_mark *mark,
@@ -405,7 +493,7 @@ int64_t playback_ledger_next_due(const struct playback_ledger *ledger);
 /*! \brief What is in the frame queue: received, neither delivered, dropped nor flushed */
 struct playback_media playback_ledger_queued(const struct playback_ledger *ledger);
 
-/*! \brief What has been delivered, without what a mixer dropped of it */
+/*! \brief What has been delivered, without what was dropped of it */
 struct playback_media playback_ledger_delivered_media(
 	const struct playback_ledger *ledger);
 
@@ -421,13 +509,6 @@ unsigned int playback_ledger_dequeued_events(const struct playback_ledger *ledge
 /*! \brief All counts at one moment */
 struct playback_snapshot playback_ledger_snapshot(const struct playback_ledger *ledger,
 	int64_t now_ns);
-
-/*!
- * \brief The newest pending mark whose media has all been delivered
- * \return NULL if no pending mark is that far
- */
-const struct playback_mark *playback_ledger_last_delivered(
-	const struct playback_ledger *ledger);
 
 /*!
  * \brief Take the next drop to be reported

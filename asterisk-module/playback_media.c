@@ -17,6 +17,7 @@
 
 #include "asterisk/codec.h"
 #include "asterisk/format_cache.h"
+#include "asterisk/translate.h"
 #include "asterisk/utils.h"
 
 #include "playback_media.h"
@@ -100,7 +101,7 @@ size_t playback_media_half_sample(const struct playback_media_format *format,
  * G.722 codes differences, so no byte is silence whatever came before; after the one
  * given here a decoder's sound dies away within some milliseconds.
  */
-static int silence_byte(struct ast_format *format)
+static int silence_byte(const struct ast_format *format)
 {
 	if (ast_format_cmp(format, ast_format_ulaw) == AST_FORMAT_CMP_EQUAL) {
 		return 0xff;
@@ -111,7 +112,51 @@ static int silence_byte(struct ast_format *format)
 	if (ast_format_cmp(format, ast_format_g722) == AST_FORMAT_CMP_EQUAL) {
 		return 0xfd;
 	}
-	return ast_format_cache_is_slinear(format) ? 0 : -1;
+	return ast_format_cache_is_slinear((struct ast_format *) format) ? 0 : -1;
+}
+
+/*! \brief The signed linear format of as many samples a second */
+static struct ast_format *linear_format(const struct ast_format *format)
+{
+	return ast_format_cache_get_slin_by_rate(ast_format_get_sample_rate(format));
+}
+
+int playback_media_has_silence(const struct ast_format *format)
+{
+	/* The number of steps is unsigned, and -1 where there is no way */
+	return silence_byte(format) >= 0 || (int) ast_translate_path_steps(
+		(struct ast_format *) format, linear_format(format)) >= 0;
+}
+
+/*! \brief A frame of silence in a format that needs a codec for it, NULL without one */
+static struct ast_frame *encode_silence(const struct playback_media_format *format)
+{
+	struct ast_format *linear = linear_format(format->format);
+	struct ast_trans_pvt *path = ast_translator_build_path(format->format, linear);
+	struct ast_frame frame = {
+		.frametype = AST_FRAME_VOICE,
+		.subclass.format = linear,
+		.samples = ast_format_get_sample_rate(linear)
+			* playback_media_frame_ns(format) / NS_PER_S,
+		.src = "silence",
+	};
+	size_t size = frame.samples * sizeof(int16_t);
+	char *data = ast_alloca(AST_FRIENDLY_OFFSET + size);
+	struct ast_frame *encoded;
+	struct ast_frame *silence = NULL;
+
+	if (!path) {
+		return NULL;
+	}
+	memset(data, 0, AST_FRIENDLY_OFFSET + size);
+	AST_FRAME_SET_BUFFER(&frame, data, AST_FRIENDLY_OFFSET, size);
+	encoded = ast_translate(path, &frame, 0);
+	if (encoded) {
+		silence = ast_frdup(encoded);
+		ast_frfree(encoded);
+	}
+	ast_translator_free_path(path);
+	return silence;
 }
 
 struct ast_frame *playback_media_pad(const struct playback_media_format *format,
@@ -156,7 +201,7 @@ struct ast_frame *playback_media_silence(const struct playback_media_format *for
 	char *data;
 
 	if (silence < 0) {
-		return NULL;
+		return encode_silence(format);
 	}
 	data = ast_alloca(AST_FRIENDLY_OFFSET + size);
 	memset(data, silence, AST_FRIENDLY_OFFSET + size);

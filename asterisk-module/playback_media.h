@@ -63,6 +63,9 @@ unsigned int playback_media_sample_bytes(const struct playback_media_format *for
 size_t playback_media_half_sample(const struct playback_media_format *format,
 	size_t bytes);
 
+/*! \brief Whether there is silence in a format: a byte that is, or a codec that makes it */
+int playback_media_has_silence(const struct ast_format *format);
+
 /*!
  * \brief Pad a short frame with silence
  *
@@ -81,8 +84,9 @@ struct ast_frame *playback_media_pad(const struct playback_media_format *format,
  * \brief A frame of silence
  *
  * \param format
- * \param ns how long it is to last, in whole ms
- * \return the frame, NULL where the format has no byte for it or there is no memory
+ * \param ns how long it is to last, in whole ms; where a codec makes it it lasts as long as a
+ *        full frame, whatever is asked for
+ * \return the frame, NULL where there is no silence in the format, or no memory
  */
 struct ast_frame *playback_media_silence(const struct playback_media_format *format,
 	int64_t ns);

@@ -459,6 +459,47 @@ done:
 	return result;
 }
 
+AST_TEST_DEFINE(silence)
+{
+	struct playback_media_format format = {
+		.format = ast_format_ulaw,
+		.frame_size = FRAME_BYTES,
+	};
+	enum ast_test_result_state result = AST_TEST_PASS;
+	struct ast_frame *frame;
+
+	switch (cmd) {
+	case TEST_INIT:
+		info->name = "silence";
+		info->category = CATEGORY;
+		info->summary = "Silence in any format";
+		info->description = "Of any length where a byte is silence, else a frame of a codec";
+		return AST_TEST_NOT_RUN;
+	case TEST_EXECUTE:
+		break;
+	}
+	frame = playback_media_silence(&format, 3 * 20000000LL);
+	ast_test_validate_cleanup(test, playback_media_has_silence(format.format)
+		&& frame && frame->datalen == 3 * FRAME_BYTES
+		&& playback_media_frame(&format, frame).ns == 3 * 20000000LL, result, done);
+	ast_frfree(frame);
+	format.format = ast_format_gsm;
+	format.frame_size = 33;
+	frame = playback_media_silence(&format, 3 * 20000000LL);
+	if (!playback_media_has_silence(format.format)) {
+		/* codec_gsm is not loaded */
+		ast_test_validate_cleanup(test, !frame, result, done);
+	} else {
+		ast_test_validate_cleanup(test, frame && frame->datalen == 33
+			&& playback_media_frame(&format, frame).ns == 20000000LL, result, done);
+	}
+done:
+	if (frame) {
+		ast_frfree(frame);
+	}
+	return result;
+}
+
 AST_TEST_DEFINE(memory)
 {
 	switch (cmd) {
@@ -871,6 +912,7 @@ void playback_test_register(void)
 	AST_TEST_REGISTER(flush);
 	AST_TEST_REGISTER(half_sample);
 	AST_TEST_REGISTER(message_times);
+	AST_TEST_REGISTER(silence);
 	AST_TEST_REGISTER(memory);
 	AST_TEST_REGISTER(softmix);
 	AST_TEST_REGISTER(listener_unbridged);
@@ -888,6 +930,7 @@ void playback_test_unregister(void)
 	AST_TEST_UNREGISTER(flush);
 	AST_TEST_UNREGISTER(half_sample);
 	AST_TEST_UNREGISTER(message_times);
+	AST_TEST_UNREGISTER(silence);
 	AST_TEST_UNREGISTER(memory);
 	AST_TEST_UNREGISTER(softmix);
 	AST_TEST_UNREGISTER(listener_unbridged);

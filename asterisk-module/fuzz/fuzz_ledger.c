@@ -129,13 +129,13 @@ static void deliver(struct run *run, unsigned int size, int padded)
 		memmove(run->messages, run->messages + 1,
 			--run->message_count * sizeof(frame));
 	}
-	dropped = run->ledger.dropped_by_mixer.bytes;
+	dropped = run->ledger.dropped_of_held.bytes;
 	held = run->ledger.held.bytes;
 	playback_ledger_delivered(&run->ledger, frame,
 		padded && frame.ns < TICK ? TICK : frame.ns, run->now);
 	count(&run->delivered, frame);
 	/* A mixer drops all it held, or nothing */
-	now_dropped = run->ledger.dropped_by_mixer.bytes;
+	now_dropped = run->ledger.dropped_of_held.bytes;
 	CHECK(now_dropped == dropped || (now_dropped == dropped + held
 		&& run->ledger.held.bytes == frame.bytes));
 }
@@ -144,27 +144,55 @@ static void deliver(struct run *run, unsigned int size, int padded)
 static void starve(struct run *run)
 {
 	const struct playback_ledger *ledger = &run->ledger;
-	uint64_t held = ledger->held.bytes, dropped = ledger->dropped_by_mixer.bytes;
+	uint64_t held = ledger->held.bytes, dropped = ledger->dropped_of_held.bytes;
 	int64_t silence_ns = playback_ledger_wants_silence(ledger, run->now);
 
 	playback_ledger_starved(&run->ledger);
-	CHECK(silence_ns >= 0 && silence_ns < ledger->mixer_interval_ns + MS);
+	CHECK(silence_ns >= 0 && silence_ns < (ledger->watching ? ledger->packet_ns
+		: ledger->mixer_interval_ns) + MS);
 	if (!silence_ns) {
 		return;
 	}
-	CHECK(ledger->mixing && held);
+	CHECK((ledger->mixing || ledger->watching) && held);
 	playback_ledger_delivered(&run->ledger, media(0), silence_ns, run->now);
-	CHECK(!playback_ledger_wants_silence(ledger, PLAYBACK_NEVER));
-	CHECK(held == ledger->held.bytes + ledger->dropped_by_mixer.bytes - dropped);
+	/* A packet is filled tick by tick */
+	CHECK(ledger->watching || !playback_ledger_wants_silence(ledger, PLAYBACK_NEVER));
+	CHECK(held == ledger->held.bytes + ledger->dropped_of_held.bytes - dropped);
 }
 
 static void set_mixing(struct run *run, int mixing)
 {
-	uint64_t dropped = run->ledger.dropped_by_mixer.bytes
-		+ (mixing ? 0 : run->ledger.held.bytes);
+	uint64_t dropped = run->ledger.dropped_of_held.bytes
+		+ (mixing && !run->ledger.watching ? 0 : run->ledger.held.bytes);
 
+	/* One or the other */
+	playback_ledger_watching(&run->ledger, 0, 0, run->now);
 	playback_ledger_mixing(&run->ledger, mixing, run->now);
-	CHECK(run->ledger.dropped_by_mixer.bytes == dropped);
+	CHECK(run->ledger.dropped_of_held.bytes == dropped);
+}
+
+static void set_watching(struct run *run, int watching, int64_t packet_ns)
+{
+	playback_ledger_mixing(&run->ledger, 0, run->now);
+	playback_ledger_watching(&run->ledger, watching, packet_ns, run->now);
+	CHECK(run->ledger.watching == watching && (watching || !run->ledger.held.bytes));
+}
+
+/* The peer has sent so many packets, which may be more than it was given */
+static void look(struct run *run, unsigned int packets, int done)
+{
+	const struct playback_ledger *ledger = &run->ledger;
+	uint64_t sent = ledger->sent.bytes, held = ledger->held.bytes;
+	uint64_t dropped = ledger->dropped_of_held.bytes;
+	int entered = playback_ledger_looked(&run->ledger, packets, done, run->now);
+
+	CHECK(entered || (packets && !done && sent == ledger->sent.bytes));
+	CHECK(sent + held + dropped == ledger->sent.bytes + ledger->held.bytes
+		+ ledger->dropped_of_held.bytes);
+	CHECK(packets || sent == ledger->sent.bytes);
+	CHECK(done || dropped == ledger->dropped_of_held.bytes);
+	CHECK(!done || !playback_ledger_owes_packet(ledger)
+		|| (!ledger->packet_ns && !ledger->held_frames_ns));
 }
 
 static struct pending *new_pending(struct run *run, int is_event, int settled)
@@ -262,10 +290,12 @@ static void pop(struct run *run, unsigned int most, int64_t now)
 		CHECK(pending->mark.outcome != PLAYBACK_WAITING);
 		if (pending->mark.outcome == PLAYBACK_PLAYED && !pending->settled) {
 			CHECK(pending->mark.position <= ledger->sent.bytes
-				+ ledger->dropped_by_mixer.bytes + ledger->flushed.bytes);
+				+ ledger->dropped_of_held.bytes + ledger->flushed.bytes);
 			CHECK(pending->mark.media_ns >= 0);
 		}
-		run->counted += pending->mark.dropped;
+		if (pending->mark.outcome != PLAYBACK_ORDERED_EVENT) {
+			run->counted += pending->mark.dropped;
+		}
 		free(pending);
 	}
 }
@@ -332,7 +362,8 @@ static void check_queue(const struct playback_queue *queue)
 		found |= mark == queue->unplayed;
 		/* Those from there on wait, or are events; those before are timed */
 		CHECK(mark->due_ns != PLAYBACK_NEVER
-			|| (mark->outcome == PLAYBACK_WAITING && queue->unplayed && found));
+			|| ((mark->outcome == PLAYBACK_WAITING
+			|| mark->outcome == PLAYBACK_ORDERED_EVENT) && queue->unplayed && found));
 		last = mark;
 		length++;
 	}
@@ -362,15 +393,15 @@ static void check_gaps(const struct run *run)
 	}
 	CHECK(end.position == run->received.bytes - run->dropped.bytes);
 	CHECK(end.playable == run->received.bytes - run->dropped.bytes - run->flushed.bytes
-		- ledger->dropped_by_mixer.bytes);
-	CHECK(end.dropped == run->dropped.bytes + ledger->dropped_by_mixer.bytes);
+		- ledger->dropped_of_held.bytes);
+	CHECK(end.dropped == run->dropped.bytes + ledger->dropped_of_held.bytes);
 }
 
 static void check(struct run *run)
 {
 	const struct playback_ledger *ledger = &run->ledger;
 	struct playback_snapshot snapshot = playback_ledger_snapshot(ledger, run->now);
-	const struct playback_mark *mark, *last;
+	const struct playback_mark *mark;
 	uint64_t held = 0, pending = 0;
 	int64_t held_ns = 0;
 	unsigned int i;
@@ -379,9 +410,9 @@ static void check(struct run *run)
 	CHECK(ledger->dropped.bytes == run->dropped.bytes);
 	CHECK(ledger->flushed.bytes == run->flushed.bytes);
 	CHECK(ledger->flushed.ns == run->flushed.ns);
-	CHECK(ledger->sent.bytes + ledger->held.bytes + ledger->dropped_by_mixer.bytes
+	CHECK(ledger->sent.bytes + ledger->held.bytes + ledger->dropped_of_held.bytes
 		== run->delivered.bytes);
-	CHECK(ledger->sent.ns + ledger->held.ns + ledger->dropped_by_mixer.ns
+	CHECK(ledger->sent.ns + ledger->held.ns + ledger->dropped_of_held.ns
 		== run->delivered.ns);
 	CHECK(playback_ledger_queued(ledger).bytes == queued(run));
 
@@ -401,13 +432,14 @@ static void check(struct run *run)
 	for (i = 0; i < PLAYBACK_DROP_REASONS; i++) {
 		pending += ledger->drops[i].bytes;
 	}
-	CHECK(run->reported + pending == run->dropped.bytes + ledger->dropped_by_mixer.bytes);
-	CHECK(snapshot.dropped == run->dropped.bytes + ledger->dropped_by_mixer.bytes);
+	CHECK(run->reported + pending == run->dropped.bytes + ledger->dropped_of_held.bytes);
+	CHECK(snapshot.dropped == run->dropped.bytes + ledger->dropped_of_held.bytes);
 
 	/* Each byte dropped is told by one mark, or will be by the next one */
 	CHECK(run->counted == ledger->told_dropped && run->counted <= snapshot.dropped);
 	for (mark = ledger->marks.head; mark; mark = mark->next) {
-		CHECK(mark->dropped <= snapshot.dropped);
+		CHECK(mark->dropped <= snapshot.dropped
+			|| mark->outcome == PLAYBACK_ORDERED_EVENT);
 		CHECK(run->hung_up || mark->offset <= run->received.bytes);
 	}
 
@@ -421,17 +453,16 @@ static void check(struct run *run)
 		CHECK(mark->offset > run->received.bytes);
 		CHECK(!mark->next || mark->next->offset >= mark->offset);
 	}
-	CHECK(snapshot.marks == run->made[0] - run->returned[0]);
+	CHECK(snapshot.marks == run->made[0] - run->returned[0]
+		- playback_ledger_ordered_events(ledger));
 	CHECK(ledger->events.count == run->made[1] - run->returned[1]);
-	last = playback_ledger_last_delivered(ledger);
-	CHECK(!last || last->position <= run->delivered.bytes + run->flushed.bytes);
 }
 
 static void operate(struct run *run, uint8_t operation, uint8_t amount)
 {
 	unsigned int size = size_of(amount);
 	static const enum playback_outcome outcomes[] = {
-		PLAYBACK_WAITING, PLAYBACK_DIRECTION, PLAYBACK_PLAYED,
+		PLAYBACK_WAITING, PLAYBACK_DIRECTION, PLAYBACK_PLAYED, PLAYBACK_ORDERED_EVENT,
 	};
 
 	switch ('`' + (operation & 15)) {
@@ -448,7 +479,7 @@ static void operate(struct run *run, uint8_t operation, uint8_t amount)
 		deliver(run, size, 1);
 		break;
 	case 'e':
-		mark(run, outcomes[amount % 3]);
+		mark(run, outcomes[amount % 4]);
 		break;
 	case 'f':
 		if (operation & 32) {
@@ -470,10 +501,18 @@ static void operate(struct run *run, uint8_t operation, uint8_t amount)
 		run->now += amount * 7919;
 		break;
 	case 'k':
-		set_mixing(run, amount & 1);
+		if (amount & 32) {
+			set_watching(run, amount & 1, (amount / 2 & 7) * 10 * MS);
+		} else {
+			set_mixing(run, amount & 1);
+		}
 		break;
 	case 'l':
-		if (amount & 128) {
+		if (run->ledger.watching && amount == 255) {
+			playback_ledger_unheard(&run->ledger, run->now);
+		} else if (run->ledger.watching) {
+			look(run, amount / 2 & 7, amount & 1);
+		} else if (amount & 128) {
 			playback_ledger_mixer_holds(&run->ledger, (amount & 127) * MS, run->now);
 		} else {
 			playback_ledger_mixed(&run->ledger, (1 + amount % 8) * 10 * MS, run->now);

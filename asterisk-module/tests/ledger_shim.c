@@ -38,11 +38,11 @@ void shim_event_dequeued(struct playback_ledger *ledger, uint64_t number,
 int shim_pop(struct playback_ledger *ledger, int64_t now_ns, uint64_t *fields);
 int shim_pending(const struct playback_ledger *ledger, int which, unsigned int index,
 	uint64_t *fields);
-int64_t shim_last_delivered(const struct playback_ledger *ledger);
 int shim_pop_drop(struct playback_ledger *ledger, int64_t now_ns, uint64_t *fields);
 void shim_state(const struct playback_ledger *ledger, int64_t now_ns, uint64_t *fields);
 
-const char shim_mark_fields[] = "number outcome offset dropped media_ns due_ns";
+const char shim_mark_fields[] = "number outcome offset dropped dropped_ns"
+	" media_ns due_ns stage drop_reason";
 
 static void write_mark(const struct playback_mark *mark, uint64_t *fields)
 {
@@ -50,14 +50,17 @@ static void write_mark(const struct playback_mark *mark, uint64_t *fields)
 	*fields++ = mark->outcome;
 	*fields++ = mark->offset;
 	*fields++ = mark->dropped;
+	*fields++ = (uint64_t) mark->dropped_ns;
 	*fields++ = (uint64_t) mark->media_ns;
 	*fields++ = (uint64_t) mark->due_ns;
+	*fields++ = mark->stage;
+	*fields++ = mark->drop_reason;
 }
 
-const char shim_state_fields[] = "received dropped flushed dropped_by_mixer held"
+const char shim_state_fields[] = "received dropped flushed dropped_of_held held"
 	" sent queued played played_ns snapshot_queued snapshot_queued_ns marks events"
 	" underruns"
-	" next_due_ns drop_due_ns mixer_took_ns mixer_result_ns held_frames_ns";
+	" next_due_ns drop_due_ns look_due_ns mixer_took_ns mixer_result_ns held_frames_ns";
 
 void shim_state(const struct playback_ledger *ledger, int64_t now_ns, uint64_t *fields)
 {
@@ -66,7 +69,7 @@ void shim_state(const struct playback_ledger *ledger, int64_t now_ns, uint64_t *
 	*fields++ = snapshot.received;
 	*fields++ = snapshot.dropped;
 	*fields++ = snapshot.flushed;
-	*fields++ = ledger->dropped_by_mixer.bytes;
+	*fields++ = ledger->dropped_of_held.bytes;
 	*fields++ = ledger->held.bytes;
 	*fields++ = ledger->sent.bytes;
 	*fields++ = playback_ledger_queued(ledger).bytes;
@@ -79,6 +82,7 @@ void shim_state(const struct playback_ledger *ledger, int64_t now_ns, uint64_t *
 	*fields++ = snapshot.underruns;
 	*fields++ = (uint64_t) playback_ledger_next_due(ledger);
 	*fields++ = (uint64_t) playback_ledger_drop_due(ledger);
+	*fields++ = (uint64_t) playback_ledger_look_due(ledger);
 	*fields++ = (uint64_t) ledger->mixer_took_ns;
 	*fields++ = (uint64_t) ledger->mixer_result_ns;
 	*fields++ = (uint64_t) ledger->held_frames_ns;
@@ -208,14 +212,6 @@ int shim_pending(const struct playback_ledger *ledger, int which, unsigned int i
 		write_mark(mark, fields);
 	}
 	return !!mark;
-}
-
-/* Its number, -1 if there is none */
-int64_t shim_last_delivered(const struct playback_ledger *ledger)
-{
-	const struct playback_mark *mark = playback_ledger_last_delivered(ledger);
-
-	return mark ? (int64_t) ((const struct numbered *) mark)->number : -1;
 }
 
 /* Reason, bytes, offset */

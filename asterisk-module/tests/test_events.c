@@ -12,7 +12,8 @@ static const struct playback_event_style json = { .json = 1, .channel_id = "1.2"
 static void played_mark(void)
 {
 	struct playback_mark mark = { .outcome = PLAYBACK_PLAYED, .offset = 1ULL << 40,
-		.dropped = 7, .media_ns = 1234125000, };
+		.dropped = 7, .dropped_ns = 875000, .media_ns = 1234125000,
+		.stage = PLAYBACK_STAGE_SENT, };
 	struct playback_id id = { .text = "m\"1\\\n\xc3\xa4", };
 	struct playback_id number = { .is_integer = 1, .text = "42", };
 
@@ -24,7 +25,7 @@ static void played_mark(void)
 		"\"id\":\"m\\\"1\\\\\\u000a\xc3\xa4\","
 		"\"correlation_id\":\"m\\\"1\\\\\\u000a\xc3\xa4\","
 		"\"offset\":1099511627776,\"played_ms\":1234.125,\"dropped\":7,"
-		"\"at\":1790000000000.001}");
+		"\"dropped_ms\":0.875,\"stage\":\"sent\",\"at\":1790000000000.001}");
 	playback_event_mark(event, sizeof(event), &json, &number, &mark, 0);
 	EXPECT(strstr(event, "\"id\":42,\"correlation_id\":42,") != NULL, 1);
 }
@@ -33,20 +34,28 @@ static void discarded_mark(void)
 {
 	static const struct {
 		enum playback_outcome outcome;
+		enum playback_drop_reason drop_reason;
 		const char *reason;
 	} cases[] = {
-		{ PLAYBACK_FLUSHED, "flush" },
-		{ PLAYBACK_HUNGUP, "hangup" },
-		{ PLAYBACK_LIMIT, "limit" },
-		{ PLAYBACK_DIRECTION, "direction" },
+		{ PLAYBACK_FLUSHED, PLAYBACK_DROP_UNSENT, "flush" },
+		{ PLAYBACK_HUNGUP, PLAYBACK_DROP_UNSENT, "hangup" },
+		{ PLAYBACK_LIMIT, PLAYBACK_DROP_UNSENT, "limit" },
+		{ PLAYBACK_DIRECTION, PLAYBACK_DROP_UNSENT, "direction" },
+		{ PLAYBACK_DROPPED, PLAYBACK_DROP_OVERFLOW, "overflow" },
+		{ PLAYBACK_DROPPED, PLAYBACK_DROP_PARTIAL, "partial" },
+		{ PLAYBACK_DROPPED, PLAYBACK_DROP_DIRECTION, "direction" },
+		{ PLAYBACK_DROPPED, PLAYBACK_DROP_BRIDGE, "bridge" },
+		{ PLAYBACK_DROPPED, PLAYBACK_DROP_UNSENT, "unsent" },
 	};
-	struct playback_mark mark = { .offset = 5, };
+	struct playback_mark mark = { .offset = 5, .dropped = 2, .dropped_ns = 250000,
+		.stage = PLAYBACK_STAGE_MIXED, };
 	struct playback_id id = { .text = "m1", };
 	char expected[PLAYBACK_EVENT_MAX];
 	size_t i;
 
 	for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		mark.outcome = cases[i].outcome;
+		mark.drop_reason = cases[i].drop_reason;
 		playback_event_mark(event, sizeof(event), &plain, &id, &mark, 2500);
 		snprintf(expected, sizeof(expected), "MARK_DISCARDED id=m1 reason=%s",
 			cases[i].reason);
@@ -54,12 +63,16 @@ static void discarded_mark(void)
 		playback_event_mark(event, sizeof(event), &json, &id, &mark, 2500);
 		snprintf(expected, sizeof(expected), "{\"event\":\"MARK_DISCARDED\","
 			"\"channel_id\":\"1.2\",\"id\":\"m1\",\"reason\":\"%s\","
-			"\"correlation_id\":\"m1\",\"offset\":5,\"at\":2.500}", cases[i].reason);
+			"\"correlation_id\":\"m1\",\"offset\":5,\"dropped\":2,\"dropped_ms\":0.250,"
+			"\"stage\":\"mixed\",\"at\":2.500}", cases[i].reason);
 		EXPECT_TEXT(event, expected);
 	}
-	EXPECT(playback_discard_reason(PLAYBACK_WAITING) == NULL, 1);
-	EXPECT(playback_discard_reason(PLAYBACK_PLAYED) == NULL, 1);
-	EXPECT(playback_discard_reason(PLAYBACK_ORDERED_EVENT) == NULL, 1);
+	mark.outcome = PLAYBACK_WAITING;
+	EXPECT(playback_discard_reason(&mark) == NULL, 1);
+	mark.outcome = PLAYBACK_PLAYED;
+	EXPECT(playback_discard_reason(&mark) == NULL, 1);
+	mark.outcome = PLAYBACK_ORDERED_EVENT;
+	EXPECT(playback_discard_reason(&mark) == NULL, 1);
 }
 
 static void error(void)
@@ -114,24 +127,27 @@ static void playback(void)
 		.dropped = 5,
 		.marks = 3,
 		.underruns = 2,
+		.stage = PLAYBACK_STAGE_SENT,
 	};
 
 	playback_event_playback(event, sizeof(event), &plain, &snapshot, 0, 0, 1500);
 	EXPECT_TEXT(event, "PLAYBACK received=100 played=60 queued=25 flushed=10 dropped=5"
-		" played_ms=7.500 queued_ms=3.125 marks=3 underruns=2 paused=0 at=1.500");
+		" played_ms=7.500 queued_ms=3.125 marks=3 underruns=2 paused=0"
+		" stage=sent at=1.500");
 	playback_event_playback(event, sizeof(event), &plain, &snapshot, 1, 1, 1500);
 	EXPECT_TEXT(event, "PLAYBACK received=100 played=60 queued=25 flushed=10 dropped=5"
-		" played_ms=7.500 queued_ms=3.125 marks=3 underruns=2 paused=1 at=1.500 final=1");
+		" played_ms=7.500 queued_ms=3.125 marks=3 underruns=2 paused=1"
+		" stage=sent at=1.500 final=1");
 	playback_event_playback(event, sizeof(event), &json, &snapshot, 0, 0, 1500);
 	EXPECT_TEXT(event, "{\"event\":\"PLAYBACK\",\"channel_id\":\"1.2\","
 		"\"received\":100,\"played\":60,\"queued\":25,\"flushed\":10,\"dropped\":5,"
 		"\"played_ms\":7.500,\"queued_ms\":3.125,\"marks\":3,\"underruns\":2,"
-		"\"paused\":false,\"at\":1.500}");
+		"\"paused\":false,\"stage\":\"sent\",\"at\":1.500}");
 	playback_event_playback(event, sizeof(event), &json, &snapshot, 1, 1, 1500);
 	EXPECT_TEXT(event, "{\"event\":\"PLAYBACK\",\"channel_id\":\"1.2\","
 		"\"received\":100,\"played\":60,\"queued\":25,\"flushed\":10,\"dropped\":5,"
 		"\"played_ms\":7.500,\"queued_ms\":3.125,\"marks\":3,\"underruns\":2,"
-		"\"paused\":true,\"at\":1.500,\"final\":true}");
+		"\"paused\":true,\"stage\":\"sent\",\"at\":1.500,\"final\":true}");
 }
 
 static void suspension(void)
@@ -169,7 +185,7 @@ static void suspension(void)
 			"\"channel_id\":\"1.2\",\"reason\":\"%s\",\"received\":100,\"played\":60,"
 			"\"queued\":25,\"flushed\":10,\"dropped\":5,\"played_ms\":7.500,"
 			"\"queued_ms\":3.125,\"marks\":3,\"underruns\":2,\"paused\":true,"
-			"\"at\":1.500}", reasons[i]);
+			"\"stage\":\"delivered\",\"at\":1.500}", reasons[i]);
 		EXPECT_TEXT(event, expected);
 	}
 	playback_event_suspension(event, sizeof(event), &plain, PLAYBACK_NOT_SUSPENDED,
@@ -180,13 +196,13 @@ static void suspension(void)
 	EXPECT_TEXT(event, "{\"event\":\"PLAYBACK_RESUMED\",\"channel_id\":\"1.2\","
 		"\"received\":100,\"played\":60,\"queued\":25,\"flushed\":10,\"dropped\":5,"
 		"\"played_ms\":7.500,\"queued_ms\":3.125,\"marks\":3,\"underruns\":2,"
-		"\"paused\":false,\"at\":1.500}");
+		"\"paused\":false,\"stage\":\"delivered\",\"at\":1.500}");
 }
 
 static void dropped(void)
 {
 	static const char *const reasons[PLAYBACK_DROP_REASONS] = {
-		"overflow", "partial", "direction", "bridge",
+		"overflow", "partial", "direction", "bridge", "unsent",
 	};
 	struct playback_drop drop = { .bytes = 40, .offset = 1ULL << 40, };
 	char expected[PLAYBACK_EVENT_MAX];
@@ -224,7 +240,8 @@ static void too_small_a_buffer_gives_nothing_and_is_not_overrun(void)
 static void the_largest_event_fits(void)
 {
 	struct playback_mark mark = { .outcome = PLAYBACK_PLAYED, .offset = UINT64_MAX,
-		.dropped = UINT64_MAX, .media_ns = INT64_MAX, };
+		.dropped = UINT64_MAX, .dropped_ns = INT64_MAX, .media_ns = INT64_MAX,
+		.stage = PLAYBACK_STAGE_DELIVERED, };
 	struct playback_id id;
 	char channel_id[151];
 	const struct playback_event_style style = { .json = 1, .channel_id = channel_id };

@@ -748,7 +748,7 @@ static void mixer_that_begins_with_another_interval_drops_what_it_held(void)
 	playback_ledger_mixed(&ledger, 4 * TICK, T0 + MS);
 	playback_ledger_mixer_holds(&ledger, 0, T0 + MS);
 	EXPECT(ledger.sent.bytes, 0);
-	EXPECT(ledger.dropped_by_mixer.bytes, 160);
+	EXPECT(ledger.dropped_of_held.bytes, 160);
 	EXPECT(marks[0].dropped, 160);
 }
 
@@ -836,8 +836,10 @@ static void leaving_the_mixer_drops_what_it_held(void)
 	EXPECT(ledger.sent.bytes, 0);
 	/* Nothing is left to play before the mark */
 	expect_none(T0 + TICK + MS - 1);
-	expect_pop(0, PLAYBACK_PLAYED, T0 + TICK + MS);
+	expect_pop(0, PLAYBACK_DROPPED, T0 + TICK + MS);
+	EXPECT(marks[0].drop_reason, PLAYBACK_DROP_BRIDGE);
 	EXPECT(marks[0].dropped, 420);
+	EXPECT(marks[0].dropped_ns, 420 * 125000);
 	EXPECT(marks[0].media_ns, 0);
 	now = playback_ledger_snapshot(&ledger, T0 + TICK + MS);
 	EXPECT(now.dropped, 420);
@@ -876,12 +878,13 @@ static void marks_say_what_was_dropped_before_them(void)
 	EXPECT(marks[2].due_ns, PLAYBACK_NEVER);
 	playback_ledger_delivered(&ledger, ulaw(80), TICK, T0 + 2 * TICK);
 	expect_pop(0, PLAYBACK_PLAYED, MIXED_START + 5 * MS + TICK);
-	expect_pop(1, PLAYBACK_PLAYED, MIXED_START + 5 * MS + TICK);
+	expect_pop(1, PLAYBACK_DROPPED, MIXED_START + 5 * MS + TICK);
 	expect_pop(2, PLAYBACK_PLAYED, START + 2 * TICK + 10 * MS);
 	expect_pop(3, PLAYBACK_PLAYED, START + 2 * TICK + 10 * MS);
 	EXPECT(marks[0].dropped, 0);
 	EXPECT(marks[1].dropped, 40);
 	EXPECT(marks[2].dropped, 120);
+	EXPECT(marks[2].dropped_ns, 15 * MS);
 	EXPECT(marks[3].dropped, 0);
 	EXPECT(marks[0].media_ns, TICK);
 	EXPECT(marks[1].media_ns, TICK);
@@ -904,7 +907,7 @@ static void next_mark_says_what_was_dropped_behind_the_last_one(void)
 	mark(2, T0 + MS);
 	EXPECT(marks[1].offset, 327);
 	EXPECT(marks[1].media_ns, TICK);
-	expect_pop(0, PLAYBACK_PLAYED, T0 + MS);
+	expect_pop(0, PLAYBACK_DROPPED, T0 + MS);
 	deliver(T0 + TICK);
 	expect_pop(1, PLAYBACK_PLAYED, START + 2 * TICK);
 	expect_pop(2, PLAYBACK_PLAYED, START + 2 * TICK);
@@ -936,6 +939,7 @@ static void mark_behind_a_flush_does_not_wait_for_what_was_dropped_before_it(voi
 	mark(0, T0);
 	expect_none(T0);
 	playback_ledger_mixing(&ledger, 0, T0 + MS);
+	/* Nothing is between the flush and the mark that could be played */
 	expect_pop(0, PLAYBACK_PLAYED, T0 + MS);
 	EXPECT(marks[0].dropped, 160);
 	EXPECT(marks[0].media_ns, 0);
@@ -953,8 +957,8 @@ static void other_audio_in_the_mixer_is_not_ours_to_drop(void)
 	playback_ledger_mixing(&ledger, 0, T0 + MS);
 	EXPECT(ledger.held_count, 0);
 	EXPECT(ledger.held_frames_ns, 0);
-	EXPECT(ledger.dropped_by_mixer.bytes, 160);
-	expect_pop(0, PLAYBACK_PLAYED, T0 + MS);
+	EXPECT(ledger.dropped_of_held.bytes, 160);
+	expect_pop(0, PLAYBACK_DROPPED, T0 + MS);
 	EXPECT(marks[0].dropped, 160);
 }
 
@@ -975,11 +979,11 @@ static void mixer_that_does_not_mix_drops_all(void)
 		deliver(T0 + i * TICK);
 		holds(i * TICK);
 	}
-	EXPECT(ledger.dropped_by_mixer.bytes, 0);
+	EXPECT(ledger.dropped_of_held.bytes, 0);
 	deliver(T0 + 6 * TICK);
 	/* Five frames are more than it keeps: only the newest is left */
 	holds(TICK);
-	EXPECT(ledger.dropped_by_mixer.bytes, 5 * 160);
+	EXPECT(ledger.dropped_of_held.bytes, 5 * 160);
 	EXPECT(ledger.held.bytes, 160);
 	EXPECT(marks[0].due_ns, T0 + 10 * TICK);
 	EXPECT(marks[0].dropped, 5 * 160);
@@ -1003,7 +1007,7 @@ static void mixer_that_cannot_be_seen_holds_a_bounded_amount(void)
 		EXPECT(ledger.held_count <= PLAYBACK_HELD_MAX, 1);
 	}
 	EXPECT(ledger.sent.bytes, 0);
-	EXPECT(ledger.received.bytes, ledger.dropped_by_mixer.bytes + ledger.held.bytes);
+	EXPECT(ledger.received.bytes, ledger.dropped_of_held.bytes + ledger.held.bytes);
 }
 
 static void hangup_counts_what_the_mixer_held_as_flushed(void)
@@ -1202,7 +1206,7 @@ static void mark_at_an_offset_knows_what_was_dropped_before_it(void)
 	EXPECT(mark_at(3, 160, T0), 0);
 	deliver(T0);
 	expect_pop(3, PLAYBACK_PLAYED, START + TICK);
-	expect_pop(2, PLAYBACK_PLAYED, START + TICK);
+	expect_pop(2, PLAYBACK_DROPPED, START + TICK);
 	EXPECT(playback_ledger_next_due(&ledger), PLAYBACK_NEVER);
 	deliver(T0 + TICK);
 	expect_pop(1, PLAYBACK_PLAYED, START + TICK + 125000);
@@ -1241,11 +1245,11 @@ static void mark_ahead_does_not_wait_for_what_is_dropped(void)
 	drop_newest(100);
 	expect_pop(0, PLAYBACK_PLAYED, START + TICK);
 	EXPECT(marks[0].dropped, 40);
-	expect_pop(1, PLAYBACK_PLAYED, START + TICK);
+	expect_pop(1, PLAYBACK_DROPPED, START + TICK);
 	EXPECT(marks[1].dropped, 130);
 	/* With nothing left to play it is due when that is known */
 	EXPECT(playback_ledger_next_due(&ledger), now);
-	expect_pop(2, PLAYBACK_PLAYED, now);
+	expect_pop(2, PLAYBACK_DROPPED, now);
 	EXPECT(marks[2].dropped, 70);
 	EXPECT(marks[2].media_ns, TICK);
 	expect_none(PLAYBACK_NEVER - 1);
@@ -1381,11 +1385,10 @@ static void mark_at_an_offset_in_a_mixer(void)
 	EXPECT(marks[0].due_ns, MIXED_START + 15 * MS);
 	EXPECT(marks[1].due_ns, MIXED_START + 25 * MS);
 	EXPECT(marks[2].due_ns, PLAYBACK_NEVER);
-	EXPECT(playback_ledger_last_delivered(&ledger) == &marks[2], 1);
 	playback_ledger_mixing(&ledger, 0, T0 + 2 * TICK);
 	expect_pop(0, PLAYBACK_PLAYED, T0 + 2 * TICK);
 	expect_pop(1, PLAYBACK_PLAYED, T0 + 2 * TICK);
-	expect_pop(2, PLAYBACK_PLAYED, T0 + 2 * TICK);
+	expect_pop(2, PLAYBACK_DROPPED, T0 + 2 * TICK);
 	EXPECT(marks[2].dropped, 1);
 	EXPECT(marks[2].media_ns, TICK);
 	expect_none(PLAYBACK_NEVER - 1);
@@ -1414,8 +1417,8 @@ static void what_a_mixer_dropped_before_a_flush_was_not_flushed(void)
 	EXPECT(mark_at(0, 100, T0 + MS), 0);
 	EXPECT(mark_at(1, 160, T0 + MS), 0);
 	EXPECT(mark_at(2, 161, T0 + MS), 0);
-	expect_pop(0, PLAYBACK_PLAYED, T0 + MS);
-	expect_pop(1, PLAYBACK_PLAYED, T0 + MS);
+	expect_pop(0, PLAYBACK_DROPPED, T0 + MS);
+	expect_pop(1, PLAYBACK_DROPPED, T0 + MS);
 	expect_pop(2, PLAYBACK_FLUSHED, T0 + MS);
 	EXPECT(marks[0].dropped, 100);
 	EXPECT(marks[1].dropped, 60);
@@ -1511,20 +1514,404 @@ static void drops_are_reported_ten_times_a_second(void)
 	EXPECT(playback_ledger_drop_due(&ledger), PLAYBACK_NEVER);
 }
 
-static void last_delivered_mark_is_the_newest_whose_media_was_delivered(void)
+static void nothing_of_its_media_left_discards_a_mark(void)
 {
 	begin();
-	EXPECT(playback_ledger_last_delivered(&ledger) == NULL, 1);
-	receive(40);
+	receive(160);
+	drop_newest(160);
 	mark(0, T0);
-	receive(120);
 	mark(1, T0);
-	receive(1);
+	receive(160);
+	deliver(T0);
+	receive(40);
+	drop_newest(40);
+	/* Something of it was played, and something dropped */
+	mark(2, T0);
+	receive(160);
+	drop_newest(160);
+	receive(160);
+	flush(T0);
+	/* Nothing is between the flush and this one */
+	mark(3, T0);
+	receive(80);
+	drop_newest(80);
+	mark(4, T0);
+	expect_pop(0, PLAYBACK_DROPPED, T0);
+	EXPECT(marks[0].drop_reason, PLAYBACK_DROP_PARTIAL);
+	EXPECT(marks[0].dropped, 160);
+	EXPECT(marks[0].dropped_ns, TICK);
+	/* Nothing is behind the mark before it */
+	expect_pop(1, PLAYBACK_PLAYED, T0);
+	expect_pop(2, PLAYBACK_PLAYED, START + TICK);
+	EXPECT(marks[2].dropped, 40);
+	expect_pop(3, PLAYBACK_PLAYED, START + TICK);
+	EXPECT(marks[3].dropped, 160);
+	expect_pop(4, PLAYBACK_DROPPED, START + TICK);
+	EXPECT(marks[4].dropped, 80);
+}
+
+/* When a frame delivered at T0 is first looked for */
+#define LOOK (T0 + PLAYBACK_LOOK_NS)
+
+static void begin_watching(int64_t packet_ns)
+{
+	begin();
+	playback_ledger_watching(&ledger, 1, packet_ns, T0);
+}
+
+/* The peer, done with all it was given, had sent so many packets since the latest look */
+static void look(unsigned int packets, int64_t now)
+{
+	EXPECT(playback_ledger_looked(&ledger, packets, 1, now), 1);
+}
+
+static void frame_is_held_until_the_peer_has_sent_it(void)
+{
+	begin_watching(0);
+	receive(160);
+	EXPECT(playback_ledger_look_due(&ledger), PLAYBACK_NEVER);
+	deliver(T0);
+	EXPECT(playback_ledger_owes_packet(&ledger), 1);
+	/* Nobody waits for it */
+	EXPECT(playback_ledger_look_due(&ledger), PLAYBACK_NEVER);
+	mark(0, T0);
+	EXPECT(playback_ledger_look_due(&ledger), LOOK);
+	EXPECT(playback_ledger_next_due(&ledger), PLAYBACK_NEVER);
+	EXPECT(playback_ledger_snapshot(&ledger, START + TICK).queued.bytes, 160);
+	/* Not yet */
+	EXPECT(playback_ledger_looked(&ledger, 0, 0, LOOK), 1);
+	EXPECT(ledger.held.bytes, 160);
+	look(1, LOOK + MS / 10);
+	EXPECT(playback_ledger_look_due(&ledger), PLAYBACK_NEVER);
+	expect_pop(0, PLAYBACK_PLAYED, LOOK + MS / 10 + TICK);
+	EXPECT(marks[0].due_ns, LOOK + MS / 10 + TICK);
+	EXPECT(marks[0].stage, PLAYBACK_STAGE_SENT);
+	EXPECT(playback_ledger_snapshot(&ledger, T0).stage, PLAYBACK_STAGE_SENT);
+}
+
+static void look_long_after_does_not_move_the_clock(void)
+{
+	begin_watching(0);
+	receive(320);
+	mark(0, T0);
+	deliver(T0);
+	look(1, T0 + TICK);
+	EXPECT(marks[0].due_ns, PLAYBACK_NEVER);
+	EXPECT(ledger.playing_start_ns, START);
+	deliver(T0 + TICK);
+	/* It was seen not to have left by then, so it left at the latest now */
+	EXPECT(playback_ledger_looked(&ledger, 0, 0, START + TICK), 1);
+	look(1, START + TICK + MS);
+	EXPECT(ledger.playing_start_ns, START + TICK);
+	EXPECT(marks[0].due_ns, START + 2 * TICK);
+	begin_watching(0);
+	receive(160);
+	deliver(T0);
+	EXPECT(playback_ledger_looked(&ledger, 0, 0, START), 1);
+	look(1, START + MS);
+	EXPECT(ledger.playing_start_ns, START + MS);
+}
+
+static void what_the_peer_did_not_send_is_dropped(void)
+{
+	struct playback_drop drop;
+
+	begin_watching(0);
+	receive(160);
+	mark(0, T0);
+	receive(160);
+	mark(1, T0);
+	receive(40);
+	mark(2, T0);
+	receive(120);
+	mark(3, T0);
+	deliver(T0);
+	look(1, T0 + TICK);
+	deliver(T0 + TICK);
+	look(0, T0 + TICK + MS);
+	EXPECT(marks[1].due_ns, T0 + TICK + MS);
+	deliver(T0 + 2 * TICK);
+	look(1, T0 + 3 * TICK);
+	expect_pop(0, PLAYBACK_PLAYED, START + TICK);
+	expect_pop(1, PLAYBACK_DROPPED, T0 + TICK + MS);
+	EXPECT(marks[1].dropped, 160);
+	EXPECT(marks[1].drop_reason, PLAYBACK_DROP_UNSENT);
+	expect_pop(2, PLAYBACK_PLAYED, PLAYBACK_NEVER);
+	EXPECT(marks[2].dropped, 0);
+	EXPECT(marks[2].due_ns, START + 2 * TICK + 5 * MS);
+	EXPECT(marks[2].media_ns, TICK + 5 * MS);
+	expect_pop(3, PLAYBACK_PLAYED, PLAYBACK_NEVER);
+	EXPECT(playback_ledger_pop_drop(&ledger, PLAYBACK_NEVER / 2, &drop), 1);
+	EXPECT(drop.reason, PLAYBACK_DROP_UNSENT);
+	EXPECT(drop.bytes, 160);
+	EXPECT(drop.offset, 160);
+}
+
+static void after_silence_the_latest_frames_are_those_that_left(void)
+{
+	int i;
+
+	begin_watching(0);
+	receive(160 * 4);
+	deliver(T0);
+	look(0, T0 + TICK);
+	EXPECT(ledger.dropped_of_held.bytes, 160);
+	for (i = 1; i < 4; i++) {
+		deliver(T0 + i * TICK);
+	}
+	/* Which of the three is not known before the peer is done */
+	EXPECT(playback_ledger_looked(&ledger, 1, 0, T0 + 3 * TICK), 0);
+	EXPECT(ledger.held.bytes, 480);
+	look(1, T0 + 4 * TICK);
+	EXPECT(ledger.dropped_of_held.bytes, 480);
+	EXPECT(ledger.sent.bytes, 160);
+}
+
+static void packet_longer_than_a_frame_leaves_with_its_last_frame(void)
+{
+	begin_watching(2 * TICK);
+	receive(160);
+	deliver(T0);
+	EXPECT(playback_ledger_owes_packet(&ledger), 0);
+	mark(0, T0);
+	/* There is nothing to be seen yet */
+	EXPECT(playback_ledger_look_due(&ledger), PLAYBACK_NEVER);
+	look(0, T0 + TICK);
+	EXPECT(ledger.held.bytes, 160);
+	receive(160);
+	deliver(T0 + TICK);
+	mark(1, T0);
+	EXPECT(playback_ledger_look_due(&ledger), LOOK + TICK);
+	look(1, LOOK + TICK);
+	EXPECT(ledger.held.bytes, 0);
+	EXPECT(marks[0].due_ns, LOOK + 2 * TICK);
+	EXPECT(marks[1].due_ns, LOOK + 3 * TICK);
+	EXPECT(playback_ledger_snapshot(&ledger, LOOK + 2 * TICK).played.bytes, 160);
+}
+
+static void packets_of_any_length_take_their_part_of_the_frames(void)
+{
+	begin_watching(3 * TICK / 2);
+	receive(160 * 3);
+	mark(0, T0);
+	deliver(T0);
+	deliver(T0 + TICK);
+	look(1, T0 + TICK + MS);
+	EXPECT(ledger.sent.bytes, 240);
+	EXPECT(ledger.held.bytes, 80);
+	deliver(T0 + 2 * TICK);
+	look(1, T0 + 2 * TICK + MS);
+	EXPECT(ledger.sent.bytes, 480);
+	/* Two packets a frame: it has left when both have */
+	begin_watching(TICK / 2);
+	receive(160);
+	deliver(T0);
+	EXPECT(playback_ledger_looked(&ledger, 1, 0, T0 + MS), 1);
+	EXPECT(ledger.sent.bytes, 0);
+	EXPECT(playback_ledger_owes_packet(&ledger), 1);
+	look(1, T0 + MS);
+	EXPECT(ledger.sent.bytes, 160);
+	EXPECT(ledger.part_sent_ns, 0);
+}
+
+static void rest_that_fills_no_packet_is_not_lost(void)
+{
+	begin_watching(2 * TICK);
+	receive(160 * 5);
+	deliver(T0);
+	look(0, T0 + TICK);
+	EXPECT(ledger.held.bytes, 160);
+	/* Nobody hears: one of the two may be kept by the peer, and so may the next one */
+	deliver(T0 + TICK);
+	look(0, T0 + 2 * TICK);
+	EXPECT(ledger.dropped_of_held.bytes, 160);
+	deliver(T0 + 2 * TICK);
+	look(0, T0 + 3 * TICK);
+	EXPECT(ledger.dropped_of_held.bytes, 320);
+	deliver(T0 + 3 * TICK);
+	look(1, T0 + 4 * TICK);
+	EXPECT(ledger.dropped_of_held.bytes, 320);
+	EXPECT(ledger.sent.bytes, 320);
+	EXPECT(ledger.held.bytes, 0);
+}
+
+static void silence_pushes_the_rest_out_of_the_peer(void)
+{
+	begin_watching(3 * TICK);
+	receive(160);
+	deliver(T0);
+	EXPECT(playback_ledger_wants_silence(&ledger, T0 + TICK), 0);
+	mark(0, T0);
+	EXPECT(playback_ledger_wants_silence(&ledger, T0 + TICK), TICK);
+	/* All of it where no tick will come */
+	EXPECT(playback_ledger_wants_silence(&ledger, PLAYBACK_NEVER), 2 * TICK);
+	playback_ledger_delivered(&ledger, ulaw(0), TICK, T0 + TICK);
+	EXPECT(playback_ledger_look_due(&ledger), PLAYBACK_NEVER);
+	EXPECT(playback_ledger_wants_silence(&ledger, T0 + 2 * TICK), TICK);
+	playback_ledger_delivered(&ledger, ulaw(0), TICK, T0 + 2 * TICK);
+	EXPECT(playback_ledger_wants_silence(&ledger, T0 + 3 * TICK), 0);
+	EXPECT(playback_ledger_look_due(&ledger), LOOK + 2 * TICK);
+	look(1, LOOK + 2 * TICK);
+	expect_pop(0, PLAYBACK_PLAYED, LOOK + 3 * TICK);
+	EXPECT(playback_ledger_wants_silence(&ledger, T0 + 3 * TICK), 0);
+	/* What a flush has left there, too; not where each frame is a packet */
+	receive(160);
+	deliver(T0 + 4 * TICK);
+	flush(T0 + 4 * TICK);
+	EXPECT(playback_ledger_wants_silence(&ledger, T0 + 5 * TICK), TICK);
+	begin_watching(0);
+	receive(160);
+	deliver(T0);
+	mark(0, T0);
+	EXPECT(playback_ledger_wants_silence(&ledger, T0 + TICK), 0);
+}
+
+static void ordered_event_waits_until_it_is_known_what_left(void)
+{
+	begin_watching(0);
+	receive(160);
+	mark(0, T0);
+	receive(160);
+	deliver(T0);
+	deliver(T0);
+	receive(160);
+	mark(1, T0);
+	flush(T0);
+	playback_ledger_mark(&ledger, &marks[2], PLAYBACK_ORDERED_EVENT, T0);
+	mark(3, T0);
+	EXPECT(playback_ledger_look_due(&ledger), LOOK);
+	look(1, LOOK);
+	expect_none(LOOK + TICK - 1);
+	expect_pop(0, PLAYBACK_PLAYED, LOOK + TICK);
+	expect_pop(1, PLAYBACK_FLUSHED, LOOK + TICK);
+	/* 160 of the 320 bytes delivered before it were dropped after all */
+	expect_pop(2, PLAYBACK_ORDERED_EVENT, LOOK + TICK);
+	EXPECT(marks[2].dropped, 160);
+	EXPECT(marks[2].media_ns, TICK);
+	/* And are told once by a mark */
+	EXPECT(marks[0].dropped, 0);
+	EXPECT(marks[1].dropped, 160);
+	/* It does not wait for its time to pass */
+	receive(160);
+	deliver(T0 + TICK);
+	flush(T0 + TICK);
+	playback_ledger_mark(&ledger, &marks[4], PLAYBACK_ORDERED_EVENT, T0 + TICK);
+	expect_pop(3, PLAYBACK_PLAYED, PLAYBACK_NEVER - 1);
+	EXPECT(marks[3].dropped, 0);
+	expect_none(PLAYBACK_NEVER - 1);
+	look(1, LOOK + TICK);
+	expect_pop(4, PLAYBACK_ORDERED_EVENT, LOOK + TICK);
+	/* Nor for what was on its way when the call ended, which did not leave */
+	receive(160);
+	deliver(T0 + 2 * TICK);
+	flush(T0 + 2 * TICK);
+	playback_ledger_mark(&ledger, &marks[5], PLAYBACK_ORDERED_EVENT, T0 + 2 * TICK);
+	EXPECT(marks[5].media_ns, 3 * TICK);
+	hangup(T0 + 2 * TICK);
+	expect_pop(5, PLAYBACK_ORDERED_EVENT, T0 + 2 * TICK);
+	EXPECT(marks[5].dropped, 160);
+	EXPECT(marks[5].media_ns, 2 * TICK);
+}
+
+static void nobody_hears_what_is_replaced(void)
+{
+	begin_watching(2 * TICK);
+	receive(160);
+	deliver(T0);
+	mark(0, T0);
+	playback_ledger_unheard(&ledger, T0);
+	expect_pop(0, PLAYBACK_DROPPED, T0);
+	/* Elsewhere nothing is known of that */
+	begin();
+	receive(160);
+	deliver(T0);
+	playback_ledger_unheard(&ledger, T0);
+	EXPECT(ledger.sent.bytes, 160);
+}
+
+static void what_is_held_when_watching_ends_is_dropped(void)
+{
+	begin_watching(0);
+	receive(160);
+	deliver(T0);
+	mark(0, T0);
+	playback_ledger_watching(&ledger, 0, 0, T0 + MS);
+	expect_pop(0, PLAYBACK_DROPPED, T0 + MS);
+	receive(160);
+	deliver(T0 + TICK);
+	mark(1, T0 + TICK);
+	expect_pop(1, PLAYBACK_PLAYED, START + 2 * TICK);
+	EXPECT(marks[1].stage, PLAYBACK_STAGE_DELIVERED);
+}
+
+static void peer_that_is_kept_from_its_work_is_waited_for(void)
+{
+	int i;
+
+	begin_watching(0);
+	for (i = 0; i < 2 * PLAYBACK_HELD_MAX; i++) {
+		receive(160);
+		deliver(T0 + i * TICK);
+		EXPECT(playback_ledger_looked(&ledger, 0, 0, T0 + i * TICK + MS), 1);
+	}
+	EXPECT(ledger.held_count, PLAYBACK_HELD_MAX);
+	EXPECT(ledger.held.bytes, 2 * PLAYBACK_HELD_MAX * 160);
+	EXPECT(ledger.dropped_of_held.bytes, 0);
+}
+
+static void stages_are_told_apart(void)
+{
+	begin();
+	mark(0, T0);
+	EXPECT(marks[0].stage, PLAYBACK_STAGE_DELIVERED);
+	playback_ledger_mixing(&ledger, 1, T0);
+	mark(1, T0);
+	EXPECT(marks[1].stage, PLAYBACK_STAGE_MIXED);
+	receive(160);
 	mark(2, T0);
 	deliver(T0);
-	EXPECT(playback_ledger_last_delivered(&ledger) == &marks[1], 1);
+	mix(T0 + MS);
+	playback_ledger_mixing(&ledger, 0, T0 + 2 * MS);
+	EXPECT(marks[2].stage, PLAYBACK_STAGE_MIXED);
+	receive(160);
+	mark(3, T0);
 	flush(T0);
-	EXPECT(playback_ledger_last_delivered(&ledger) == &marks[1], 1);
+	EXPECT(marks[3].stage, PLAYBACK_STAGE_DELIVERED);
+}
+
+static void flush_ends_the_piece_before_it(void)
+{
+	begin_watching(0);
+	receive(160);
+	mark(0, T0);
+	deliver(T0);
+	look(1, LOOK);
+	receive(160);
+	deliver(T0 + TICK);
+	receive(160);
+	flush(T0 + TICK);
+	/* Of what came behind the flush nothing is played, of what came before it something */
+	receive(160);
+	mark(1, T0 + TICK);
+	look(1, LOOK + TICK);
+	deliver(T0 + 2 * TICK);
+	look(0, T0 + 3 * TICK);
+	expect_pop(0, PLAYBACK_PLAYED, PLAYBACK_NEVER - 1);
+	expect_pop(1, PLAYBACK_DROPPED, PLAYBACK_NEVER - 1);
+	EXPECT(marks[1].dropped, 160);
+	/* A mark that waits for nothing tells nothing of what is still to be played */
+	receive(160);
+	playback_ledger_mark(&ledger, &marks[2], PLAYBACK_DIRECTION, T0);
+	expect_pop(2, PLAYBACK_DIRECTION, T0);
+	flush(T0);
+	receive(200);
+	mark(3, T0);
+	playback_ledger_delivered(&ledger, ulaw(100), TICK, T0 + 3 * TICK);
+	look(0, T0 + 4 * TICK);
+	playback_ledger_delivered(&ledger, ulaw(100), TICK, T0 + 4 * TICK);
+	look(1, T0 + 5 * TICK);
+	expect_pop(3, PLAYBACK_PLAYED, PLAYBACK_NEVER - 1);
+	EXPECT(marks[3].dropped, 100);
 }
 
 int main(void)
@@ -1599,6 +1986,20 @@ int main(void)
 	RUN(mark_before_all_that_is_remembered_is_refused);
 	RUN(underrun_is_silence_where_more_was_to_come);
 	RUN(drops_are_reported_ten_times_a_second);
-	RUN(last_delivered_mark_is_the_newest_whose_media_was_delivered);
+	RUN(nothing_of_its_media_left_discards_a_mark);
+	RUN(frame_is_held_until_the_peer_has_sent_it);
+	RUN(look_long_after_does_not_move_the_clock);
+	RUN(what_the_peer_did_not_send_is_dropped);
+	RUN(after_silence_the_latest_frames_are_those_that_left);
+	RUN(packet_longer_than_a_frame_leaves_with_its_last_frame);
+	RUN(packets_of_any_length_take_their_part_of_the_frames);
+	RUN(rest_that_fills_no_packet_is_not_lost);
+	RUN(silence_pushes_the_rest_out_of_the_peer);
+	RUN(ordered_event_waits_until_it_is_known_what_left);
+	RUN(flush_ends_the_piece_before_it);
+	RUN(nobody_hears_what_is_replaced);
+	RUN(what_is_held_when_watching_ends_is_dropped);
+	RUN(peer_that_is_kept_from_its_work_is_waited_for);
+	RUN(stages_are_told_apart);
 	return failures ? EXIT_FAILURE : EXIT_SUCCESS;
 }

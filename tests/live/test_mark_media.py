@@ -151,10 +151,10 @@ def test_media_start_says_that_marks_are_supported(
         for bench in (patched, stock)
     ]
     assert [start.fields.get("playback_marks") for start in starts] == (
-        ["1", None] if extension is PLAIN else [1, None]
+        ["2", None] if extension is PLAIN else [2, None]
     )
     if extension is PLAIN:
-        assert starts[0].raw.endswith(" ptime:20 playback_marks:1")
+        assert starts[0].raw.endswith(" ptime:20 playback_marks:2")
         assert starts[1].raw.endswith(" ptime:20")
     else:
         keys = list(json.loads(starts[0].raw))

@@ -240,7 +240,8 @@ def test_the_json_answer_has_the_id_as_it_was_and_where_the_mark_stood(patched: 
     call = passing_call(patched, "json-fields", script, JSON)
     channel_id = call.session.media_start.fields["channel_id"]
     answers = of(call, "MARK_PLAYED")
-    keys = ["channel_id", "id", "correlation_id", "offset", "played_ms", "dropped", "at"]
+    keys = ["channel_id", "id", "correlation_id", "offset", "played_ms"]
+    keys += ["dropped", "dropped_ms", "stage", "at"]
     for answer, mark_id, offset, mark in zip(
         answers, marks, offsets, call.judged.marks, strict=True
     ):

@@ -37,6 +37,9 @@ def test_a_mark_while_the_direction_is_in(patched: Bench) -> None:
         "reason",
         "correlation_id",
         "offset",
+        "dropped",
+        "dropped_ms",
+        "stage",
         "at",
     ]
     assert discarded.fields["offset"] == STRETCH

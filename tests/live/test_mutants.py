@@ -11,7 +11,7 @@ import asyncio
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from harness.asterisk.configuration import Extension
 from harness.bench import Bench, LiveCall, bench
 from harness.errors import HarnessFault
 from harness.install.build import Build
+from harness.judge.expectations import Expectations
 from harness.judge.verdicts import Verdict
 from harness.retry import until_reliable
 
@@ -45,6 +46,11 @@ WORDS = (1456, 1460)
 """where two of them stand by position: amid a frame, with half a ms between them"""
 
 
+ALL_PLAYED = Expectations("mute", {"all": "played"}, {}, gapless=False)
+ALL_SENT = Expectations("one_of_each", {}, {}, gapless=False, stage="sent")
+"""The caller's channel can be seen"""
+
+
 async def one_of_each(call: LiveCall) -> None:
     """Marks that are played, flushed and pending at hang-up; two at once; reports and a flush.
 
@@ -52,6 +58,7 @@ async def one_of_each(call: LiveCall) -> None:
     and one in what was flushed, set behind that.
     """
     session = call.session
+    call.expectations = ALL_SENT
     await session.report_playback()
     await session.wait_event("PLAYBACK")
     await session.start_buffering()
@@ -85,6 +92,7 @@ async def one_of_each(call: LiveCall) -> None:
 async def spoken_into_a_mute_channel(mutated: Bench, call: LiveCall) -> None:
     """What is said there waits, or is lost."""
     session = call.session
+    call.expectations = ALL_PLAYED
     _, mute = ACTIONS["mute-the-agent"]
     for mark in ("before", "meanwhile", "afterwards"):
         if mark == "meanwhile":
@@ -106,6 +114,65 @@ async def one_tick(session: MediaSession) -> None:
     await session.report_playback(20)
     await session.wait_event("PLAYBACK")
     await session.report_playback(0)
+
+
+LONG_PACKETS = replace(JSON, ptime_ms=40)
+NEVER_WAITS = replace(JSON, options="w(no)")
+
+
+async def in_long_packets(call: LiveCall) -> None:
+    """Marks everywhere in packets of two frames."""
+    session = call.session
+    await session.start_buffering()
+    for number in range(12):
+        await send(session, 400)
+        await session.mark(f"m{number}")
+    await session.stop_buffering()
+    await played(session, "m11")
+
+
+async def with_a_rest(call: LiveCall) -> None:
+    """An utterance whose last frame alone does not fill a packet, and which nothing follows."""
+    session = call.session
+    await session.start_buffering()
+    await send(session, 480)
+    await session.mark("m0")
+    # Where it is not acknowledged the judge says so, of a call that goes on for so long.
+    with suppress(HarnessFault):
+        await session.wait_event("MARK_PLAYED", timeout_s=1, id="m0")
+
+
+async def on_hold(call: LiveCall) -> None:
+    """The caller holds the call while he is spoken to."""
+    session = call.session
+    await session.start_buffering()
+    for number in range(30):
+        await send(session, 400)
+        await session.mark(f"m{number}")
+    await played(session, "m4")
+    await call.sip.hold("sendonly")
+    for _ in range(20):
+        await one_tick(session)
+    await call.sip.resume()
+    await session.wait_event("MARK_PLAYED", id="m29")
+
+
+@dataclass(frozen=True)
+class OnTheWire:
+    """A call whose packets are not frames, or do not leave, and what the judge must say of it."""
+
+    script: Script
+    extension: Extension
+    verdict: Verdict
+    says: str
+
+
+ON_THE_WIRE = {
+    "left-too-early": OnTheWire(in_long_packets, LONG_PACKETS, Verdict.EARLY, "its audio ended at"),
+    "never-left": OnTheWire(on_hold, NEVER_WAITS, Verdict.WRONG, "were never sent"),
+    "rest-left-behind": OnTheWire(with_a_rest, LONG_PACKETS, Verdict.WRONG, "were never sent"),
+}
+"""What each of these mutants must be accused of, and of nothing else"""
 
 
 @dataclass(frozen=True)
@@ -133,10 +200,12 @@ def spoken(fault: Fault) -> dict[str, Fault]:
 
 
 FLUSH = 'MEDIA_FLUSHED "f"'
+UNMET = "expectation"
 FINAL = "PLAYBACK final"
 ENDED = "its audio ended at"
 CAUGHT = {
-    "one-tick-early": spoken(Fault(Verdict.EARLY, ENDED, (-20.5, -2))),
+    # It is seen at the next tick at the latest that the frame before has left.
+    "one-tick-early": spoken(Fault(Verdict.EARLY, ENDED, (-20.5, 0))),
     "one-ms-early": spoken(Fault(Verdict.EARLY, ENDED, (-1.1, 0))),
     "five-ms-late": spoken(Fault(Verdict.LATE, ENDED, (4.9, 10))),
     "on-the-tick": spoken(Fault(Verdict.LATE, ENDED, (2, 25))),
@@ -156,7 +225,7 @@ CAUGHT = {
     },
     "played-as-flushed": {"m4": Fault(Verdict.WRONG, "but nothing was flushed")},
     "discarded-while-it-plays": {
-        "m4": Fault(Verdict.WRONG, "but the direction of media was not 'in'"),
+        "m4": Fault(Verdict.WRONG, "behind the mark before it were sent"),
         # Because audio went on, or where the host is so busy that this comes late, had ended.
         "m5": Fault(Verdict.WRONG, "(reason hangup), but"),
     },
@@ -170,11 +239,8 @@ CAUGHT = {
         "PLAYBACK": Fault(Verdict.WRONG, "the others add up to"),
         FINAL: Fault(Verdict.WRONG, "queued is 1"),
     },
-    "never-waits": {
-        "meanwhile": Fault(Verdict.WRONG, "never sent"),
-        "afterwards": Fault(Verdict.WRONG, "the acknowledgement says played_ms"),
-        FINAL: Fault(Verdict.WRONG, "played is"),
-    },
+    "never-waits": {UNMET: Fault(Verdict.WRONG, "was to be played, and is unsent")},
+    "wrong-stage": {UNMET: Fault(Verdict.WRONG, "the stage was to be sent")},
     "no-final-report": {FINAL: Fault(Verdict.NEVER, "it did not come")},
     "positions-out-of-order": {"word1": Fault(Verdict.WRONG, "which stands behind it")},
     "position-early": dict.fromkeys(
@@ -242,7 +308,9 @@ def found(call: LiveCall) -> dict[str, Found]:
         for mark in call.judged.marks
     }
     counters = sorted(call.judged.counters, key=lambda one: one.verdict is not Verdict.PASS)
-    return marks | {one.name: Found(one.verdict, one.explanation) for one in counters}
+    unmet = "; ".join(call.judged.unmet)
+    stages = {UNMET: Found(Verdict.WRONG, unmet)} if unmet else {}
+    return marks | {one.name: Found(one.verdict, one.explanation) for one in counters} | stages
 
 
 def test_the_driver_as_it_is_passes(exchanged: Bench) -> None:
@@ -261,7 +329,35 @@ def test_the_driver_as_it_is_waits_for_its_listener(exchanged: Bench) -> None:
 
 
 def test_every_mutant_has_its_verdict() -> None:
-    assert {patch.name for patch in MUTANTS.iterdir()} == {f"{name}.patch" for name in CAUGHT}
+    names = [*CAUGHT, *ON_THE_WIRE]
+    assert sorted(patch.name for patch in MUTANTS.iterdir()) == sorted(f"{n}.patch" for n in names)
+
+
+@pytest.mark.parametrize("name", ON_THE_WIRE)
+def test_the_driver_as_it_is_passes_on_the_wire(exchanged: Bench, build: Build, name: str) -> None:
+    exchanged.instance.use_module(build.patched_module)
+    passing_call(exchanged, f"{name}-not", ON_THE_WIRE[name].script, ON_THE_WIRE[name].extension)
+
+
+@pytest.mark.parametrize("name", ON_THE_WIRE)
+def test_a_mutant_is_caught_on_the_wire(exchanged: Bench, build: Build, name: str) -> None:
+    wanted = ON_THE_WIRE[name]
+    exchanged.instance.use_module(build_mutant(build, name))
+
+    def unreliable(call: LiveCall) -> bool:
+        return not any(one.verdict is wanted.verdict for one in found(call).values())
+
+    call = until_reliable(
+        name,
+        lambda name: asyncio.run(place(exchanged, name, wanted.script, wanted.extension)),
+        unreliable,
+    )
+    wrong = [
+        one for one in found(call).values() if one.verdict not in (Verdict.PASS, *NOTHING_SAID)
+    ]
+    assert wrong
+    assert {one.verdict for one in wrong} == {wanted.verdict}
+    assert any(wanted.says in one.explanation for one in wrong)
 
 
 @pytest.mark.parametrize("name", CAUGHT)

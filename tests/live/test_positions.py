@@ -200,9 +200,9 @@ def test_the_direction(patched: Bench) -> None:
         await session.mark("end", STRETCH)
         await played(session, "end")
         await session.send_text(command_set_direction("in"))
-        # It is received and dropped: with nothing left to play the mark in it is due.
+        # It is received and dropped: nothing will be played before the mark in it.
         await send(session, 1600)
-        await played(session, "ahead")
+        await session.wait_event("MARK_DISCARDED", id="ahead", reason="direction")
         await session.mark("unheard", STRETCH - 1)
         await session.wait_event("MARK_DISCARDED", id="unheard", reason="direction")
         await session.mark("unheard-ahead", 2 * STRETCH + 80)
@@ -213,9 +213,9 @@ def test_the_direction(patched: Bench) -> None:
         await played(session, "after")
 
     call = passing_call(patched, "direction", script, JSON)
-    assert ids(of(call, "MARK_PLAYED")) == ["end", "ahead", "after"]
-    assert ids(of(call, "MARK_DISCARDED")) == ["unheard", "unheard-ahead"]
-    assert of(call, "MARK_PLAYED")[1].fields["dropped"] == 800
+    assert ids(of(call, "MARK_PLAYED")) == ["end", "after"]
+    assert ids(of(call, "MARK_DISCARDED")) == ["ahead", "unheard", "unheard-ahead"]
+    assert of(call, "MARK_DISCARDED")[0].fields["dropped"] == 800
 
 
 def test_before_all_that_is_remembered_it_is_refused(patched: Bench) -> None:

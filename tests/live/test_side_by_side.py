@@ -70,7 +70,7 @@ def test_the_module_is_exchanged_while_asterisk_runs(build: Build, run_folder: P
         last = passing_call(b, "patched-again", new_mark)
         assert b.instance.pid == pid
     calls = (first, middle, last)
-    assert [call.session.media_start.flag("playback_marks") for call in calls] == [
+    assert [call.session.media_start.playback_marks > 0 for call in calls] == [
         True,
         False,
         True,

@@ -108,7 +108,7 @@ def told(call: LiveCall) -> list[str]:
         for name in sorted(names_of_call, key=len, reverse=True):
             text = text.replace(name, "THIS")
         texts.append(text)
-    texts[0] = re.sub(r' playback_marks:1|"playback_marks":1,', "", texts[0])
+    texts[0] = re.sub(r' playback_marks:2|"playback_marks":2,', "", texts[0])
     # Holds the caller's SIP Call-ID, and the names of channels.
     texts[0] = re.sub(r'"channel_variables":\{[^}]*\}', '"channel_variables":{}', texts[0])
     return texts

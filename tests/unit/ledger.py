@@ -22,7 +22,8 @@ class Outcome(IntEnum):
     HUNGUP = 3
     LIMIT = 4
     DIRECTION = 5
-    ORDERED_EVENT = 6
+    DROPPED = 6
+    ORDERED_EVENT = 7
 
 
 class Drop(IntEnum):
@@ -32,6 +33,15 @@ class Drop(IntEnum):
     PARTIAL = 1
     DIRECTION = 2
     BRIDGE = 3
+    UNSENT = 4
+
+
+class Stage(IntEnum):
+    """enum playback_stage"""
+
+    DELIVERED = 0
+    MIXED = 1
+    SENT = 2
 
 
 class Queue(IntEnum):
@@ -52,7 +62,6 @@ def _library() -> ctypes.CDLL:
     library.shim_flush.restype = ctypes.c_uint64
     library.playback_ledger_wants_silence.restype = ctypes.c_int64
     library.shim_hangup.restype = ctypes.c_uint64
-    library.shim_last_delivered.restype = ctypes.c_int64
     return library
 
 
@@ -111,6 +120,18 @@ class Ledger:
     def mixer_holds(self, held_ns: int, now: int) -> None:
         _library().playback_ledger_mixer_holds(self._handle, _time(held_ns), _time(now))
 
+    def watching(self, watching: bool, packet_ns: int, now: int) -> None:
+        _library().playback_ledger_watching(
+            self._handle, int(watching), _time(packet_ns), _time(now)
+        )
+
+    def looked(self, packets: int, done: bool, now: int) -> bool:
+        """Whether the packets have been entered."""
+        return bool(_library().playback_ledger_looked(self._handle, packets, int(done), _time(now)))
+
+    def unheard(self, now: int) -> None:
+        _library().playback_ledger_unheard(self._handle, _time(now))
+
     def wants_silence(self, now: int) -> int:
         """In ns."""
         return int(_library().playback_ledger_wants_silence(self._handle, _time(now)))
@@ -158,11 +179,6 @@ class Ledger:
         while _library().shim_pending(self._handle, int(which), len(found), values):
             found.append(_named(names, values))
         return found
-
-    def last_delivered(self) -> int | None:
-        """The number of the mark."""
-        number = int(_library().shim_last_delivered(self._handle))
-        return None if number < 0 else number
 
     def pop_drop(self, now: int) -> tuple[int, int, int] | None:
         """Reason, bytes and offset."""

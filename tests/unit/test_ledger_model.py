@@ -90,6 +90,14 @@ class Mark:
     that of the media, even where a frame came late and that time is past"""
     settled_ns: int | None = None
     """when it was flushed or hung up, or what it was made with"""
+    flushed_to: int = 0
+    """offset of the flush between it and the mark before it, 0 if there is none"""
+    is_fence: bool = False
+    """nothing was received between the latest flush and it"""
+    held: bool = False
+    """something before it was held when it was made"""
+    dropped_before: int = 0
+    """bytes that had been held, and dropped, when it was made"""
 
 
 class Model:
@@ -105,6 +113,10 @@ class Model:
         """offsets between which all was flushed, or had been dropped before; none touch"""
         self.told = 0
         """bytes that marks have told were dropped"""
+        self.told_place = 0
+        """the furthest place of a mark that was popped"""
+        self.flush_offset = 0
+        self.flushed_to = 0
         self.wanted = 0
         self.half_sample = 0
         """the newest bytes that were half a sample when a mark or a queued event came"""
@@ -158,7 +170,7 @@ class Model:
         for piece in self.first(size, "held"):
             self.report(piece.size, Drop.BRIDGE, piece.begin)
             self.count_in_marks(piece)
-            piece.state, piece.end_ns = "dropped_by_mixer", end_ns
+            piece.state, piece.end_ns = "dropped_of_held", end_ns
 
     def count_in_marks(self, dropped: Piece) -> None:
         """For all that are behind it."""
@@ -232,6 +244,8 @@ class Model:
             ):
                 mark.outcome, mark.settled_ns = outcome, now
         [begin, *_] = [*(one.begin for one in self.pieces if one.state == "queued"), self.received]
+        if outcome is Outcome.FLUSHED:
+            self.flush_offset = self.flushed_to = self.received
         if begin < self.received:
             if self.flushes and self.flushes[-1][1] == begin:
                 begin, _ = self.flushes.pop()
@@ -245,8 +259,12 @@ class Model:
     def mark(self, number: int, outcome: Outcome, now: int) -> None:
         place = self.received - self.half_sample
         mark = Mark(number, self.received, place, now, outcome)
+        mark.held = self.count("held") > 0
+        mark.dropped_before = self.count("dropped_of_held")
         if outcome is not Outcome.ORDERED_EVENT:
             mark.dropped = self.dropped_before(self.received)
+            mark.is_fence = self.received == self.flush_offset
+            mark.flushed_to, self.flushed_to = self.flushed_to, 0
         if outcome is not Outcome.WAITING:
             mark.settled_ns = now
         self.enter(mark, now)
@@ -280,7 +298,7 @@ class Model:
         self.marks.insert(bisect_right([one.offset for one in self.marks], mark.offset), mark)
 
     def dropped_before(self, offset: int) -> int:
-        return self.count("dropped", "dropped_by_mixer", before=offset)
+        return self.count("dropped", "dropped_of_held", before=offset)
 
     def unsent(self, place: int) -> int:
         """Bytes before it that are to be sent."""
@@ -294,6 +312,12 @@ class Model:
         behind = self.count("sent", after=place)
         return max(now, last.start_ns + last.media_ns - behind * BYTE_NS)
 
+    def is_discarded(self, mark: Mark, dropped: int) -> bool:
+        """Whether some of what is its own was dropped, and nothing of it sent."""
+        begin = max(self.told_place, mark.flushed_to)
+        sent = self.count("sent", before=mark.place, after=begin)
+        return dropped > 0 and not mark.is_fence and not sent
+
     def due_ns(self, mark: Mark) -> int:
         """When a mark's outcome is reached."""
         if mark.settled_ns is not None:
@@ -305,9 +329,7 @@ class Model:
         if self.count("queued", "held", before=mark.place):
             return NEVER
         gone = [
-            p
-            for p in self.pieces
-            if p.state in ("sent", "dropped_by_mixer") and p.end <= mark.place
+            p for p in self.pieces if p.state in ("sent", "dropped_of_held") and p.end <= mark.place
         ]
         return gone[-1].end_ns if gone else 0
 
@@ -342,15 +364,6 @@ class Model:
         heads = [(self.due_ns(queue[0]), queue) for queue in (self.marks, self.events) if queue]
         return min(heads, key=lambda head: head[0], default=(NEVER, None))
 
-    def last_delivered(self) -> int | None:
-        last = None
-        for mark in self.marks:
-            if mark.outcome is Outcome.WAITING:
-                if self.count("queued", before=mark.place):
-                    break
-                last = mark.number
-        return last
-
 
 class LedgerMachine(RuleBasedStateMachine):
     """A channel in a bridge of two."""
@@ -384,6 +397,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def past(self, before: int) -> None:
         self.model.pieces.append(Piece(0, before, "flushed"))
         self.model.flushes = [(0, before)] if before else []
+        self.model.flush_offset = self.model.flushed_to = before
         self.model.wanted = before
         self.ledger.received(before, 0, self.now)
         self.ledger.flush(self.now)
@@ -435,7 +449,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self.now += TICK
 
     def starve(self) -> None:
-        has_played = self.model.count("sent", "held", "dropped_by_mixer") > 0
+        has_played = self.model.count("sent", "held", "dropped_of_held") > 0
         if has_played and self.beyond_wanted() > self.model.half_sample:
             self.model.underruns += 1
         self.ledger.starved()
@@ -443,7 +457,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def beyond_wanted(self) -> int:
         """Bytes behind what the application said was all, that were not dropped."""
         model = self.model
-        states = ("queued", "held", "dropped_by_mixer", "sent", "flushed")
+        states = ("queued", "held", "dropped_of_held", "sent", "flushed")
         return model.count(*states, after=model.wanted)
 
     @rule(
@@ -552,16 +566,24 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def check_popped(self, popped: dict[str, int], mark: Mark, is_event: bool) -> None:
         assert popped["number"] == mark.number
+        if mark.outcome is Outcome.ORDERED_EVENT:
+            gone = self.model.count("dropped_of_held", before=mark.place) - mark.dropped_before
+            assert (popped["outcome"], popped["dropped"]) == (mark.outcome, gone)
+            return
+        dropped = 0 if is_event else max(mark.dropped - self.model.told, 0)
         if mark.outcome is Outcome.WAITING:
-            mark.outcome = Outcome.PLAYED
+            discarded = self.model.is_discarded(mark, dropped)
+            mark.outcome = Outcome.DROPPED if discarded else Outcome.PLAYED
             # Said when it was made, and true now.
             if not is_event:
                 assert popped["media_ns"] == BYTE_NS * self.model.count("sent", before=mark.place)
         assert popped["outcome"] == mark.outcome
         if not is_event:
             assert popped["offset"] == mark.offset
-            assert popped["dropped"] == max(mark.dropped - self.model.told, 0)
+            assert popped["dropped"] == dropped
+            assert abs(popped["dropped_ns"] - dropped * BYTE_NS) <= 1
             self.model.told = max(mark.dropped, self.model.told)
+            self.model.told_place = max(mark.place, self.model.told_place)
 
     @rule()
     def pop_drop(self) -> None:
@@ -579,10 +601,10 @@ class LedgerMachine(RuleBasedStateMachine):
     def compare(self) -> None:
         model, state = self.model, self.ledger.state(self.now)
         assert state["received"] == model.received
-        for name in ("flushed", "dropped_by_mixer", "held", "sent", "queued"):
+        for name in ("flushed", "dropped_of_held", "held", "sent", "queued"):
             assert state[name] == model.count(name), name
         # For the application what a mixer dropped is dropped like anything else.
-        assert state["dropped"] == model.count("dropped", "dropped_by_mixer")
+        assert state["dropped"] == model.count("dropped", "dropped_of_held")
         assert state["received"] == sum(
             state[name] for name in ("dropped", "flushed", "held", "sent", "queued")
         )
@@ -594,7 +616,6 @@ class LedgerMachine(RuleBasedStateMachine):
         )
         assert state["events"] == len(model.events)
         assert state["underruns"] == model.underruns
-        assert self.ledger.last_delivered() == model.last_delivered()
         drop_due_ns = model.next_drop_ns if model.drops else NEVER
         assert state["drop_due_ns"] == drop_due_ns
         for partial in {0, min(1, model.count("queued")), min(80, model.count("queued"))}:
@@ -608,7 +629,8 @@ class LedgerMachine(RuleBasedStateMachine):
             for fields, mark in zip(self.ledger.pending(which), queue, strict=True):
                 assert fields["number"] == mark.number
                 assert fields["outcome"] == mark.outcome
-                assert which is Queue.EVENTS or fields["dropped"] == mark.dropped
+                if which is Queue.MARKS and mark.outcome is not Outcome.ORDERED_EVENT:
+                    assert fields["dropped"] == mark.dropped
                 self.compare_due(fields["due_ns"], mark)
         for fields, mark in zip(self.ledger.pending(Queue.AHEAD), model.ahead, strict=True):
             assert (fields["number"], fields["outcome"]) == (mark.number, mark.outcome)
@@ -648,8 +670,8 @@ class MixingLedgerMachine(LedgerMachine):
 
     def follow_drops(self) -> int:
         """What the ledger says the mixer dropped, the number of bytes."""
-        before = self.model.count("dropped_by_mixer")
-        dropped = self.ledger.state(self.now)["dropped_by_mixer"] - before
+        before = self.model.count("dropped_of_held")
+        dropped = self.ledger.state(self.now)["dropped_of_held"] - before
         self.model.drop_held(dropped, self.now)
         return dropped
 
@@ -774,10 +796,18 @@ class MixingLedgerMachine(LedgerMachine):
         return due_ns, None
 
     def compare_due(self, due_ns: int, mark: Mark) -> None:
+        if mark.outcome is Outcome.ORDERED_EVENT and mark.held:
+            # Until it is known what was sent, and no longer.
+            assert due_ns in (0, NEVER)
+            assert due_ns == NEVER or not self.model.count("held", before=mark.place)
+            assert due_ns == 0 or self.model.count("held")
+            return
         if mark.settled_ns is not None:
             assert due_ns == mark.settled_ns
             return
-        assert due_ns >= self.model.end_ns(mark)
+        # Where frames came in a burst the clock of what was sent before has moved since.
+        moved_ns = 0 if mark.reached_ns is None else TICK
+        assert due_ns >= self.model.end_ns(mark) - moved_ns
         if not self.foreign and not self.model.count("queued", "held"):
             assert due_ns < NEVER
 

@@ -36,7 +36,7 @@ async def play_asterisk(asterisk: ClientConnection) -> None:
     """Send Asterisk's lines and expect the application's, in their order."""
     await asterisk.send(
         "MEDIA_START connection_id:c channel:WebSocket/agent/0x1 channel_id:1.1 format:ulaw"
-        " optimal_frame_size:160 ptime:20 playback_marks:1"
+        " optimal_frame_size:160 ptime:20 playback_marks:2"
     )
     assert await asterisk.recv() == "START_MEDIA_BUFFERING"
     for sender, line in conversation():

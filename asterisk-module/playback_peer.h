@@ -1,0 +1,128 @@
+/*
+ * Asterisk -- An open source telephony toolkit.
+ *
+ * Playback acknowledgements for chan_websocket.
+ *
+ * This program is free software, distributed under the terms of
+ * the GNU General Public License Version 2. See the LICENSE file
+ * at the top of the source tree.
+ */
+
+/*!
+ * \file
+ * \brief The peer: the only other channel in a bridge that does not mix, and what it sends
+ *
+ * What is delivered to the peer is sent by its own thread, or not at all: the far end has
+ * put it on hold, it sends a digit, it is played something else.  Its RTP counts the
+ * packets that have left the socket, and the bridge knows whether its thread is done with
+ * all it was given.  Together they say of each frame what became of it.
+ *
+ * Called with our channel locked, by the thread that reads it; that thread has queued each
+ * frame for the peer before it reads again.  Other locks: the peer's bridge channel's and
+ * the peer channel's own are only tried, since with a channel locked they must not be
+ * waited for, and one at a time; nobody else's frame is lost for it.  The RTP instance's is
+ * taken for as long as its counts take to be copied; whoever holds it sends a packet, and
+ * takes no lock of a channel.
+ *
+ * Costs: playback_peer_count(), at each tick, is that one lock and copy, some 0.2 us.  The
+ * locks are tried only where a packet is missing, and the peer channel's, whose thread
+ * drops audio if it does not get it within half a ms, only where one is about to be given
+ * up, and when the peer is another one.
+ */
+
+#ifndef PLAYBACK_PEER_H
+#define PLAYBACK_PEER_H
+
+#include "asterisk/bridge_channel.h"
+#include "asterisk/channel.h"
+#include "asterisk/format.h"
+#include "asterisk/rtp_engine.h"
+
+/*! \brief Why nobody hears what is delivered to the peer */
+enum playback_unheard {
+	/*! It is heard, for all that is known */
+	PLAYBACK_UNHEARD_NO,
+	/*! The bridge does not give the peer any media: it is in an application meanwhile */
+	PLAYBACK_UNHEARD_SUSPENDED,
+	/*! The peer generates audio of its own: music on hold, tones, silence */
+	PLAYBACK_UNHEARD_GENERATOR,
+	/*! The peer sends a digit, whose packets cannot be told from media */
+	PLAYBACK_UNHEARD_DIGIT,
+};
+
+/*! \brief The peer, and what its RTP had sent at the latest look */
+struct playback_peer {
+	/*! Our format; set once */
+	const struct ast_format *ours;
+	/*! Whether our frames have any size, as in passthrough mode; set once */
+	int passthrough;
+	/*! Its place in the bridge, with a reference; NULL if there is no peer */
+	struct ast_bridge_channel *bridge_channel;
+	/*! The channel, with a reference */
+	struct ast_channel *channel;
+	/*! Its RTP, with a reference; NULL if it has none whose packets are counted */
+	struct ast_rtp_instance *rtp;
+	/*! The format it is written, only to be compared */
+	const struct ast_format *format;
+	/*! How long each of its packets lasts in ns, 0 if each frame is one */
+	int64_t packet_ns;
+	/*! Bytes of media in a packet, 0 if they differ */
+	int packet_bytes;
+	/*! Packets and bytes sent up to the latest playback_peer_accept() */
+	unsigned int packets;
+	unsigned int bytes;
+	/*! When to ask again a peer without RTP, in frames */
+	unsigned int ask_again;
+	/*! When it was looked latest, in ns */
+	int64_t looked_ns;
+};
+
+/*! \brief What the peer has sent */
+struct playback_peer_count {
+	/*! Packets of media since the latest playback_peer_accept() */
+	unsigned int media;
+	/*! Packets and bytes in all */
+	unsigned int packets;
+	unsigned int bytes;
+};
+
+/*! \brief Begin without a peer; see struct playback_peer */
+void playback_peer_init(struct playback_peer *peer, const struct ast_format *ours,
+	int passthrough);
+
+/*!
+ * \brief Make the peer that of our \a channel, in place of any other
+ *
+ * \retval 1 what it sends can be seen
+ * \retval 0 there is none, or what it sends cannot be seen
+ */
+int playback_peer_meet(struct playback_peer *peer, struct ast_channel *channel);
+
+/*! \brief Forget the peer */
+void playback_peer_leave(struct playback_peer *peer);
+
+/*! \brief Whether the peer has left the bridge, or may send other packets than it did */
+int playback_peer_has_changed(struct playback_peer *peer);
+
+/*! \brief What it has sent by now; nothing is remembered */
+struct playback_peer_count playback_peer_count(const struct playback_peer *peer);
+
+/*! \brief Remember that so much was sent */
+void playback_peer_accept(struct playback_peer *peer,
+	const struct playback_peer_count *count);
+
+/*! \brief Whether the peer's thread is done with all frames it was given, as far as seen */
+int playback_peer_is_done(const struct playback_peer *peer);
+
+/*!
+ * \brief A packet is missing: ask the peer for its RTP again
+ *
+ * \retval 1 it is still the same and its packets last as long
+ * \retval 0 something was different, and is now known, or the peer could not be asked
+ */
+int playback_peer_confirm(struct playback_peer *peer);
+
+/*! \brief Why nobody would hear what is delivered now */
+enum playback_unheard playback_peer_unheard(const struct playback_peer *peer);
+
+#endif /* PLAYBACK_PEER_H */

@@ -1,0 +1,214 @@
+"""The compiled ledger beside a simulated peer: what is told of a mark is what became of its media.
+
+The peer's thread takes the frames it is given, mostly at once, sometimes late; fills packets of any
+length with them; and sends these, or throws them away while it is on hold. The driver looks at each
+tick as playback_channel.c does, and once between two ticks where a mark waits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ledger import NEVER, Drop, Ledger, Outcome, Stage
+
+MS = 1_000_000
+TICK = 20 * MS
+FRAME = 160
+BYTE_NS = 125_000
+START_NS = 5_000_000 * MS
+LOOK_NS = 100_000
+HANDOVER_NS = 60_000
+
+TICKS = st.lists(
+    st.tuples(
+        st.sampled_from(["frame", "frame", "frame", "frame", "nothing"]),
+        st.sampled_from(
+            ["", "", "", "", "", "hold", "resume", "reset", "stall", "flush", "unheard"]
+        ),
+    ),
+    min_size=1,
+    max_size=40,
+)
+
+
+@dataclass
+class Frame:
+    """Of media with a mark behind it, or of silence without one."""
+
+    number: int | None
+    ns: int
+    given_ns: int
+
+
+@dataclass
+class Peer:
+    """What Asterisk's core, its RTP and the far end make of the frames."""
+
+    packet_ns: int
+    packets: int = 0
+    """that it has sent"""
+    hears: bool = True
+    given: list[Frame] = field(default_factory=list)
+    smoother: list[Frame] = field(default_factory=list)
+    left_ns: dict[int, int] = field(default_factory=dict)
+    """when the packet with the end of a frame was sent, by the number of the mark behind it"""
+
+    def run(self, now: int) -> None:
+        """Write all frames that were given."""
+        for frame in self.given:
+            if not self.packet_ns:
+                self.send([frame], now)
+                continue
+            self.smoother.append(Frame(frame.number, frame.ns, frame.given_ns))
+            while sum(one.ns for one in self.smoother) >= self.packet_ns:
+                self.send(self.take(), now)
+        self.given = []
+
+    def take(self) -> list[Frame]:
+        """A packet out of the smoother: the frames whose end is in it."""
+        left, ended = self.packet_ns, []
+        while left:
+            first = self.smoother[0]
+            part = min(left, first.ns)
+            first.ns -= part
+            left -= part
+            if not first.ns:
+                ended.append(self.smoother.pop(0))
+        return ended
+
+    def send(self, frames: list[Frame], now: int) -> None:
+        if not self.hears:
+            return
+        self.packets += 1
+        for frame in frames:
+            if frame.number is not None:
+                self.left_ns[frame.number] = now
+
+
+class Driver:
+    """Its ticks, and the acknowledgements."""
+
+    def __init__(self, packet_ns: int) -> None:
+        self.ledger = Ledger(TICK, 1)
+        self.peer = Peer(packet_ns)
+        self.now = START_NS
+        self.counted = 0
+        self.heard = 0
+        """ticks since the far end was on hold"""
+        self.marks = 0
+        self.acked: dict[int, dict[str, int]] = {}
+        self.flushed: set[int] = set()
+        self.unheard: set[int] = set()
+        self.ledger.watching(True, packet_ns, self.now)
+
+    def look(self) -> None:
+        """As playback_watch_peer() does."""
+        done = not self.peer.given
+        if self.ledger.looked(self.peer.packets - self.counted, False, self.now):
+            self.counted = self.peer.packets
+        if done and self.ledger.looked(self.peer.packets - self.counted, True, self.now):
+            self.counted = self.peer.packets
+        while popped := self.ledger.pop(self.now):
+            self.acked[popped["number"]] = popped | {"acked_ns": self.now}
+
+    def tick(self, what: str, event: str, *, late: bool = False) -> None:
+        """And what happens until the next one."""
+        self.look()
+        if not self.peer.given:
+            if event in ("hold", "resume"):
+                self.peer.hears = event == "resume"
+            if event == "reset" and not self.peer.hears:
+                # As a digit does when it ends.
+                self.peer.smoother = []
+                self.peer.hears = True
+        if event == "flush":
+            self.ledger.received(FRAME, TICK, self.now)
+            self.ledger.mark(self.marks, Outcome.WAITING, self.now)
+            self.flushed.add(self.marks)
+            self.marks += 1
+            self.ledger.flush(self.now)
+            self.ledger.mark(self.marks, Outcome.ORDERED_EVENT, self.now)
+            self.flushed.add(self.marks)
+            self.marks += 1
+        if what == "frame":
+            self.ledger.received(FRAME, TICK, self.now)
+            self.ledger.mark(self.marks, Outcome.WAITING, self.now)
+            self.ledger.delivered(FRAME, TICK, TICK, self.now)
+            if event == "unheard" and not self.peer.given and not self.peer.smoother:
+                self.unheard.add(self.marks)
+                self.ledger.unheard(self.now)
+            else:
+                self.peer.given.append(Frame(self.marks, TICK, self.now))
+            self.marks += 1
+        elif silence_ns := self.ledger.wants_silence(self.now):
+            self.ledger.delivered(0, 0, silence_ns, self.now)
+            self.peer.given.append(Frame(None, silence_ns, self.now))
+        next_tick_ns = self.now + TICK
+        # After a packet was lost it is known which were only if the peer keeps time until then.
+        self.heard = self.heard + 1 if self.peer.hears else 0
+        if event == "stall" and not late and self.heard > self.peer.packet_ns // TICK + 1:
+            self.now = next_tick_ns
+            return
+        self.peer.run(self.now + HANDOVER_NS)
+        look_ns = self.ledger.state(self.now)["look_due_ns"]
+        if look_ns < NEVER:
+            self.now += LOOK_NS + HANDOVER_NS
+            self.look()
+        self.now = next_tick_ns
+
+
+@pytest.mark.parametrize("packet_ms", [0, 10, 20, 40, 60, 120])
+def test_what_is_told_of_a_mark_is_what_became_of_its_media(packet_ms: int) -> None:
+    @settings(derandomize=True, database=None, deadline=None, max_examples=200)
+    @given(TICKS)
+    def run(ticks: list[tuple[str, str]]) -> None:
+        driver = Driver(packet_ms * MS)
+        for what, event in ticks:
+            driver.tick(what, event)
+        # Where no media comes any more nothing that a mark waits for stays anywhere.
+        for _ in range(5 + 2 * packet_ms // 20):
+            driver.tick("nothing", "", late=True)
+        check(driver)
+        driver.ledger.close()
+
+    run()
+
+
+def check(driver: Driver) -> None:
+    assert sorted(driver.acked) == list(range(driver.marks))
+    left = driver.peer.left_ns
+    for number, ack in driver.acked.items():
+        if number in driver.flushed:
+            continue
+        if number in left:
+            assert ack["outcome"] == Outcome.PLAYED, number
+            assert ack["dropped"] == 0
+            # Not before the packet with the end of its media has left.
+            assert ack["acked_ns"] >= left[number]
+        else:
+            assert ack["outcome"] == Outcome.DROPPED, number
+            assert ack["drop_reason"] == Drop.UNSENT
+            assert ack["dropped"] == FRAME
+        assert ack["stage"] == Stage.SENT
+    state = driver.ledger.state(driver.now)
+    assert state["held"] == 0
+    assert state["played"] == len(left) * FRAME
+    assert state["received"] == state["played"] + state["flushed"] + state["dropped"]
+
+
+def test_an_acknowledgement_comes_when_the_packets_time_has_passed() -> None:
+    for packet_ms in (0, 20, 40, 60):
+        driver = Driver(packet_ms * MS)
+        for _ in range(30):
+            driver.tick("frame", "")
+        for _ in range(10):
+            driver.tick("nothing", "", late=True)
+        check(driver)
+        frames = max(packet_ms // 20, 1)
+        for number, ack in driver.acked.items():
+            within = number % frames
+            due_ns = driver.peer.left_ns[number] + (within + 1) * TICK
+            assert due_ns <= ack["due_ns"] <= due_ns + LOOK_NS + HANDOVER_NS, (packet_ms, number)
