@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from harness.bench import Bench
 from harness.bench import bench as start_bench
@@ -28,6 +29,10 @@ WORKERS_A_PROCESSOR = 3
 """A call takes a tenth of one; its judging, and to start an Asterisk, all of it for a moment"""
 
 ROOT = Path(__file__).parents[1]
+
+# Beside live tests a host stall is no reason to fail.
+settings.register_profile("beside live tests", settings(), deadline=None)
+settings.load_profile("beside live tests")
 LIVE = Path(__file__).parent / "live"
 
 # Whoever runs something in the background has Ctrl-C ignored there, shells for one, and programs

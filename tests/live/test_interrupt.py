@@ -65,7 +65,7 @@ def test_an_interrupted_demo_leaves_no_process_behind(build: Build, number: sign
         # Asterisk runs in the folder of its run.
         logs = []
         for pid in descendants(process.pid):
-            with suppress(FileNotFoundError):  # ended meanwhile
+            with suppress(FileNotFoundError, ProcessLookupError):  # ended meanwhile
                 if program(pid) == "asterisk":
                     logs.append((PROC / str(pid) / "cwd").readlink() / "log" / "asterisk.log")
         return [log for log in logs if log.exists()]
