@@ -3,6 +3,7 @@ piece, as a text-to-speech engine's client sends it."""
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -55,9 +56,22 @@ async def mark(session: MediaSession, command: MarkCommand, mark_id: str) -> Non
 async def acknowledged(
     session: MediaSession, command: MarkCommand, mark_id: str, timeout_s: float = 10.0
 ) -> None:
-    """Wait until a mark is acknowledged as played; HarnessFault if it is not."""
-    event = ACK_EVENT[command]
-    await session.wait_event(event, timeout_s, **{_ID_FIELD[command]: mark_id})
+    """Wait until a mark is acknowledged, as played or as discarded; HarnessFault if it is not.
+
+    Where the host stalls a bridge may drop all the media before a mark.
+    """
+    names, field = (ACK_EVENT[command], "MARK_DISCARDED"), _ID_FIELD[command]
+
+    async def wait() -> None:
+        async for event in session.iterate_events():
+            if event.name in names and event.fields.get(field) == mark_id:
+                return
+        raise HarnessFault(f"the connection ended before {mark_id} was acknowledged")
+
+    try:
+        await asyncio.wait_for(wait(), timeout_s)
+    except asyncio.TimeoutError:
+        raise HarnessFault(f"{mark_id} was not acknowledged within {timeout_s:g} s") from None
 
 
 async def play_with_marks(
