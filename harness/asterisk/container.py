@@ -43,9 +43,6 @@ for attempt in 1 2 3 4 5; do
 done
 """
 
-_REAL_TIME_PRIORITY = 10
-"""what Asterisk gives itself where it may, see `Instance`"""
-
 
 class _EngineClient(AsteriskProcess):
     """The engine's client, which runs as long as the container of this name."""
@@ -83,15 +80,6 @@ class ContainerInstance(OwnAsterisk):
         folder = folder.resolve()
         process = _EngineClient(image, self.name, folder)
         super().__init__(process, folder, extensions, arguments, tls)
-
-    def __enter__(self) -> ContainerInstance:
-        super().__enter__()
-        # From outside, for its user in there has no right to; threads to come inherit it.
-        priority = os.sched_param(_REAL_TIME_PRIORITY)
-        for task in Path(f"/proc/{self.pid}/task").iterdir():
-            with suppress(OSError):  # no right here either, or a thread that has just ended
-                os.sched_setscheduler(int(task.name), os.SCHED_RR, priority)
-        return self
 
     @property
     def pid(self) -> int:

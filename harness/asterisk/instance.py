@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -76,9 +75,6 @@ class Instance(OwnAsterisk):
             str(self._build.binary),
             "-f",  # in the foreground
             "-g",  # dump core on a crash
-            # With real-time priority, which takes root, other programs cannot make it late: what it
-            # does late then is its own doing.
-            *(["-p"] if os.geteuid() == 0 else []),
             *("-C", str(self._asterisk_conf)),
             *self._arguments,
         ]
