@@ -109,6 +109,8 @@ struct playback_ledger {
 	int64_t playing_end_ns;
 	/*! How long the latest frame sent that was not silence only lasts, in ns */
 	int64_t sent_frame_ns;
+	/*! When the latest frame sent was delivered, in ns */
+	int64_t sent_delivered_ns;
 	/*! Delays of the latest frames sent, against the time of their media, in ns */
 	int64_t clock_delays_ns[PLAYBACK_CLOCK_FRAMES];
 	/*! Number of delays there have been since the clock began anew */
@@ -267,7 +269,8 @@ static int64_t leaving_ns(const struct playback_ledger *ledger, int64_t now_ns)
  * late does not move the end of the audio it carries, every receiver plays by the RTP
  * timestamp; ticks that stay late do.
  */
-static int64_t playing_start(struct playback_ledger *ledger, int64_t now_ns)
+static int64_t playing_start(struct playback_ledger *ledger,
+	const struct playback_frame *frame, int64_t now_ns)
 {
 	int64_t arrival_ns = leaving_ns(ledger, now_ns);
 	int64_t delay_ns;
@@ -278,8 +281,14 @@ static int64_t playing_start(struct playback_ledger *ledger, int64_t now_ns)
 		return ledger->playing_end_ns;
 	}
 	if (!ledger->sent.bytes
-		|| arrival_ns - ledger->playing_end_ns >= ledger->tick_ns / 2) {
-		/* A tick was missed; ticks being off a little, it need not be a whole one */
+		|| arrival_ns - ledger->playing_end_ns >= ledger->tick_ns / 2
+		|| (ledger->watching && frame->delivered_ns - ledger->sent_delivered_ns
+		>= ledger->tick_ns + ledger->tick_ns / 2)) {
+		/*
+		 * A tick was missed; ticks being off a little, it need not be a whole one.  What
+		 * was seen to have left when the host had stalled may have left, and ended, long
+		 * before: then only the time of delivery shows it.
+		 */
 		ledger->clock_count = 0;
 	}
 	delay_ns = arrival_ns - ledger->clock_media_ns;
@@ -331,7 +340,7 @@ static void schedule_marks(struct playback_ledger *ledger, struct playback_queue
 static void send_frame(struct playback_ledger *ledger, const struct playback_frame *frame,
 	int64_t now_ns)
 {
-	int64_t start_ns = playing_start(ledger, now_ns);
+	int64_t start_ns = playing_start(ledger, frame, now_ns);
 	int64_t media_ns = ledger->sent.ns;
 	uint64_t limit = frame->position + frame->media.bytes;
 
@@ -349,6 +358,7 @@ static void send_frame(struct playback_ledger *ledger, const struct playback_fra
 	}
 	ledger->playing_end_ns = start_ns + frame->frame_ns;
 	ledger->clock_media_ns += frame->frame_ns;
+	ledger->sent_delivered_ns = frame->delivered_ns;
 }
 
 /*! \brief Take up to \a most_ns off the front of what is held */

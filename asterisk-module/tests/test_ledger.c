@@ -1612,6 +1612,25 @@ static void look_long_after_does_not_move_the_clock(void)
 	EXPECT(ledger.playing_start_ns, START + MS);
 }
 
+static void clock_begins_anew_behind_what_was_seen_late(void)
+{
+	int64_t next;
+
+	begin_watching(0);
+	receive(320);
+	deliver(T0);
+	deliver(T0);
+	/* The host stalls: both have left and ended when the second look comes */
+	EXPECT(playback_ledger_looked(&ledger, 0, 0, T0 + MS), 1);
+	look(2, T0 + 8 * TICK);
+	next = ledger.playing_end_ns + 4 * MS;
+	receive(160);
+	mark(0, T0);
+	deliver(next);
+	look(1, next + PLAYBACK_LOOK_NS);
+	EXPECT(marks[0].due_ns, next + PLAYBACK_LOOK_NS + TICK);
+}
+
 static void what_the_peer_did_not_send_is_dropped(void)
 {
 	struct playback_drop drop;
@@ -1989,6 +2008,7 @@ int main(void)
 	RUN(nothing_of_its_media_left_discards_a_mark);
 	RUN(frame_is_held_until_the_peer_has_sent_it);
 	RUN(look_long_after_does_not_move_the_clock);
+	RUN(clock_begins_anew_behind_what_was_seen_late);
 	RUN(what_the_peer_did_not_send_is_dropped);
 	RUN(after_silence_the_latest_frames_are_those_that_left);
 	RUN(packet_longer_than_a_frame_leaves_with_its_last_frame);
