@@ -10,7 +10,7 @@ from typing import TypeVar
 from harness.capture.timeline import Measurement, Timeline
 from harness.judge.counters import judge_counters
 from harness.judge.evidence import Evidence, read_evidence
-from harness.judge.expectations import Expectations, unmet_expectations
+from harness.judge.expectations import Expectations, unless_host_stalled, unmet_expectations
 from harness.judge.locate_audio import ERROR_NS
 from harness.judge.marks import judge_marks
 from harness.judge.uncertainty import tolerance_ns
@@ -174,6 +174,8 @@ def judge_call(
     bounds = bounds or Bounds()
     evidence = read_evidence(timeline, bounds)
     marks = judge_marks(evidence)
+    if expectations:
+        marks = unless_host_stalled(expectations, marks, evidence.uncertainty)
     unmet = unmet_expectations(expectations, evidence, marks) if expectations else []
     return JudgedCall(
         start_ns=timeline.start_ns,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from harness.judge.evidence import Evidence
 from harness.judge.uncertainty import Uncertainty
-from harness.judge.verdicts import LocatedPacket, MarkVerdict
+from harness.judge.verdicts import LocatedPacket, MarkVerdict, Verdict
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def unmet_expectations(
 ) -> list[str]:
     """What did not come of a call as it was expected to, each as a sentence."""
     file = expected.file
-    texts = [*expected.missed, *_unmet_by_marks(expected, marks, evidence.uncertainty)]
+    texts = [*expected.missed, *_unmet_by_marks(expected, marks)]
     events = evidence.conversation.count_events()
     for name, (least, most) in expected.events.items():
         if not least <= events[name] <= most:
@@ -66,14 +66,32 @@ def _unmet_by_stage(expected: Expectations, evidence: Evidence) -> list[str]:
 
 _LOSS_NS = 2_000_000_000
 """so long before its acknowledgement at most what was before a mark was lost"""
-_LOST = ("bridge", "unsent", "overflow")
-"""Asterisk throws media away where it has no time for it. That none is lost is to be expected of a
-host that has; what becomes of the mark behind it is judged all the same."""
+_LOST = ("bridge", "unsent")
+"""reasons of marks whose media Asterisk may throw away where it has no time for it"""
 
 
-def _unmet_by_marks(
+def unless_host_stalled(
     expected: Expectations, marks: Sequence[MarkVerdict], uncertainty: Uncertainty
-) -> list[str]:
+) -> tuple[MarkVerdict, ...]:
+    """``marks``, INCONCLUSIVE where the loss of one that was to be played may be a host stall's."""
+    return tuple(_unless_host_stalled(expected, mark, uncertainty) for mark in marks)
+
+
+def _unless_host_stalled(
+    expected: Expectations, mark: MarkVerdict, uncertainty: Uncertainty
+) -> MarkVerdict:
+    wanted = expected.marks.get(str(mark.id), expected.marks.get("all"))
+    acked_ns = mark.acked_ns or 0
+    stalled_ns = uncertainty.stalled_near(acked_ns - _LOSS_NS, acked_ns, uncertainty.frame_ns)
+    if wanted != "played" or _became(mark) not in _LOST or not stalled_ns:
+        return mark
+    if mark.verdict is not Verdict.PASS:
+        return mark
+    why = f"discarded, but the host stalled for {stalled_ns / 1e6:.0f} ms before"
+    return replace(mark, verdict=Verdict.INCONCLUSIVE, explanation=why)
+
+
+def _unmet_by_marks(expected: Expectations, marks: Sequence[MarkVerdict]) -> list[str]:
     file = expected.file
     texts = []
     for mark_id, wanted in expected.marks.items():
@@ -83,11 +101,8 @@ def _unmet_by_marks(
             if mark.offset is None or not (named or others):
                 continue
             became = _became(mark)
-            acked_ns = mark.acked_ns or 0
-            excused = became in _LOST and uncertainty.stalled_near(
-                acked_ns - _LOSS_NS, acked_ns, uncertainty.frame_ns
-            )
-            if became != wanted and not excused:
+            lost = mark.verdict is Verdict.INCONCLUSIVE and became in _LOST
+            if became != wanted and not lost:
                 texts.append(f'{file}: mark "{mark.id}" was to be {wanted}, and is {became}')
         if mark_id != "all" and not any(str(mark.id) == mark_id for mark in marks):
             texts.append(f'{file}: there is no mark "{mark_id}"')

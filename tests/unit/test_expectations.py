@@ -41,6 +41,28 @@ def marks_call() -> Call:
     return call
 
 
+@pytest.mark.parametrize(
+    ("stalls_ms", "result"),
+    [((), "FAIL"), (((25, 35),), "FAIL"), (((20, 41),), "INCONCLUSIVE"), (((70, 99),), "FAIL")],
+)
+def test_what_is_lost_when_the_host_stalled_tells_nothing(
+    stalls_ms: tuple[tuple[float, float], ...], result: str
+) -> None:
+    call = Call()
+    call.event(0, "MEDIA_START channel:x playback_marks:2")
+    call.send(1, 160)
+    call.command(2, "MARK id=a")
+    call.send(3, 160)
+    call.command(4, "MARK id=b")
+    call.play(20, 0, 160)
+    call.event(40.2, "MARK_PLAYED id=a")
+    call.event(60, "MEDIA_DROPPED bytes=160 reason=bridge offset=160")
+    call.event(60, "MARK_DISCARDED id=b reason=bridge")
+    expected = Expectations("a.yaml", {"all": "played"}, {}, gapless=False)
+    judged = judge_call(call.timeline(stalls_ms=stalls_ms), expectations=expected)
+    assert (judged.marks_result if not judged.unmet else "FAIL") == result, judged.marks
+
+
 def test_nothing_is_expected() -> None:
     assert missed(NOTHING, marks_call()) == []
 
