@@ -76,7 +76,7 @@ def locate_audio(
 ) -> list[Location]:
     """The location of each of ``payloads``, which are in the order of their RTP sequence.
 
-    Sound that stands alone for less than a block of 2 ms is not located.
+    Sound that stands alone for less than 3 ms, a block and a half, may not be located.
     """
     ours = _upsampled(decode(application.name, stream), application)
     if caller.sample_rate_hz < application.sample_rate_hz:

@@ -328,7 +328,7 @@ def test_media_runs_on_into_a_mute_channel_if_it_is_to(patched: Bench) -> None:
     told = [name for name in names(call.session.events) if name != "MEDIA_DROPPED"]
     assert told == ["MARK_PLAYED", "MARK_DISCARDED"]
     assert lost(call) == UTTERANCE
-    assert [mark.verdict for mark in call.judged.marks] == [Verdict.PASS] * 2
+    assert not call.judged.failures, call.failures
 
 
 def test_a_hang_up_while_media_waits(patched: Bench) -> None:

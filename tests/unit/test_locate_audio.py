@@ -226,7 +226,7 @@ def test_any_course_of_a_call_is_located_within_the_error_that_is_stated(
             # In pieces that end with a frame or some milliseconds before or after that, as the
             # least that is told apart from nothing.
             rest = size % 160
-            path.play((size if 16 <= rest <= 144 else size - rest) * scale)
+            path.play((size if 24 <= rest <= 136 else size - rest) * scale)
         elif what == "leave out":
             path.leave_out(size * scale)
         else:

@@ -80,6 +80,7 @@ class MadeBench:
             session = await server.accept()
             doing = asyncio.ensure_future(self._asterisk(asterisk))
             call = LiveCall(name, folder, cast(Any, Sip(asterisk)), session, cast(Any, None))
+            call._bounds = args[1]
             yield call
             await call.sip.hang_up()
             await session.wait_closed()
