@@ -95,23 +95,28 @@ class Ari:
         opener = urllib.request.build_opener(
             urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=self.access.tls)
         )
+        refused: urllib.error.HTTPError | None = None
         try:
-            with opener.open(request, timeout=REQUEST_TIMEOUT_S) as answer:
+            try:
+                answer = opener.open(request, timeout=REQUEST_TIMEOUT_S)
+            except urllib.error.HTTPError as error:
+                answer = refused = error
+            with answer:
                 text = answer.read()
-        except urllib.error.HTTPError as error:
-            said = error.read().decode(errors="replace").strip()
-            what = f"ARI answered {method} {path} with {error.code} {error.reason}: {said}"
-            if error.code == 401:
-                raise InputFault(
-                    what, "Check user and password with ari.conf on the PBX."
-                ) from error
-            raise AriRefused(
-                what, _REMEDIES.get(error.code, "Asterisk's log says more."), error.code
-            ) from error
         except OSError as error:
             raise self._unreachable(error) from error
         except http.client.HTTPException as error:
             raise self._not_ari(path, error) from error
+        if refused is not None:
+            said = text.decode(errors="replace").strip()
+            what = f"ARI answered {method} {path} with {refused.code} {refused.reason}: {said}"
+            if refused.code == 401:
+                raise InputFault(
+                    what, "Check user and password with ari.conf on the PBX."
+                ) from refused
+            raise AriRefused(
+                what, _REMEDIES.get(refused.code, "Asterisk's log says more."), refused.code
+            ) from refused
         try:
             return json.loads(text) if text else None
         except ValueError as error:

@@ -7,9 +7,10 @@ moved from bridge to bridge, masqueraded, hung up at any moment, broken off by t
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from harness.capture.timeline import Message
 from harness.protocol import (
@@ -64,17 +65,10 @@ class _Pending:
     sent: int
     """bytes of media sent before it"""
 
-    @property
+    @cached_property
     def offset(self) -> int:
         """Where it stands."""
         return self.sent if self.command.offset is None else self.command.offset
-
-    @property
-    def event_names(self) -> tuple[str, ...]:
-        return ACKS if self.command.name == "MARK" else ("MEDIA_FLUSHED",)
-
-    def answered_by(self, event: Event) -> bool:
-        return event.name in self.event_names and _same_id(event.id, self.command.id)
 
     def __str__(self) -> str:
         return f"{self.command.name} {self.command.id!r} at {self.offset}"
@@ -86,7 +80,10 @@ class _Connection:
     def __init__(self, passthrough: bool) -> None:
         self._passthrough = passthrough
         self.faults: list[str] = []
-        self._pending: deque[_Pending] = deque()
+        self._pending: dict[int, _Pending] = {}
+        """by their numbers, in their order: thousands may be pending"""
+        self._numbers_of: defaultdict[_Asked, dict[int, None]] = defaultdict(dict)
+        """the pending ones that have an id, in their order"""
         self._asked = 0
         """the number of commands that have been in it"""
         self._read = -1
@@ -149,7 +146,8 @@ class _Connection:
         self._opted_in |= command.opts_in
         flushes = command.name == "FLUSH_MEDIA" and command.id is not None
         if command.sets_mark or flushes:
-            self._pending.append(_Pending(command, self._asked, self._sent_bytes))
+            self._pending[self._asked] = _Pending(command, self._asked, self._sent_bytes)
+            self._numbers_of[_asked(command.name == "MARK", command.id)][self._asked] = None
             self._asked += 1
         elif command.name in _ANSWERED_BY:
             self._correlated.append((_ANSWERED_BY[command.name], command.correlation_id))
@@ -200,7 +198,8 @@ class _Connection:
         overtaken = None if refused else self._overtaken_by(answered)
         if overtaken is not None:
             self._fault(f"{overtaken} was to be answered before this: {event}")
-        self._pending.remove(answered)
+        del self._pending[answered.number]
+        del self._with_id_of(event)[answered.number]
         offset = event.count("offset")
         if offset is not None and offset != answered.offset:
             self._fault(f"the offset is {answered.offset}: {event}")
@@ -210,12 +209,16 @@ class _Connection:
         elif event.name == "MEDIA_FLUSHED":
             self._flushed += event.count("flushed") or 0
 
+    def _with_id_of(self, event: Event) -> dict[int, None]:
+        """The numbers of those that are pending and that it may answer, in their order."""
+        return self._numbers_of[_asked(event.name in ACKS, event.id)]
+
     def _in_turn(self, event: Event) -> _Pending | None:
-        return next((one for one in self._pending if one.answered_by(event)), None)
+        return next((self._pending[number] for number in self._with_id_of(event)), None)
 
     def _refused_by(self, event: Event) -> _Pending | None:
         """Of several with its id it is the one whose offset it says, or the latest."""
-        matching = [one for one in reversed(self._pending) if one.answered_by(event)]
+        matching = [self._pending[number] for number in reversed(self._with_id_of(event))]
         said = event.count("offset")
         at_offset = [one for one in matching if one.offset == said]
         return next(iter(at_offset + matching), None)
@@ -228,7 +231,7 @@ class _Connection:
         """
         place = (answered.offset, answered.number)
         read, self._read = self._read, max(self._read, answered.number)
-        for one in self._pending:
+        for one in self._pending.values():
             if one.number > max(read, answered.number):
                 return None
             if (one.offset, one.number) < place:
@@ -328,7 +331,7 @@ class _Connection:
                 self._fault("there was no final report")
             return
         # Media that was sent behind a command has been received, so the command has been, too.
-        for pending in self._pending:
+        for pending in self._pending.values():
             if pending.sent < (final.count("received") or 0):
                 self._fault(f"{pending} was not answered")
         if self._dropped != final.count("dropped"):
@@ -340,5 +343,9 @@ class _Connection:
         self.faults.append(text)
 
 
-def _same_id(given: Id, asked: Id | None) -> bool:
-    return given == asked and type(given) is type(asked)
+_Asked = tuple[bool, type, Id | None]
+
+
+def _asked(mark: bool, id_: Id | None) -> _Asked:
+    """A mark's id or a flush's. JSON's 1 is not its "1"."""
+    return mark, type(id_), id_

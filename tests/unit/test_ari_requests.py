@@ -23,6 +23,8 @@ class Server:
 
     status = 200
     body = b""
+    missing = 0
+    """bytes of the answer that are announced, and never sent"""
 
     def __init__(self) -> None:
         server = self
@@ -30,7 +32,7 @@ class Server:
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 self.send_response(server.status)
-                self.send_header("Content-Length", str(len(server.body)))
+                self.send_header("Content-Length", str(len(server.body) + server.missing))
                 self.end_headers()
                 self.wfile.write(server.body)
 
@@ -98,6 +100,12 @@ def test_ari_refuses(server: Server, status: int, kind: type[Fault], remedy: str
     with pytest.raises(kind) as caught:
         server.ari.version()
     assert remedy in caught.value.remedy
+
+
+def test_a_refusal_breaks_off(server: Server) -> None:
+    server.status, server.missing = 409, 1
+    with pytest.raises(InputFault, match="is not Asterisk's ARI"):
+        server.ari.version()
 
 
 def test_nothing_answers() -> None:
