@@ -186,41 +186,39 @@ void playback_bridge_deliver(struct playback_bridge *bridge,
 	struct playback_ledger *ledger, const struct playback_bridge_view *view,
 	const struct playback_frame *frame)
 {
-	if (view->busy) {
-		bridge->in_transit = *frame;
-		bridge->is_in_transit = 1;
+	if (view->busy || bridge->in_transit_count) {
+		bridge->in_transit[bridge->in_transit_count++] = *frame;
 		return;
 	}
 	playback_bridge_follow(bridge, ledger, view, frame->delivered_ns);
-	playback_ledger_delivered(ledger, frame->media, frame->frame_ns,
-		frame->delivered_ns);
+	playback_ledger_caught_up(ledger, frame);
 }
 
 void playback_bridge_arrive(struct playback_bridge *bridge,
 	struct playback_ledger *ledger, const struct playback_bridge_view *view,
 	int64_t now_ns)
 {
-	const struct playback_frame *frame = &bridge->in_transit;
+	unsigned int i;
 
-	if (!bridge->is_in_transit) {
+	if (!bridge->in_transit_count) {
 		return;
 	}
-	bridge->is_in_transit = 0;
 	follow_mixer(bridge, ledger, view->mixer, now_ns);
-	/* A mixer may have mixed before it got this frame */
-	playback_ledger_delivered(ledger, frame->media, frame->frame_ns,
-		view->mixer ? now_ns : frame->delivered_ns);
+	for (i = 0; view->mixer && i < bridge->in_transit_count; i++) {
+		/* A mixer may have mixed before it got this frame */
+		bridge->in_transit[i].delivered_ns = now_ns;
+	}
+	playback_bridge_leave(bridge, ledger);
 }
 
 void playback_bridge_leave(struct playback_bridge *bridge, struct playback_ledger *ledger)
 {
-	const struct playback_frame *frame = &bridge->in_transit;
+	unsigned int i;
 
-	if (bridge->is_in_transit) {
-		bridge->is_in_transit = 0;
-		playback_ledger_delivered(ledger, frame->media, frame->frame_ns,
-			frame->delivered_ns);
+	for (i = 0; i < bridge->in_transit_count; i++) {
+		playback_ledger_caught_up(ledger, &bridge->in_transit[i]);
 	}
+	bridge->in_transit_count = 0;
 }
 
 void playback_bridge_mixed(struct playback_bridge *bridge,
@@ -236,6 +234,6 @@ void playback_bridge_mixed(struct playback_bridge *bridge,
 
 int64_t playback_bridge_next_due(const struct playback_bridge *bridge)
 {
-	return bridge->is_in_transit
-		? bridge->in_transit.delivered_ns + IN_TRANSIT_NS : PLAYBACK_NEVER;
+	return bridge->in_transit_count
+		? bridge->in_transit[0].delivered_ns + IN_TRANSIT_NS : PLAYBACK_NEVER;
 }

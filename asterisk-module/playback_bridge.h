@@ -27,6 +27,7 @@
 #include "asterisk/channel.h"
 
 #include "playback_ledger.h"
+#include "playback_pace.h"
 
 /*! \brief What one look at the bridge showed */
 struct playback_bridge_view {
@@ -47,10 +48,10 @@ struct playback_bridge_view {
 struct playback_bridge {
 	/*! The bridge if it mixed at the latest look, without a reference, see above */
 	const struct ast_bridge *mixer;
-	/*! A frame that was delivered to a busy bridge and is not in the ledger yet */
-	struct playback_frame in_transit;
-	/*! Whether there is such a frame */
-	int is_in_transit;
+	/*! Frames that were delivered to a busy bridge and are not in the ledger yet */
+	struct playback_frame in_transit[PLAYBACK_CATCH_UP_MAX + 1];
+	/*! Number of these frames, all of one tick */
+	unsigned int in_transit_count;
 };
 
 /*!
@@ -91,23 +92,23 @@ void playback_bridge_follow(struct playback_bridge *bridge,
  * \brief Deliver a frame; the ledger locked
  *
  * If the bridge is busy the frame is in transit until playback_bridge_arrive(): it may
- * find that the bridge has changed.
+ * find that the bridge has changed.  So is one that follows such a frame.
  */
 void playback_bridge_deliver(struct playback_bridge *bridge,
 	struct playback_ledger *ledger, const struct playback_bridge_view *view,
 	const struct playback_frame *frame);
 
 /*!
- * \brief Enter the frame in transit into the ledger, if there is one; the ledger locked
+ * \brief Enter the frames in transit into the ledger; the ledger locked
  *
- * The thread that took it is back, so the bridge has it.
+ * The thread that took them is back, so the bridge has them.
  */
 void playback_bridge_arrive(struct playback_bridge *bridge,
 	struct playback_ledger *ledger, const struct playback_bridge_view *view,
 	int64_t now_ns);
 
 /*!
- * \brief The channel is being hung up: enter the frame in transit; the ledger locked
+ * \brief The channel is being hung up: enter the frames in transit; the ledger locked
  *
  * It is out of its bridge by now, where there is nothing to be seen any more.
  */
@@ -123,7 +124,7 @@ void playback_bridge_mixed(struct playback_bridge *bridge,
 	struct playback_ledger *ledger, const struct playback_bridge_view *view,
 	int64_t interval_ns, int64_t now_ns);
 
-/*! \brief When to look for the frame in transit, PLAYBACK_NEVER if there is none */
+/*! \brief When to look for the frames in transit, PLAYBACK_NEVER if there are none */
 int64_t playback_bridge_next_due(const struct playback_bridge *bridge);
 
 #endif /* PLAYBACK_BRIDGE_H */

@@ -57,6 +57,9 @@ int playback_init(struct playback_channel *playback,
 	playback_outbox_init(&playback->outbox, playback->name);
 	playback_peer_init(&playback->peer, driver->format, !driver->frame_size);
 	playback_timer_init(&playback->timer, driver->channel);
+	/* As the driver sets its timer: to a whole number of ticks a second */
+	playback_pace_init(&playback->pace,
+		NS_PER_S / (1000 / ast_format_get_default_ms(driver->format)));
 	playback_listener_init(&playback->listener, driver->wait_for_listener,
 		driver->no_auto_answer, driver->caller);
 	playback->driver.caller = NULL;
@@ -98,10 +101,11 @@ static void check_balance(struct playback_channel *playback)
 #ifdef AST_DEVMODE
 	uint64_t queued = *playback->driver.partial_bytes;
 	const struct ast_frame *frame;
+	unsigned int i;
 	SCOPED_MUTEX(lock, &playback->lock);
 
-	if (playback->bridge.is_in_transit) {
-		queued += playback->bridge.in_transit.media.bytes;
+	for (i = 0; i < playback->bridge.in_transit_count; i++) {
+		queued += playback->bridge.in_transit[i].media.bytes;
 	}
 	for (frame = *playback->driver.frames; frame;
 		frame = AST_LIST_NEXT(frame, frame_list)) {
@@ -135,7 +139,12 @@ struct playback_media playback_flushed(struct playback_channel *playback)
 {
 	SCOPED_MUTEX(lock, &playback->lock);
 
+	if (playback->opted_in) {
+		/* As the manual says.  Who has not opted in may rely on that it never was so. */
+		*playback->driver.paused = 0;
+	}
 	playback->queued_events = 0;
+	playback->pace.late_ns = 0;
 	return playback_ledger_flush(playback->ledger, playback_now_ns());
 }
 
@@ -538,12 +547,20 @@ void playback_find_peer(struct playback_channel *playback)
 	playback_watch_peer(playback);
 }
 
-/*! \brief Deliver a frame to the core; the frame to be returned in its place */
+/*!
+ * \brief Deliver a frame to the core
+ *
+ * \param playback
+ * \param frame
+ * \param ticks how many ticks ago it should have been
+ * \return the frame to be returned in its place
+ */
 static struct ast_frame *deliver_frame(struct playback_channel *playback,
-	struct ast_frame *frame)
+	struct ast_frame *frame, unsigned int ticks)
 {
 	struct playback_frame delivered = {
 		.media = playback_media_frame(&playback->format, frame),
+		.behind_ns = ticks * playback->pace.tick_ns,
 	};
 	struct playback_bridge_view view = playback_bridge_look(playback->driver.channel);
 
@@ -554,6 +571,9 @@ static struct ast_frame *deliver_frame(struct playback_channel *playback,
 		frame = playback_media_pad(&playback->format, frame);
 	}
 	delivered.frame_ns = playback_media_frame(&playback->format, frame).ns;
+	playback->pace.delivered_ns = delivered.delivered_ns;
+	playback->was_silent = playback->pace.late_ns
+		&& playback_media_is_silent(&playback->format, frame);
 	ast_mutex_lock(&playback->lock);
 	playback_bridge_deliver(&playback->bridge, playback->ledger, &view, &delivered);
 	if (playback_peer_unheard(&playback->peer) != PLAYBACK_UNHEARD_NO) {
@@ -563,13 +583,35 @@ static struct ast_frame *deliver_frame(struct playback_channel *playback,
 	return frame;
 }
 
-/*! \brief Enter the frame in transit into the ledger, if there is one */
+/*! \brief Deliver a frame, and those behind it that catch up; the frames to be returned */
+static struct ast_frame *deliver_frames(struct playback_channel *playback,
+	struct ast_frame *frames)
+{
+	AST_LIST_HEAD_NOLOCK(, ast_frame) delivered = AST_LIST_HEAD_NOLOCK_INIT_VALUE;
+	struct ast_frame *frame;
+	struct ast_frame *next;
+	unsigned int ticks = 0;
+
+	for (frame = frames; AST_LIST_NEXT(frame, frame_list);
+		frame = AST_LIST_NEXT(frame, frame_list)) {
+		ticks++;
+	}
+	for (frame = frames; frame; frame = next) {
+		next = AST_LIST_NEXT(frame, frame_list);
+		AST_LIST_NEXT(frame, frame_list) = NULL;
+		frame = deliver_frame(playback, frame, ticks--);
+		AST_LIST_INSERT_TAIL(&delivered, frame, frame_list);
+	}
+	return AST_LIST_FIRST(&delivered);
+}
+
+/*! \brief Enter the frames in transit into the ledger */
 static void frame_arrived(struct playback_channel *playback)
 {
 	struct playback_bridge_view view;
 	int64_t time_ns;
 
-	if (!playback->bridge.is_in_transit) {
+	if (!playback->bridge.in_transit_count) {
 		return;
 	}
 	view = playback_bridge_look(playback->driver.channel);
@@ -625,6 +667,8 @@ static struct ast_frame *miss_frame(struct playback_channel *playback,
 	playback_bridge_follow(&playback->bridge, playback->ledger, &view, time_ns);
 	if (tick && !*playback->driver.paused && !playback->suspension) {
 		playback_ledger_starved(playback->ledger);
+		/* All is played */
+		playback->pace.late_ns = 0;
 	}
 	if (!keeps_rest(playback)) {
 		delivered.frame_ns = playback_ledger_wants_silence(playback->ledger,
@@ -638,6 +682,7 @@ static struct ast_frame *miss_frame(struct playback_channel *playback,
 	}
 	delivered.frame_ns = playback_media_frame(&playback->format, silence).ns;
 	delivered.delivered_ns = playback_now_ns();
+	playback->pace.delivered_ns = delivered.delivered_ns;
 	ast_mutex_lock(&playback->lock);
 	playback_bridge_deliver(&playback->bridge, playback->ledger, &view, &delivered);
 	ast_mutex_unlock(&playback->lock);
@@ -680,6 +725,67 @@ static void suspend_unheard(struct playback_channel *playback)
 		playback->was_paused = *playback->driver.paused;
 		*playback->driver.paused = 1;
 	}
+}
+
+/*! \brief How long the media lasts that is queued, in ns */
+static int64_t queued_ns(struct playback_channel *playback)
+{
+	SCOPED_MUTEX(lock, &playback->lock);
+
+	return playback_ledger_queued(playback->ledger).ns;
+}
+
+/*!
+ * \brief At a tick, see whether ticks were missed before it at which media was to play
+ *
+ * Whoever has not opted in is served as by the stock driver.  How late a packet may be is
+ * known of a peer that makes a packet of each frame.
+ */
+static void keep_pace(struct playback_channel *playback)
+{
+	const struct playback_peer *peer = &playback->peer;
+	int64_t time_ns = playback_now_ns();
+	unsigned int missed = playback_pace_tick(&playback->pace, time_ns);
+
+	if (missed && playback->opted_in && !*playback->driver.paused) {
+		playback_pace_missed(&playback->pace, missed, queued_ns(playback),
+			peer->rtp && !peer->packet_ns ? peer->skew_ns : 0, time_ns);
+		ast_debug(3, "%s: %u ticks were missed, %u are caught up\n", playback->name,
+			missed, playback->pace.catch_up);
+	}
+}
+
+int playback_skip(struct playback_channel *playback, const struct ast_frame *first)
+{
+	const struct ast_frame *next = first ? AST_LIST_NEXT(first, frame_list) : NULL;
+	struct playback_media media;
+	int skips;
+
+	/* At both ends a frame of each pause stays */
+	if (!playback->pace.late_ns || !playback->was_silent || *playback->driver.paused
+		|| !next || first->frametype != AST_FRAME_VOICE
+		|| next->frametype != AST_FRAME_VOICE
+		|| !playback_media_is_silent(&playback->format, first)
+		|| !playback_media_is_silent(&playback->format, next)) {
+		return 0;
+	}
+	media = playback_media_frame(&playback->format, first);
+	if (!playback_pace_may_skip(&playback->pace, media.ns, queued_ns(playback))) {
+		return 0;
+	}
+	ast_mutex_lock(&playback->lock);
+	skips = playback_ledger_can_skip(playback->ledger, media.bytes);
+	if (skips) {
+		playback_ledger_skipped(playback->ledger, media, playback_now_ns());
+		playback->pace.late_ns -= media.ns;
+	}
+	ast_mutex_unlock(&playback->lock);
+	return skips;
+}
+
+unsigned int playback_catch_up(const struct playback_channel *playback)
+{
+	return playback->pace.catch_up;
 }
 
 /*! \brief Hide that end of the partial frame from the driver which must not play now */
@@ -734,6 +840,7 @@ int playback_read_begin(struct playback_channel *playback, int tick)
 		return 0;
 	}
 	suspend_unheard(playback);
+	keep_pace(playback);
 	hide_partial(playback);
 	return wants_partial(playback);
 }
@@ -752,7 +859,7 @@ struct ast_frame *playback_read_end(struct playback_channel *playback,
 		tell_suspension(playback, websocket);
 	}
 	if (frame && frame->frametype == AST_FRAME_VOICE) {
-		frame = deliver_frame(playback, frame);
+		frame = deliver_frames(playback, frame);
 	} else if (tick || !has_ticks(playback)) {
 		frame = miss_frame(playback, frame, tick);
 	}

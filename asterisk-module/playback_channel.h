@@ -40,6 +40,7 @@
 #include "playback_listener.h"
 #include "playback_media.h"
 #include "playback_outbox.h"
+#include "playback_pace.h"
 #include "playback_peer.h"
 #include "playback_report.h"
 #include "playback_timer.h"
@@ -54,7 +55,10 @@ struct playback_driver {
 	char *partial;
 	/*! Bytes in the partial frame; also set here for the time of a read */
 	size_t *partial_bytes;
-	/*! Whether the application has paused its media; also set here for that time */
+	/*!
+	 * Whether the application has paused its media; also set here: for that time, and when a
+	 * flush ends it
+	 */
 	int *paused;
 	/*! The application answers the channel itself: media before that is early media */
 	int no_auto_answer;
@@ -109,6 +113,10 @@ struct playback_channel {
 	struct playback_peer peer;
 	/*! The peer has not been given the latest frame yet: it is about to be returned */
 	int is_returning;
+	/*! Whether media keeps pace with time */
+	struct playback_pace pace;
+	/*! Whether the latest frame that was delivered when media was late was a pause */
+	int was_silent;
 	/*! Periodic PLAYBACK events */
 	struct playback_report report;
 	/*! Events in the driver's frame queue */
@@ -179,6 +187,9 @@ void playback_dropped(struct playback_channel *playback, size_t bytes,
 
 /*!
  * \brief The frame queue and the partial frame were emptied; frame queue locked
+ *
+ * That ends a pause of an application which has opted in.
+ *
  * \return what was flushed
  */
 struct playback_media playback_flushed(struct playback_channel *playback);
@@ -223,6 +234,21 @@ void playback_dequeued_event(struct playback_channel *playback,
 int playback_read_begin(struct playback_channel *playback, int tick);
 
 /*!
+ * \brief Whether the first frame in the frame queue, \a first, is left out at this tick
+ *
+ * It is if media is late since ticks were missed, and the frame is within a pause of
+ * speech.  It counts as dropped then, and the driver has to throw it away.  Frame queue
+ * locked.
+ */
+int playback_skip(struct playback_channel *playback, const struct ast_frame *first);
+
+/*!
+ * \brief How many frames the driver has to read at this tick, if it has them, besides the
+ * one that is due: those of the ticks that were missed before it
+ */
+unsigned int playback_catch_up(const struct playback_channel *playback);
+
+/*!
  * \brief The driver's read callback ends
  *
  * Enters the frame into the ledger, sends what is due unless a frame waits to be
@@ -230,7 +256,8 @@ int playback_read_begin(struct playback_channel *playback, int tick);
  *
  * \param playback
  * \param websocket where events go, may be NULL
- * \param frame what the read callback is about to return
+ * \param frame what the read callback is about to return; frames that catch up are linked
+ *        behind it
  * \param tick whether it was called because the media timer fired
  * \return what it has to return instead: \a frame, a copy padded to a full frame, or
  *         silence where a mixer keeps the rest of an utterance that is waited for

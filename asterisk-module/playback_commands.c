@@ -209,6 +209,29 @@ static void report_command(struct playback_channel *playback, const char *argume
 	}
 }
 
+/*! \brief Send ERROR about a command that nobody knows, with its word if it is one */
+static void send_unknown(struct playback_channel *playback, const char *command,
+	struct ast_json *json)
+{
+	struct playback_id word;
+	const char *character;
+
+	if (json && !command) {
+		playback_send_error(playback, NULL, "Unknown command: there is no string "
+			"\"command\"");
+		return;
+	}
+	/* Plain text may be anything, also what cannot be written back: JSON is UTF-8 */
+	for (character = command; !json && *character; character++) {
+		if (*character <= ' ' || *character > '~') {
+			command = "";
+			break;
+		}
+	}
+	playback_send_error(playback, playback_id_from_string(&word, command)
+		? NULL : word.text, "Unknown command");
+}
+
 int playback_command(struct playback_channel *playback,
 	struct ast_websocket *websocket, const char *command, const char *arguments,
 	struct ast_json *json, int accepts_media)
@@ -222,6 +245,9 @@ int playback_command(struct playback_channel *playback,
 		playback_opt_in(playback);
 		report_command(playback, arguments, json);
 		return 1;
+	}
+	if (playback->opted_in) {
+		send_unknown(playback, command, json);
 	}
 	return 0;
 }

@@ -26,6 +26,8 @@
 /*!
  * \brief Carry out a command if it is one of these
  *
+ * If it is not, nobody knows it: who has opted in is told so by ERROR.
+ *
  * \param playback
  * \param websocket where a mark that cannot be kept is acknowledged
  * \param command the command's word, may be NULL

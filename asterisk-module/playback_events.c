@@ -140,6 +140,7 @@ static const char *drop_reason(enum playback_drop_reason reason)
 		[PLAYBACK_DROP_DIRECTION] = "direction",
 		[PLAYBACK_DROP_BRIDGE] = "bridge",
 		[PLAYBACK_DROP_UNSENT] = "unsent",
+		[PLAYBACK_DROP_LATE] = "late",
 	};
 
 	return reasons[reason];

@@ -38,7 +38,7 @@
 enum playback_gap_kind {
 	/*! It was dropped instead of being queued: no position counts it */
 	PLAYBACK_GAP_NOT_QUEUED,
-	/*! It was dropped after it had been delivered */
+	/*! It was dropped after it had been queued or delivered */
 	PLAYBACK_GAP_LOST,
 	/*! It was flushed, and what had not been queued among it is part of that */
 	PLAYBACK_GAP_FLUSHED,

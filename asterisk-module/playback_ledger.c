@@ -66,8 +66,8 @@ struct playback_ledger {
 	/*! Media flushed by FLUSH_MEDIA or at hang-up */
 	struct playback_media flushed;
 	/*!
-	 * Media dropped out of what was held; apart from \c dropped since it was queued, so
-	 * that positions count it
+	 * Media dropped out of what was held, or left out of the queue; apart from \c dropped
+	 * since it was queued, so that positions count it
 	 */
 	struct playback_media dropped_of_held;
 	/*! Media a mixer or the peer's channel holds */
@@ -109,7 +109,7 @@ struct playback_ledger {
 	int64_t playing_end_ns;
 	/*! How long the latest frame sent that was not silence only lasts, in ns */
 	int64_t sent_frame_ns;
-	/*! When the latest frame sent was delivered, in ns */
+	/*! When the latest frame sent was delivered, or should have been, in ns */
 	int64_t sent_delivered_ns;
 	/*! Delays of the latest frames sent, against the time of their media, in ns */
 	int64_t clock_delays_ns[PLAYBACK_CLOCK_FRAMES];
@@ -272,7 +272,9 @@ static int64_t leaving_ns(const struct playback_ledger *ledger, int64_t now_ns)
 static int64_t playing_start(struct playback_ledger *ledger,
 	const struct playback_frame *frame, int64_t now_ns)
 {
-	int64_t arrival_ns = leaving_ns(ledger, now_ns);
+	/* One that catches up goes on where those before it ended */
+	int64_t arrival_ns = leaving_ns(ledger, now_ns) - frame->behind_ns;
+	int64_t delivered_ns = frame->delivered_ns - frame->behind_ns;
 	int64_t delay_ns;
 	unsigned int i;
 
@@ -282,7 +284,7 @@ static int64_t playing_start(struct playback_ledger *ledger,
 	}
 	if (!ledger->sent.bytes
 		|| arrival_ns - ledger->playing_end_ns >= ledger->tick_ns / 2
-		|| (ledger->watching && frame->delivered_ns - ledger->sent_delivered_ns
+		|| (ledger->watching && delivered_ns - ledger->sent_delivered_ns
 		>= ledger->tick_ns + ledger->tick_ns / 2)) {
 		/*
 		 * A tick was missed; ticks being off a little, it need not be a whole one.  What
@@ -358,7 +360,7 @@ static void send_frame(struct playback_ledger *ledger, const struct playback_fra
 	}
 	ledger->playing_end_ns = start_ns + frame->frame_ns;
 	ledger->clock_media_ns += frame->frame_ns;
-	ledger->sent_delivered_ns = frame->delivered_ns;
+	ledger->sent_delivered_ns = frame->delivered_ns - frame->behind_ns;
 }
 
 /*! \brief Take up to \a most_ns off the front of what is held */
@@ -447,6 +449,19 @@ static void count_in_marks(struct playback_ledger *ledger,
 	}
 }
 
+/*! \brief The oldest media that was queued and not sent is dropped */
+static void enter_lost(struct playback_ledger *ledger, const struct playback_frame *lost,
+	enum playback_drop_reason reason)
+{
+	add(&ledger->dropped_of_held, lost->media);
+	/* A mark that did not wait for it may have told it, and a flush came behind it */
+	take_unsent(ledger, &ledger->told_media_ns, lost->media.ns);
+	take_unsent(ledger, &ledger->flush_media_ns, lost->media.ns);
+	enter_drop(ledger, reason, lost->media.bytes,
+		playback_gaps_lost(&ledger->gaps, lost->position, lost->media.bytes));
+	count_in_marks(ledger, lost);
+}
+
 /*! \brief When a mark is reached that has nothing left to play before it */
 static int64_t reached_ns(const struct playback_ledger *ledger, int64_t now_ns)
 {
@@ -483,14 +498,8 @@ static void drop_held(struct playback_ledger *ledger, int64_t most_ns, int64_t n
 			/* Other audio */
 			continue;
 		}
-		add(&ledger->dropped_of_held, dropped.media);
-		/* A mark that did not wait for it may have told it, and a flush came behind it */
-		take_unsent(ledger, &ledger->told_media_ns, dropped.media.ns);
-		take_unsent(ledger, &ledger->flush_media_ns, dropped.media.ns);
-		enter_drop(ledger, ledger->watching ? PLAYBACK_DROP_UNSENT : PLAYBACK_DROP_BRIDGE,
-			dropped.media.bytes, playback_gaps_lost(&ledger->gaps, dropped.position,
-			dropped.media.bytes));
-		count_in_marks(ledger, &dropped);
+		enter_lost(ledger, &dropped,
+			ledger->watching ? PLAYBACK_DROP_UNSENT : PLAYBACK_DROP_BRIDGE);
 	}
 	if (!ledger->held.bytes) {
 		/* What was flushed behind it is not waited for */
@@ -511,6 +520,7 @@ static void merge_held(struct playback_ledger *ledger)
 			add(&frame->media, frame[1].media);
 			frame->frame_ns += frame[1].frame_ns;
 			frame->delivered_ns = frame[1].delivered_ns;
+			frame->behind_ns = frame[1].behind_ns;
 			ledger->held_count--;
 			memmove(frame + 1, frame + 2, (ledger->held_count - i - 1) * sizeof(*frame));
 			return;
@@ -522,12 +532,25 @@ void playback_ledger_delivered(struct playback_ledger *ledger,
 	struct playback_media media, int64_t frame_ns, int64_t now_ns)
 {
 	const struct playback_frame frame = {
-		.position = queue_begin(ledger),
 		.media = media,
 		.frame_ns = frame_ns,
 		.delivered_ns = now_ns,
 	};
 
+	playback_ledger_caught_up(ledger, &frame);
+}
+
+void playback_ledger_caught_up(struct playback_ledger *ledger,
+	const struct playback_frame *delivered)
+{
+	struct playback_frame frame = *delivered;
+	int64_t now_ns = frame.delivered_ns;
+
+	frame.position = queue_begin(ledger);
+	if (current_stage(ledger) != PLAYBACK_STAGE_SENT) {
+		/* What becomes of its timestamp is not known */
+		frame.behind_ns = 0;
+	}
 	if (current_stage(ledger) == PLAYBACK_STAGE_DELIVERED) {
 		send_frame(ledger, &frame, now_ns);
 		return;
@@ -541,8 +564,38 @@ void playback_ledger_delivered(struct playback_ledger *ledger,
 		drop_held(ledger, PLAYBACK_NEVER, now_ns);
 	}
 	ledger->held_frames[ledger->held_count++] = frame;
-	ledger->held_frames_ns += frame_ns;
-	add(&ledger->held, media);
+	ledger->held_frames_ns += frame.frame_ns;
+	add(&ledger->held, frame.media);
+}
+
+/*! \brief Whether a mark of a queue stands in the oldest \a bytes queued, or behind them */
+static int stands_in(const struct playback_ledger *ledger,
+	const struct playback_queue *queue, uint64_t bytes)
+{
+	const struct playback_mark *mark = queue->unplayed;
+
+	while (mark && mark->position <= queue_begin(ledger)) {
+		mark = mark->next;
+	}
+	return mark && mark->position <= queue_begin(ledger) + bytes;
+}
+
+int playback_ledger_can_skip(const struct playback_ledger *ledger, uint64_t bytes)
+{
+	return !ledger->held_count && !stands_in(ledger, &ledger->marks, bytes)
+		&& !stands_in(ledger, &ledger->events, bytes);
+}
+
+void playback_ledger_skipped(struct playback_ledger *ledger, struct playback_media media,
+	int64_t now_ns)
+{
+	const struct playback_frame skipped = {
+		.position = queue_begin(ledger),
+		.media = media,
+	};
+
+	enter_lost(ledger, &skipped, PLAYBACK_DROP_LATE);
+	schedule_reached(ledger, queue_begin(ledger), reached_ns(ledger, now_ns));
 }
 
 void playback_ledger_watching(struct playback_ledger *ledger, int watching,

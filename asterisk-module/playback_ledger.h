@@ -27,7 +27,7 @@
  *
  *     received -> queued -> delivered -> [held ->] sent -> played
  *                    |                     |
- *                    |-> dropped           |-> dropped
+ *                    |-> dropped           '-> dropped
  *                    '-> flushed
  *
  * "delivered" is to Asterisk's core, "sent" is towards the listener.  Between the two it
@@ -147,6 +147,8 @@ enum playback_drop_reason {
 	PLAYBACK_DROP_BRIDGE,
 	/*! The channel that it was delivered to did not send it */
 	PLAYBACK_DROP_UNSENT,
+	/*! It was silence, left out because what follows it is late */
+	PLAYBACK_DROP_LATE,
 	/*! Number of reasons */
 	PLAYBACK_DROP_REASONS,
 };
@@ -216,6 +218,8 @@ struct playback_frame {
 	int64_t frame_ns;
 	/*! When it was delivered */
 	int64_t delivered_ns;
+	/*! How much sooner it should have been, and is played, in ns: see struct playback_pace */
+	int64_t behind_ns;
 };
 
 /*! \brief All counts at one moment */
@@ -280,6 +284,27 @@ void playback_ledger_dropped(struct playback_ledger *ledger, struct playback_med
  */
 void playback_ledger_delivered(struct playback_ledger *ledger,
 	struct playback_media media, int64_t frame_ns, int64_t now_ns);
+
+/*!
+ * \brief The same for a frame that is delivered after its tick, to catch up
+ *
+ * The peer's packets go on as if it had been in time.
+ *
+ * \param ledger
+ * \param frame its position is set here
+ */
+void playback_ledger_caught_up(struct playback_ledger *ledger,
+	const struct playback_frame *frame);
+
+/*!
+ * \brief Whether the oldest \a bytes queued can be left out: nothing that was delivered before
+ * them is held, and no mark or event stands in them or right behind
+ */
+int playback_ledger_can_skip(const struct playback_ledger *ledger, uint64_t bytes);
+
+/*! \brief The oldest media queued is dropped, if playback_ledger_can_skip() */
+void playback_ledger_skipped(struct playback_ledger *ledger, struct playback_media media,
+	int64_t now_ns);
 
 /*! \brief The core asked for a frame in vain: an underrun if more was to be expected */
 void playback_ledger_starved(struct playback_ledger *ledger);

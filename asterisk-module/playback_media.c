@@ -15,13 +15,22 @@
 
 #include "asterisk.h"
 
+#include "asterisk/alaw.h"
 #include "asterisk/codec.h"
 #include "asterisk/format_cache.h"
 #include "asterisk/translate.h"
+#include "asterisk/ulaw.h"
 #include "asterisk/utils.h"
 
 #include "playback_media.h"
 #include "playback_timer.h"
+
+/*!
+ * \brief Below this mean of its samples a frame is a pause: 50 dB below the loudest
+ *
+ * Speech is not as quiet, and dsp.conf takes less than 256 for silence.
+ */
+#define PAUSE_LEVEL 100
 
 int64_t playback_samples_ns(const struct ast_format *format, int samples)
 {
@@ -113,6 +122,28 @@ static int silence_byte(const struct ast_format *format)
 		return 0xfd;
 	}
 	return ast_format_cache_is_slinear((struct ast_format *) format) ? 0 : -1;
+}
+
+int playback_media_is_silent(const struct playback_media_format *format,
+	const struct ast_frame *frame)
+{
+	const int16_t *linear = frame->data.ptr;
+	const unsigned char *companded = frame->data.ptr;
+	int is_linear = ast_format_cache_is_slinear(format->format);
+	int is_ulaw = ast_format_cmp(format->format, ast_format_ulaw) == AST_FORMAT_CMP_EQUAL;
+	int samples = is_linear ? frame->datalen / 2 : frame->datalen;
+	int64_t sum = 0;
+	int i;
+
+	if (!is_linear && !is_ulaw
+		&& ast_format_cmp(format->format, ast_format_alaw) != AST_FORMAT_CMP_EQUAL) {
+		return 0;
+	}
+	for (i = 0; i < samples; i++) {
+		sum += abs(is_linear ? linear[i]
+			: is_ulaw ? AST_MULAW(companded[i]) : AST_ALAW(companded[i]));
+	}
+	return sum < (int64_t) PAUSE_LEVEL * samples;
 }
 
 /*! \brief The signed linear format of as many samples a second */

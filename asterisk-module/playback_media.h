@@ -66,6 +66,10 @@ size_t playback_media_half_sample(const struct playback_media_format *format,
 /*! \brief Whether there is silence in a format: a byte that is, or a codec that makes it */
 int playback_media_has_silence(const struct ast_format *format);
 
+/*! \brief Whether a frame is a pause of speech, as far as its format shows that */
+int playback_media_is_silent(const struct playback_media_format *format,
+	const struct ast_frame *frame);
+
 /*!
  * \brief Pad a short frame with silence
  *

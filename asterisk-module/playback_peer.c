@@ -37,6 +37,12 @@
 #define TRIES 5
 #define TRY_AGAIN_US 40
 
+/*!
+ * \brief By how many samples Asterisk's RTP may be late and goes on with its timestamps, see
+ * MAX_TIMESTAMP_SKEW of res_rtp_asterisk.c
+ */
+#define TIMESTAMP_SKEW 640
+
 /*! \brief What is known of a peer's RTP */
 struct rtp_view {
 	/*! With a reference, NULL if there is none that counts its packets */
@@ -44,6 +50,7 @@ struct rtp_view {
 	/*! See struct playback_peer */
 	int64_t packet_ns;
 	int packet_bytes;
+	int64_t skew_ns;
 };
 
 static int counts(struct ast_rtp_instance *rtp)
@@ -103,6 +110,7 @@ static struct rtp_view look_at_rtp(const struct playback_peer *peer,
 		return view;
 	}
 	view.packet_ns = ms * NS_PER_MS;
+	view.skew_ns = TIMESTAMP_SKEW * NS_PER_S / ast_rtp_get_rate(format);
 	if (!peer->passthrough && ast_format_get_minimum_ms(format)) {
 		view.packet_bytes = (ms ? ms : ast_format_get_default_ms(format))
 			* ast_format_get_minimum_bytes(format) / ast_format_get_minimum_ms(format);
@@ -171,6 +179,7 @@ int playback_peer_meet(struct playback_peer *peer, struct ast_channel *channel)
 	peer->rtp = view.rtp;
 	peer->packet_ns = view.packet_ns;
 	peer->packet_bytes = view.packet_bytes;
+	peer->skew_ns = view.skew_ns;
 	peer->ask_again = ASK_AGAIN_FRAMES;
 	if (!peer->rtp) {
 		return 0;
@@ -279,6 +288,7 @@ int playback_peer_confirm(struct playback_peer *peer)
 	same = same && view.packet_ns == peer->packet_ns;
 	peer->packet_ns = view.packet_ns;
 	peer->packet_bytes = view.packet_bytes;
+	peer->skew_ns = view.skew_ns;
 	return same;
 }
 

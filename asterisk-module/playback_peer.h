@@ -68,6 +68,11 @@ struct playback_peer {
 	int64_t packet_ns;
 	/*! Bytes of media in a packet, 0 if they differ */
 	int packet_bytes;
+	/*!
+	 * How much later than the one before it a packet may leave and still has the timestamp
+	 * that follows, in ns
+	 */
+	int64_t skew_ns;
 	/*! Packets and bytes sent up to the latest playback_peer_accept() */
 	unsigned int packets;
 	unsigned int bytes;

@@ -63,7 +63,7 @@ Stage = Literal["sent", "mixed", "delivered"]
 it was for, into a mixer, or into its core."""
 STAGES: tuple[str, ...] = get_args(Stage)
 
-DropReason = Literal["overflow", "partial", "direction", "bridge", "unsent"]
+DropReason = Literal["overflow", "partial", "direction", "bridge", "unsent", "late"]
 """Why media was dropped: of MEDIA_DROPPED, and of a mark of which nothing else is left"""
 DROP_REASONS: tuple[str, ...] = get_args(DropReason)
 """those that nobody gets who has not opted in"""

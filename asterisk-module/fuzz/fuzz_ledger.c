@@ -140,6 +140,37 @@ static void deliver(struct run *run, unsigned int size, int padded)
 		&& run->ledger.held.bytes == frame.bytes));
 }
 
+/* A tick after missed ones: a frame of one of these, and the one that is due */
+static void catch_up(struct run *run, unsigned int size)
+{
+	struct playback_frame frame = {
+		.media = media(least(size, queued(run))), .frame_ns = TICK,
+		.delivered_ns = run->now, .behind_ns = TICK,
+	};
+
+	if (!run->passthrough) {
+		playback_ledger_caught_up(&run->ledger, &frame);
+		count(&run->delivered, frame.media);
+	}
+	deliver(run, size, 1);
+}
+
+/* The oldest media queued is silence, and late */
+static void skip(struct run *run, unsigned int size)
+{
+	struct playback_media skipped = media(least(size, queued(run)));
+
+	if (run->passthrough || !skipped.bytes
+		|| !playback_ledger_can_skip(&run->ledger, skipped.bytes)) {
+		return;
+	}
+	CHECK(!run->ledger.held_count);
+	playback_ledger_skipped(&run->ledger, skipped, run->now);
+	count(&run->delivered, skipped);
+	/* It was queued and not dropped at once */
+	run->fresh = least(run->fresh, queued(run));
+}
+
 /* A tick without media: silence may have to push out what a mixer keeps, once */
 static void starve(struct run *run)
 {
@@ -470,10 +501,18 @@ static void operate(struct run *run, uint8_t operation, uint8_t amount)
 		receive(run, size);
 		break;
 	case 'b':
-		drop(run, size);
+		if (operation & 128) {
+			skip(run, size);
+		} else {
+			drop(run, size);
+		}
 		break;
 	case 'c':
-		deliver(run, size, 0);
+		if (operation & 128) {
+			catch_up(run, size);
+		} else {
+			deliver(run, size, 0);
+		}
 		break;
 	case 'd':
 		deliver(run, size, 1);

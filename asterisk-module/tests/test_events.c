@@ -46,6 +46,7 @@ static void discarded_mark(void)
 		{ PLAYBACK_DROPPED, PLAYBACK_DROP_DIRECTION, "direction" },
 		{ PLAYBACK_DROPPED, PLAYBACK_DROP_BRIDGE, "bridge" },
 		{ PLAYBACK_DROPPED, PLAYBACK_DROP_UNSENT, "unsent" },
+		{ PLAYBACK_DROPPED, PLAYBACK_DROP_LATE, "late" },
 	};
 	struct playback_mark mark = { .offset = 5, .dropped = 2, .dropped_ns = 250000,
 		.stage = PLAYBACK_STAGE_MIXED, };
@@ -202,7 +203,7 @@ static void suspension(void)
 static void dropped(void)
 {
 	static const char *const reasons[PLAYBACK_DROP_REASONS] = {
-		"overflow", "partial", "direction", "bridge", "unsent",
+		"overflow", "partial", "direction", "bridge", "unsent", "late",
 	};
 	struct playback_drop drop = { .bytes = 40, .offset = 1ULL << 40, };
 	char expected[PLAYBACK_EVENT_MAX];

@@ -1631,6 +1631,95 @@ static void clock_begins_anew_behind_what_was_seen_late(void)
 	EXPECT(marks[0].due_ns, next + PLAYBACK_LOOK_NS + TICK);
 }
 
+/* A full frame that should have been delivered so many ticks ago */
+static void catch_up(int64_t ticks, int64_t now)
+{
+	const struct playback_frame frame = {
+		.media = ulaw(160), .frame_ns = TICK, .delivered_ns = now,
+		.behind_ns = ticks * TICK,
+	};
+
+	playback_ledger_caught_up(&ledger, &frame);
+}
+
+static void what_catches_up_does_not_move_the_clock(void)
+{
+	/* The tick after the first frame is missed, and 5 ms of the next one */
+	int64_t late = T0 + 2 * TICK + 5 * MS;
+
+	begin_watching(0);
+	receive(4 * 160);
+	deliver(T0);
+	look(1, T0 + TICK / 2);
+	mark(0, T0);
+	playback_ledger_mark_at(&ledger, &marks[1], 160 + 80, PLAYBACK_WAITING, T0);
+	playback_ledger_mark_at(&ledger, &marks[2], 2 * 160 + 80, PLAYBACK_WAITING, T0);
+	catch_up(1, late);
+	catch_up(0, late);
+	EXPECT(playback_ledger_owes_packet(&ledger), 1);
+	/* Nothing is played before it was seen to have left */
+	expect_none(late);
+	look(2, late + MS);
+	/* This one ended while the host stalled, as the listener plays it */
+	EXPECT(marks[1].due_ns, START + TICK + TICK / 2);
+	EXPECT(marks[2].due_ns, START + 2 * TICK + TICK / 2);
+	expect_pop(1, PLAYBACK_PLAYED, late + MS);
+	expect_none(START + 2 * TICK + TICK / 2 - 1);
+	expect_pop(2, PLAYBACK_PLAYED, START + 2 * TICK + TICK / 2);
+	deliver(T0 + 3 * TICK);
+	look(1, T0 + 3 * TICK + MS);
+	expect_pop(0, PLAYBACK_PLAYED, START + 4 * TICK);
+}
+
+static void what_catches_up_where_nobody_looks_is_just_late(void)
+{
+	begin();
+	receive(2 * 160);
+	deliver(T0);
+	mark(0, T0);
+	catch_up(2, T0 + 3 * TICK);
+	expect_pop(0, PLAYBACK_PLAYED, START + 4 * TICK);
+}
+
+static void silence_that_is_left_out_is_dropped(void)
+{
+	struct playback_drop drop;
+
+	begin_watching(0);
+	receive(4 * 160);
+	mark(0, T0);
+	receive(160);
+	mark(1, T0);
+	EXPECT(playback_ledger_can_skip(&ledger, 160), 1);
+	deliver(T0);
+	/* What is before it may still be lost */
+	EXPECT(playback_ledger_can_skip(&ledger, 160), 0);
+	look(1, T0 + MS);
+	playback_ledger_skipped(&ledger, ulaw(160), T0 + TICK);
+	playback_ledger_skipped(&ledger, ulaw(160), T0 + TICK);
+	/* A mark stands at the end of this one, and of the next one */
+	EXPECT(playback_ledger_can_skip(&ledger, 160), 0);
+	EXPECT(playback_ledger_can_skip(&ledger, 159), 1);
+	deliver(T0 + TICK);
+	look(1, T0 + TICK + MS);
+	EXPECT(playback_ledger_can_skip(&ledger, 160), 0);
+	expect_none(T0 + TICK + MS);
+	expect_pop(0, PLAYBACK_PLAYED, START + 2 * TICK);
+	EXPECT(marks[0].dropped, 320);
+	EXPECT(marks[0].media_ns, 2 * TICK);
+	EXPECT(playback_ledger_pop_drop(&ledger, PLAYBACK_NEVER / 2, &drop), 1);
+	EXPECT(drop.reason, PLAYBACK_DROP_LATE);
+	EXPECT(drop.bytes, 320);
+	EXPECT(drop.offset, 160);
+	EXPECT(playback_ledger_queued(&ledger).bytes, 160);
+	EXPECT(playback_ledger_snapshot(&ledger, START + 2 * TICK).played.bytes, 320);
+	EXPECT(playback_ledger_snapshot(&ledger, START + 2 * TICK).dropped, 320);
+	/* One that is set behind it later knows what was left out, too */
+	playback_ledger_mark_at(&ledger, &marks[2], 330, PLAYBACK_WAITING, START + 2 * TICK);
+	expect_pop(2, PLAYBACK_PLAYED, START + 2 * TICK);
+	EXPECT(marks[2].media_ns, TICK);
+}
+
 static void what_the_peer_did_not_send_is_dropped(void)
 {
 	struct playback_drop drop;
@@ -2009,6 +2098,9 @@ int main(void)
 	RUN(frame_is_held_until_the_peer_has_sent_it);
 	RUN(look_long_after_does_not_move_the_clock);
 	RUN(clock_begins_anew_behind_what_was_seen_late);
+	RUN(what_catches_up_does_not_move_the_clock);
+	RUN(what_catches_up_where_nobody_looks_is_just_late);
+	RUN(silence_that_is_left_out_is_dropped);
 	RUN(what_the_peer_did_not_send_is_dropped);
 	RUN(after_silence_the_latest_frames_are_those_that_left);
 	RUN(packet_longer_than_a_frame_leaves_with_its_last_frame);

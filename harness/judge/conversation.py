@@ -212,7 +212,7 @@ class Conversation:
         """offsets at which the driver fills no frame with what comes behind: behind each message
         outside buffering, and where buffering was ended"""
         self.continues: list[int] = []
-        """times of CONTINUE_MEDIA, and of PLAYBACK_RESUMED"""
+        """times of CONTINUE_MEDIA, of flushes that ended a pause, and of PLAYBACK_RESUMED"""
         self.closings: list[int] = []
         """times of the commands after which a partial frame waits for no more bytes"""
         self.pauses: list[tuple[int, int | None]] = []
@@ -365,6 +365,8 @@ class Conversation:
             self._flushes_of[flush.id].append(flush)
         self._buffering = False
         self.borders.append(self.sent)
+        if self.opted_in and self.paused:
+            self._continue(sent)  # as Asterisk's manual says; its own driver stays paused
 
     def _report_playback(self, sent: SentCommand) -> None:
         if "interval_ms" in sent.command.fields:

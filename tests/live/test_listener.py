@@ -608,6 +608,8 @@ def test_the_application_can_pause_and_flush_meanwhile(asterisk: Instance) -> No
         await session.wait_event("QUEUE_DRAINED")
         await session.mark("nothing before it")
         await played(session, "nothing before it")
+        # The flush has ended the pause.
+        await session.pause()
         await send(session, UTTERANCE)
         await session.mark("m")
         await made.ami.action(

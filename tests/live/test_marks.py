@@ -328,3 +328,38 @@ def test_a_mark_without_a_valid_id_is_an_error_and_nothing_else(
         assert "MARK needs" in error.fields["error_text"]
         assert error.fields["channel_id"] == call.session.media_start.fields["channel_id"]
         assert "id" not in error.fields
+
+
+@pytest.mark.parametrize(
+    ("extension", "commands", "words"),
+    [
+        (PLAIN, ["NO_SUCH", "mark id=a", "NO\u00e4", "X" * 65], ["NO_SUCH", "mark", None, None]),
+        (
+            JSON,
+            ['{"command":"NO_SUCH"}', '{"command":"\u00e4 \\""}', '{"command":1}', "{}"],
+            ["NO_SUCH", '\u00e4 "', None, None],
+        ),
+    ],
+    ids=["plain", "json"],
+)
+def test_an_unknown_command_is_an_error_to_who_has_opted_in(
+    patched: Bench, extension: Extension, commands: list[str], words: list[str | None]
+) -> None:
+    """One who has not is told nothing, as by the stock driver: see test_unchanged.py."""
+
+    async def script(call: LiveCall) -> None:
+        session = call.session
+        await session.send_text(commands[0])
+        await session.mark("opted-in")
+        await played(session, "opted-in")
+        # Two in one segment, as all that comes.
+        await session.send_in_one_write(commands)
+        await send(session, STRETCH)
+        await session.send_in_one_write([session.mark_text("a"), session.mark_text("b")])
+        await played(session, "a", "b")
+
+    call = passing_call(patched, f"unknown-{extension.name}", script, extension)
+    assert [error.fields.get("command") for error in of(call, "ERROR")] == words
+    assert {error.fields["error_text"].partition(":")[0] for error in of(call, "ERROR")} == {
+        "Unknown command"
+    }

@@ -39,6 +39,16 @@ def test_pauses_are_spans_and_the_last_may_be_open() -> None:
     assert talk.continues == [at(2), at(3)]
 
 
+@pytest.mark.parametrize(("opts_in", "ended"), [("MARK id=a", 2), ("MARK_MEDIA a", None)])
+def test_a_flush_ends_a_pause_of_who_has_opted_in(opts_in: str, ended: int | None) -> None:
+    call = Call()
+    for ms, command in enumerate([opts_in, "PAUSE_MEDIA", "FLUSH_MEDIA"]):
+        call.command(ms, command)
+    talk = conversation(call)
+    assert talk.pauses == [(at(1), ended and at(ended))]
+    assert talk.continues == ([at(2)] if ended else [])
+
+
 def test_a_direction_that_the_driver_does_not_know_changes_nothing() -> None:
     call = Call()
     call.json_command(0, command="SET_MEDIA_DIRECTION", direction="in")
