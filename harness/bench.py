@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import signal
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -225,6 +226,8 @@ class Bench:
         self.not_captured = not_captured
         """why times are socket time stamps and not of a packet capture; empty if they are of one"""
         self._host_stalls = host_stalls
+        self.stops: list[tuple[int, int]] = []
+        """begin and end, in Unix ns, of each `stop`"""
         self._setting_up = asyncio.Lock()
 
     @property
@@ -243,6 +246,16 @@ class Bench:
         if not isinstance(self.target, OwnTarget):
             return "asterisk -r, on the PBX"
         return self.target.asterisk.console.attach_command
+
+    async def stop(self, seconds: float) -> None:
+        """Stop the harness's own Asterisk for so long: to all of its calls the host has stalled."""
+        begin_ns = time.time_ns()
+        os.kill(self.instance.pid, signal.SIGSTOP)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            os.kill(self.instance.pid, signal.SIGCONT)
+            self.stops.append((begin_ns, time.time_ns()))
 
     def check_alive(self, within_s: float = 0.0) -> None:
         """For the harness's own Asterisk what `OwnAsterisk.check_alive` does; else nothing."""
@@ -317,7 +330,8 @@ class Bench:
             await sip.hang_up()
             await session.wait_closed()
             end_ns = time.time_ns()
-            host_stalls = self._host_stalls.between(begin_ns, end_ns)
+            stops = [one for one in self.stops if one[1] > begin_ns]
+            host_stalls = sorted([*self._host_stalls.between(begin_ns, end_ns), *stops])
             if capture is not None:
                 call._read = _save_capture(call, codecs, capture, rtp, application, host_stalls)
             else:

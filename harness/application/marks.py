@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from harness.application.client import MediaSession
@@ -72,6 +72,24 @@ async def acknowledged(
         await asyncio.wait_for(wait(), timeout_s)
     except asyncio.TimeoutError:
         raise HarnessFault(f"{mark_id} was not acknowledged within {timeout_s:g} s") from None
+
+
+async def speak_in_time(
+    session: MediaSession, frames: Sequence[bytes], command: MarkCommand, frame_s: float = 0.02
+) -> None:
+    """Send a frame when it would be spoken, one each ``frame_s``, and a mark each second.
+
+    Returns when the last mark, behind all of them, has been acknowledged.
+    """
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    for number, frame in enumerate(frames):
+        await asyncio.sleep(started + number * frame_s - loop.time())
+        await session.send_media(frame)
+        if number % round(1 / frame_s) == 0:
+            await mark(session, command, f"spoken{number}")
+    await mark(session, command, "spoken")
+    await acknowledged(session, command, "spoken")
 
 
 async def play_with_marks(

@@ -28,6 +28,12 @@ from harness.commands.command import (
     add_max_inconclusive,
     positive,
 )
+from harness.commands.measure_stalls import (
+    STALL_S,
+    STALLS,
+    measure_stalls,
+    print_stalls,
+)
 from harness.commands.printing import (
     print_failures,
     print_measurement,
@@ -98,6 +104,11 @@ def add_to(commands: Commands) -> None:
     parser.add_argument(
         "--memory", action="store_true", help="measure the memory of a pending mark instead"
     )
+    parser.add_argument(
+        "--stalls",
+        action="store_true",
+        help="measure how late speech stays after stalls of the host, patched beside stock",
+    )
     parser.set_defaults(command=_run)
 
 
@@ -115,6 +126,8 @@ def _run(options: argparse.Namespace, console: Console) -> int:
     folder = new_run_folder(OUT)
     if options.memory:
         return _run_memory(build, folder, console)
+    if options.stalls:
+        return _run_stalls(build, folder, options.seed, console)
     console.print(
         f"Asterisk {build.version}, {plan.module} module: {plan.marks} x {plan.command} behind "
         f"pieces of 1 to 3000 bytes, {plan.calls} calls at once"
@@ -142,6 +155,20 @@ def _run_memory(build: Build, folder: Path, console: Console) -> int:
         soft_wrap=True,
     )
     return EXIT_PASS
+
+
+def _run_stalls(build: Build, folder: Path, seed: int, console: Console) -> int:
+    console.print(
+        f"Asterisk {build.version}, stock and patched module side by side: an application speaks "
+        f"in real time, and Asterisk is stopped {STALLS} times for {STALL_S * 1000:.0f} ms",
+        soft_wrap=True,
+    )
+    with progress_bar(console, "stalls", STALLS) as advance:
+        measured = measure_stalls(build, folder, seed=seed, on_stall=advance)
+    print_stalls(console, measured)
+    verdict = measured.result
+    print_verdict(console, verdict)
+    return EXIT_CODES[verdict]
 
 
 def _calls_table(calls: Sequence[LiveCall]) -> Table:
