@@ -311,7 +311,9 @@ class Bench:
             await application.open(stack)
             capture = None
             if not self.not_captured:
-                ports = {"udp_ports": [rtp.port], "tcp_ports": [application.port]}
+                # His RTCP comes from his own port, also where a relay takes the RTP.
+                udp_ports = [rtp.port, rtp.port + 1]
+                ports = {"udp_ports": udp_ports, "tcp_ports": [application.port]}
                 capture = stack.enter_context(Tcpdump(folder / CAPTURE_FILE, **ports))
             # One at a time: where Asterisk connects to is the same setting for all calls.
             async with self._setting_up:
@@ -565,6 +567,7 @@ def _save_sockets(
         recoded=codecs.recoded,
         ptime_ms=codecs.ptime_ms,
         frame_ms=codecs.frame_ms,
+        reports=call.rtp.reports,
     )
     save_timeline(call.folder, timeline)
     return partial(load_timeline, call.folder)

@@ -88,6 +88,7 @@ class RtpSender:
     """
 
     def __init__(self, rtp: socket.socket, target: RtpTarget, codec: str) -> None:
+        self.ssrc = secrets.randbelow(2**32)
         self._rtp = rtp
         self._target = target
         self._silence = silent_payload(codec)
@@ -150,7 +151,6 @@ class RtpSender:
     def _run(self) -> None:
         start_ns = time.monotonic_ns()
         first_sequence, first_timestamp = secrets.randbelow(2**16), secrets.randbelow(2**32)
-        ssrc = secrets.randbelow(2**32)
         with self._changed:
             while not self._wait_until(deadline_ns(start_ns, self._sent)):
                 word = self._words.popleft() if self._words else self._silence
@@ -161,7 +161,7 @@ class RtpSender:
                 packet = rtp_packet(
                     first_sequence + self._sent,
                     first_timestamp + (self._sent - begun) * self._timestamp_step,
-                    ssrc,
+                    self.ssrc,
                     payload_type,
                     word,
                     marker,

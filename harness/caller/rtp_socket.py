@@ -7,6 +7,7 @@ packets cannot be captured.
 from __future__ import annotations
 
 import contextlib
+import secrets
 import selectors
 import socket
 import struct
@@ -17,8 +18,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from harness.caller.rtp_sender import RtpSender, RtpTarget
-from harness.capture.rtp import parse_rtp
-from harness.capture.timeline import RtpPacket
+from harness.capture.rtp import parse_rtp, receiver_report
+from harness.capture.timeline import ReceptionReport, RtpPacket, ntp_middle
 from harness.errors import EnvironmentFault
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ _RECEIVE_BUFFER_BYTES = 8 * 1024 * 1024
 _LARGEST_DATAGRAM = 65535
 _ANCILLARY_BYTES = 256
 _PORT_ATTEMPTS = 50
+_REPORT_DELAY = 65536 // 10
+"""of the caller's reports: since the latest sender report of Asterisk's, in 1/65536 s"""
 
 
 class RtpPorts:
@@ -117,6 +120,9 @@ class RtpSocket(RtpPorts):
     def __init__(self, address: str = "127.0.0.1") -> None:
         super().__init__(address, "rtp-socket")
         self._senders: list[RtpSender] = []
+        self._ssrc = secrets.randbelow(2**32)
+        self.reports: list[ReceptionReport] = []
+        """what was reported so far, in order"""
         self.relay_port = 0
         """of a relay at the same address that what `talk` sends has to go through; 0 for none"""
         self._start()
@@ -136,6 +142,23 @@ class RtpSocket(RtpPorts):
         sender = RtpSender(self._rtp, target, codec)
         self._senders.append(sender)
         return sender
+
+    def report(self, target: RtpTarget, rtt_ms: float | None, jitter: int) -> None:
+        """Send a receiver report (RTCP) to Asterisk, whose RTP is at ``target``.
+
+        It has been so long in coming and going since a sender report of Asterisk's that the round
+        trip takes ``rtt_ms``, which is negative where a clock is wrong; None: there was none.
+        ``jitter`` is in units of the RTP clock.
+        """
+        now_ns = time.time_ns()
+        last_sr = 0
+        if rtt_ms is not None:
+            last_sr = (ntp_middle(now_ns) - _REPORT_DELAY - round(rtt_ms * 65.536)) % 2**32
+        report = ReceptionReport(now_ns, jitter, last_sr, _REPORT_DELAY)
+        # Asterisk takes it from the sender of the RTP alone, once there is one.
+        ssrc = self._senders[-1].ssrc if self._senders else self._ssrc
+        self._rtcp.sendto(receiver_report(report, ssrc), (target.address, target.port + 1))
+        self.reports.append(report)
 
     def close(self) -> None:
         """Stop sending and receiving; what has come stays readable. May be called again."""

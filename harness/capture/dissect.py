@@ -18,12 +18,13 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.streams import StreamReader
 
-from harness.capture.rtp import parse_rtp
+from harness.capture.rtp import parse_report, parse_rtp
 from harness.capture.timeline import (
     Codec,
     Measurement,
     Message,
     MessageKind,
+    ReceptionReport,
     RtpPacket,
     Sender,
     Timeline,
@@ -139,7 +140,17 @@ class Capture:
         drops = max(capture_drops, 1 if connection.damage else 0)
         measurement = Measurement("capture", uncertainty_ns, drops, tuple(host_stalls))
         rtp = _in_host_order(self.rtp_to(rtp_port), recoded or codec)
-        return Timeline(codec, rtp, messages, measurement, self.end_ns, recoded, ptime_ms, frame_ms)
+        return Timeline(
+            codec,
+            rtp,
+            messages,
+            measurement,
+            self.end_ns,
+            recoded,
+            ptime_ms,
+            frame_ms,
+            self.reports_from(rtp_port + 1),
+        )
 
     def rtp_to(self, port: int) -> tuple[RtpPacket, ...]:
         """The RTP packets sent to a UDP port, as they were on the wire, in order of arrival."""
@@ -149,6 +160,15 @@ class Capture:
             if datagram.destination[1] == port
         )
         return tuple(packet for packet in packets if packet is not None)
+
+    def reports_from(self, port: int) -> tuple[ReceptionReport, ...]:
+        """What was reported from a UDP port, in order of arrival."""
+        reports = (
+            parse_report(datagram.time_ns, datagram.data)
+            for datagram in self.datagrams
+            if datagram.source[1] == port
+        )
+        return tuple(report for report in reports if report is not None)
 
     def _choose(self, websocket_port: int, media_start: str | None) -> WebSocketConnection:
         possible = [
@@ -219,6 +239,7 @@ def timeline_from_sockets(
     recoded: Codec | None = None,
     ptime_ms: int = 0,
     frame_ms: int = 0,
+    reports: Sequence[ReceptionReport] = (),
 ) -> Timeline:
     """The timeline of a call that could not be captured.
 
@@ -236,6 +257,7 @@ def timeline_from_sockets(
         recoded,
         ptime_ms,
         frame_ms,
+        tuple(reports),
     )
 
 

@@ -1,10 +1,15 @@
-"""RTP packets (RFC 3550) as they stand in datagrams."""
+"""RTP packets and RTCP reports (RFC 3550) as they stand in datagrams."""
 
 from __future__ import annotations
 
 import struct
 
-from harness.capture.timeline import RtpPacket
+from scapy.contrib.rtcp import RTCP
+from scapy.contrib.rtcp import ReceptionReport as ReportBlock
+
+from harness.capture.timeline import ReceptionReport, RtpPacket
+
+_RECEIVER_REPORT = 201
 
 
 def parse_rtp(time_ns: int, datagram: bytes) -> RtpPacket | None:
@@ -23,3 +28,30 @@ def parse_rtp(time_ns: int, datagram: bytes) -> RtpPacket | None:
     if begin > end:
         return None
     return RtpPacket(time_ns, sequence, timestamp, second & 0x7F, ssrc, datagram[begin:end])
+
+
+def parse_report(time_ns: int, datagram: bytes) -> ReceptionReport | None:
+    """The reception report in ``datagram``, of RTCP; None without one. Of several the first."""
+    report = RTCP(datagram)
+    if not report.report_blocks:
+        return None
+    block = report.report_blocks[0]
+    return ReceptionReport(
+        time_ns, block.interarrival_jitter, block.last_SR_timestamp, block.delay_since_last_SR
+    )
+
+
+def receiver_report(report: ReceptionReport, ssrc: int) -> bytes:
+    """An RTCP receiver report that says so and nothing else, from the sender of ``ssrc``."""
+    block = ReportBlock(
+        sourcesync=0,
+        fraction_lost=0,
+        cumulative_lost=0,
+        highest_seqnum_recv=0,
+        interarrival_jitter=report.jitter,
+        last_SR_timestamp=report.last_sr,
+        delay_since_last_SR=report.delay,
+    )
+    return bytes(
+        RTCP(packet_type=_RECEIVER_REPORT, count=1, sourcesync=ssrc, report_blocks=[block])
+    )

@@ -16,6 +16,9 @@ MessageKind = Literal["text", "binary", "ping", "pong", "close"]
 TELEPHONE_EVENT = 101
 """payload type of digits (RFC 4733) in the calls of the harness, in both directions"""
 
+_NTP_OF_UNIX_S = 2_208_988_800
+"""from the beginning of NTP time, 1900, to that of Unix time"""
+
 
 @dataclass(frozen=True)
 class RtpPacket:
@@ -32,6 +35,33 @@ class RtpPacket:
     payload_type: int
     ssrc: int
     payload: bytes
+
+
+@dataclass(frozen=True)
+class ReceptionReport:
+    """What the caller said of the RTP that he receives, in RTCP to Asterisk (RFC 3550, 6.4.2)."""
+
+    time_ns: int
+    jitter: int
+    """interarrival jitter, in units of the RTP clock"""
+    last_sr: int
+    """the middle 32 bits of the NTP time in the latest sender report that he had got; 0: none"""
+    delay: int
+    """since that had come, in 1/65536 s"""
+
+    @property
+    def rtt_ms(self) -> float | None:
+        """The round trip time of a report that Asterisk reads at once, negative where a clock is
+        wrong; None where it had got no sender report."""
+        if not self.last_sr:
+            return None
+        units = (ntp_middle(self.time_ns) - self.last_sr - self.delay) % 2**32
+        return (units - 2**32 if units >= 2**31 else units) * 1000 / 65536
+
+
+def ntp_middle(time_ns: int) -> int:
+    """The middle 32 bits of a Unix time as NTP has it, which RTCP takes for a time."""
+    return (time_ns * 65536 // 1_000_000_000 + _NTP_OF_UNIX_S * 65536) % 2**32
 
 
 @dataclass(frozen=True)
@@ -145,6 +175,8 @@ class Timeline:
     where each frame is a packet of its own"""
     frame_ms: int = 0
     """of the frames that packets are gathered from, where that is not the codec's: a mixer's"""
+    reports: tuple[ReceptionReport, ...] = ()
+    """of the caller, in order"""
 
     @cached_property
     def start_ns(self) -> int:

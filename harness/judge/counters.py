@@ -17,6 +17,7 @@ from harness.judge.conversation import (
     Suspension,
 )
 from harness.judge.evidence import Evidence
+from harness.judge.far_end import FarEnd
 from harness.judge.verdicts import CounterVerdict, Verdict
 from harness.protocol import STAGES, SUSPENSION_REASONS, Event
 
@@ -77,6 +78,7 @@ class _Checks:
         self.dropped = DroppedMedia(self.conversation.drops)
         self.hidden = self.dropped.hidden(self.codec.frame_bytes)
         self.stalled_ns = self.uncertainty.stalled_behind(self.wire.last_audio_ns)
+        self.far_end = FarEnd(evidence)
 
     def never(self, name: str) -> CounterVerdict | None:
         """What to say of an event that did not come; None where nobody was there to get it."""
@@ -187,7 +189,7 @@ def _judge_flush(checks: _Checks, flush: Flush) -> CounterVerdict | None:
     )
     flushed = wire.missing(flush.begin, flush.end) - dropped
     faults = _Faults(
-        [],
+        checks.far_end.faults(sent),
         [
             *checks.count(sent.event, "played", played, checks.error_bytes),
             *checks.count(sent.event, "flushed", flushed, checks.error_bytes),
@@ -257,6 +259,7 @@ def _judge_reports(checks: _Checks) -> list[CounterVerdict]:
             verdicts.append(_verdict("PLAYBACK", report.sent, Verdict.WRONG, why))
             continue
         plain = checks.ms(event, "played_ms", event.count("played") or 0)
+        plain += checks.far_end.faults(report.sent)
         wire = [] if report.is_final else _played_by(checks, report.sent)
         faults = _Faults(plain, wire)
         one = checks.against_the_wire("PLAYBACK", report.sent, None, None, faults)

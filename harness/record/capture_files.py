@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from harness.capture.dissect import read_capture
-from harness.capture.timeline import Codec, Measurement, Message, RtpPacket, Timeline
+from harness.capture.timeline import (
+    Codec,
+    Measurement,
+    Message,
+    ReceptionReport,
+    RtpPacket,
+    Timeline,
+)
 from harness.errors import InputFault
 
 CAPTURE_FILE = "capture.pcap"
@@ -99,6 +106,7 @@ def _timeline(saved: dict[str, Any]) -> Timeline:
         recoded=_recoded(saved),
         ptime_ms=saved.get("ptime_ms", 0),
         frame_ms=saved.get("frame_ms", 0),
+        reports=tuple(ReceptionReport(**report) for report in saved.get("reports", ())),
     )
 
 

@@ -285,6 +285,14 @@ class Digit(StrictModel):
         return self
 
 
+class Rtcp(StrictModel):
+    """The caller reports how he receives what Asterisk sends (RTCP)."""
+
+    rtt_ms: int | None = None
+    """round trip time; negative as where a clock is wrong; by default none is known"""
+    jitter_ms: Range = (0, 0)
+
+
 class Speech(StrictModel):
     """The caller speaks."""
 
@@ -335,6 +343,7 @@ class Step(StrictModel):
     resume: Nothing | None = None
     """and takes it back"""
     digit: Digit | None = None
+    rtcp: Rtcp | None = None
     ari: AriAction | None = None
     hang_up: Literal["caller", "application"] | None = None
     speak: Speech | None = None

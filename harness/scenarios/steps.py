@@ -364,6 +364,11 @@ class StepRunner:
         else:
             await self._bridged.send_digit(digit.digit, ms)
 
+    async def _rtcp(self, rtcp: schema.Rtcp, step: Step) -> None:
+        jitter_ms = choose(rtcp.jitter_ms, self.chance)
+        jitter = jitter_ms * codec_named(self._caller_codec).rtp_clock_hz // 1000
+        self.call.rtp.report(self.call.sip.media, rtcp.rtt_ms, jitter)
+
     # ---- the bridge ----
 
     async def _ari(self, action: schema.AriAction, step: Step) -> None:

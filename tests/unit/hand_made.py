@@ -13,9 +13,11 @@ from harness.capture.timeline import (
     Measurement,
     Message,
     MessageKind,
+    ReceptionReport,
     RtpPacket,
     Sender,
     Timeline,
+    ntp_middle,
 )
 from harness.media.position_code import encode
 
@@ -31,6 +33,7 @@ class Call:
     def __init__(self, sequence: int = 100, timestamp: int = 5000) -> None:
         self.sent = 0
         self.packets: list[RtpPacket] = []
+        self._reports: list[ReceptionReport] = []
         self._messages: list[Message] = []
         self._sequence = sequence
         self._timestamp = timestamp
@@ -102,6 +105,11 @@ class Call:
             self.packet(at_ms + 20 * count, event, payload_type=TELEPHONE_EVENT)
         self._timestamp += 160 * packets
 
+    def report(self, at_ms: float, jitter_ms: int, rtt_ms: float | None = None) -> None:
+        """The caller reports (RTCP); without ``rtt_ms`` it has got no sender report."""
+        sr = 0 if rtt_ms is None else (ntp_middle(_ns(at_ms)) - round(rtt_ms * 65.536)) % 2**32
+        self._reports.append(ReceptionReport(_ns(at_ms), 8 * jitter_ms, sr, 0))
+
     def packet(self, at_ms: float, payload: bytes, *, gap: int = 0, payload_type: int = 0) -> None:
         """One RTP packet; ``gap`` is added to its timestamp and to all that follow."""
         self._timestamp += gap
@@ -136,6 +144,7 @@ class Call:
         return Timeline(
             *(ULAW, tuple(self.packets), tuple(messages), measurement, _ns(end_ms)),
             ptime_ms=ptime_ms,
+            reports=tuple(self._reports),
         )
 
     def _add(self, at_ms: float, sender: Sender, kind: MessageKind, data: bytes) -> None:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from harness.caller.rtp_sender import RtpTarget, deadline_ns, digit_events, rtp_packet
 from harness.caller.rtp_socket import RtpSocket
-from harness.capture.rtp import parse_rtp
-from harness.capture.timeline import TELEPHONE_EVENT, RtpPacket
+from harness.capture.rtp import parse_report, parse_rtp, receiver_report
+from harness.capture.timeline import TELEPHONE_EVENT, ReceptionReport, RtpPacket
 from harness.errors import InputFault
 from harness.media.speech import silent_payload
 
@@ -34,6 +34,27 @@ def test_a_packet_is_read_back_and_its_counters_wrap(
     assert parse_rtp(1, packet) == RtpPacket(
         1, sequence % 2**16, timestamp % 2**32, payload_type, 7, payload
     )
+
+
+def test_a_receiver_report_byte_by_byte() -> None:
+    report = ReceptionReport(5, jitter=24, last_sr=0x89ABCDEF, delay=6554)
+    sent = receiver_report(report, ssrc=0xDEADBEEF)
+    # Version 2 and one block, type 201, 7 words behind the first; then RFC 3550, 6.4.2.
+    assert sent.hex() == "81c90007deadbeef" + "00000000" * 3 + "0000001889abcdef0000199a"
+    assert parse_report(5, sent) == report
+    assert parse_report(5, bytes.fromhex("80c90001deadbeef")) is None
+    assert parse_rtp(5, sent) is None
+
+
+def test_a_report_has_the_round_trip_that_was_asked_for() -> None:
+    with RtpSocket() as asterisk, RtpSocket() as caller:
+        target = RtpTarget("127.0.0.1", asterisk.port, 0)
+        for rtt_ms in (80.0, 0.5, -100.0):
+            caller.report(target, rtt_ms, 24)
+            said = caller.reports[-1].rtt_ms
+            assert said is not None and abs(said - rtt_ms) < 0.1
+        caller.report(target, None, 24)
+        assert caller.reports[-1].rtt_ms is None
 
 
 def test_a_late_packet_does_not_move_the_next_one() -> None:
