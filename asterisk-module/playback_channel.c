@@ -121,18 +121,58 @@ void playback_received(struct playback_channel *playback, char *payload, size_t 
 {
 	SCOPED_MUTEX(lock, &playback->lock);
 
+	playback->payload = payload;
 	playback->message = playback_media_message(&playback->format, payload, bytes);
 	playback_ledger_received(playback->ledger, playback->message, playback_now_ns());
+}
+
+size_t playback_half_sample(const struct playback_channel *playback)
+{
+	return playback->opted_in ? playback_media_half_sample(&playback->format,
+		*playback->driver.partial_bytes) : 0;
+}
+
+/*!
+ * \brief Have nothing but whole samples dropped: else all that comes next were noise
+ *
+ * The other half of one that waits in the partial frame is in what is dropped; so that one
+ * is dropped with it, and the half at the end waits in its place.
+ *
+ * \param playback
+ * \param bytes how many are dropped, in and out
+ * \return bytes behind them that wait
+ */
+static size_t drop_whole_samples(struct playback_channel *playback, size_t *bytes)
+{
+	size_t half = playback_half_sample(playback);
+	size_t kept;
+
+	if (!playback->opted_in || !*bytes) {
+		return 0;
+	}
+	*bytes += half;
+	*playback->driver.partial_bytes -= half;
+	kept = playback_media_half_sample(&playback->format, *bytes);
+	*bytes -= kept;
+	if (kept) {
+		playback->driver.partial[(*playback->driver.partial_bytes)++] =
+			playback->payload[playback->message.bytes - 1];
+	}
+	return kept;
 }
 
 void playback_dropped(struct playback_channel *playback, size_t bytes,
 	enum playback_drop_reason reason)
 {
 	SCOPED_MUTEX(lock, &playback->lock);
+	size_t behind = drop_whole_samples(playback, &bytes);
 
-	playback_ledger_dropped(playback->ledger, bytes == playback->message.bytes
-		? playback->message : playback_media_bytes(&playback->format, bytes), reason,
-		playback_now_ns());
+	if (bytes) {
+		playback_ledger_dropped(playback->ledger, bytes == playback->message.bytes
+			? playback->message : playback_media_bytes(&playback->format, bytes), behind,
+			reason, playback_now_ns());
+	}
+	playback_update_half_sample(playback);
 }
 
 struct playback_media playback_flushed(struct playback_channel *playback)

@@ -107,6 +107,8 @@ struct playback_channel {
 	struct playback_media_format format;
 	/*! The latest message of media */
 	struct playback_media message;
+	/*! Its bytes; they stay while the driver reads it */
+	const char *payload;
 	/*! The bridge the channel is in */
 	struct playback_bridge bridge;
 	/*! The peer in it */
@@ -181,9 +183,22 @@ void playback_destroy(struct playback_channel *playback);
 /*! \brief \a bytes of media arrived */
 void playback_received(struct playback_channel *playback, char *payload, size_t bytes);
 
-/*! \brief The newest \a bytes are dropped: the latest message, or its end */
+/*!
+ * \brief The newest \a bytes are dropped: the latest message, or its end
+ *
+ * Of 16-bit audio whole samples are, once the application has opted in: half a sample at
+ * the end of them is put into the partial frame, and so waits for its other half.
+ */
 void playback_dropped(struct playback_channel *playback, size_t bytes,
 	enum playback_drop_reason reason);
+
+/*!
+ * \brief Bytes at the end of the partial frame that are not to be queued with it, because
+ * they are half a sample: they are to stay there
+ *
+ * None before the application has opted in: the stock driver plays them.
+ */
+size_t playback_half_sample(const struct playback_channel *playback);
 
 /*!
  * \brief The frame queue and the partial frame were emptied; frame queue locked

@@ -86,7 +86,7 @@ struct playback_place {
 	int forgotten;
 };
 
-/*! \brief The newest bytes, between two offsets, are not queued */
+/*! \brief The newest bytes but for half a sample, between two offsets, are not queued */
 void playback_gaps_not_queued(struct playback_gaps *gaps, uint64_t begin, uint64_t end);
 
 /*!

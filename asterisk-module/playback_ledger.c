@@ -1288,14 +1288,17 @@ void playback_ledger_received(struct playback_ledger *ledger, struct playback_me
 	}
 }
 
-/*! \brief The marks behind \a offset, now the begin of a gap, were ahead of it */
+/*!
+ * \brief The marks behind \a offset, now the begin of a gap, were ahead of it, or in the
+ * sample that it begins with
+ */
 static void place_marks_behind(struct playback_ledger *ledger, uint64_t offset,
 	int64_t now_ns)
 {
 	struct playback_mark *mark;
 
 	for (mark = ledger->marks.head; mark; mark = mark->next) {
-		if (mark->offset > offset) {
+		if (mark->offset > offset && mark->outcome != PLAYBACK_ORDERED_EVENT) {
 			place_mark(ledger, mark);
 		}
 	}
@@ -1305,18 +1308,22 @@ static void place_marks_behind(struct playback_ledger *ledger, uint64_t offset,
 }
 
 void playback_ledger_dropped(struct playback_ledger *ledger, struct playback_media media,
-	enum playback_drop_reason reason, int64_t now_ns)
+	uint64_t behind, enum playback_drop_reason reason, int64_t now_ns)
 {
-	uint64_t offset = ledger->received.bytes - media.bytes;
+	uint64_t end = ledger->received.bytes - behind;
+	uint64_t offset = end - media.bytes;
+	uint64_t position;
 
 	add(&ledger->dropped, media);
+	position = queue_end(ledger) - behind;
 	enter_drop(ledger, reason, media.bytes, offset);
-	playback_gaps_not_queued(&ledger->gaps, offset, ledger->received.bytes);
+	playback_gaps_not_queued(&ledger->gaps, offset, end);
 	if (ledger->marks.tail && ledger->marks.tail->offset > offset) {
 		place_marks_behind(ledger, offset, now_ns);
 	}
-	if (ledger->wanted > queue_end(ledger)) {
-		ledger->wanted = queue_end(ledger);
+	if (ledger->wanted > position) {
+		ledger->wanted = ledger->wanted - position > media.bytes
+			? ledger->wanted - media.bytes : position;
 	}
 }
 

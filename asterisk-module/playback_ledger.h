@@ -269,10 +269,17 @@ void playback_ledger_received(struct playback_ledger *ledger, struct playback_me
 /*!
  * \brief The newest media received was dropped instead of being queued
  *
- * To be told before anything else is set behind it.
+ * To be told before anything else is set behind it, but for marks that lie in the sample
+ * that it begins with.
+ *
+ * \param ledger
+ * \param media
+ * \param behind bytes received behind it that are kept: half a sample
+ * \param reason
+ * \param now_ns when
  */
 void playback_ledger_dropped(struct playback_ledger *ledger, struct playback_media media,
-	enum playback_drop_reason reason, int64_t now_ns);
+	uint64_t behind, enum playback_drop_reason reason, int64_t now_ns);
 
 /*!
  * \brief The oldest media queued was delivered to the core

@@ -382,6 +382,58 @@ done:
 	return result;
 }
 
+/*! \brief A message arrives, and the driver drops all of it; the bytes dropped so far */
+static uint64_t drop_all(struct fixture *fixture, char *payload,
+	enum playback_drop_reason reason)
+{
+	playback_received(&fixture->playback, payload, strlen(payload));
+	playback_dropped(&fixture->playback, strlen(payload), reason);
+	return playback_get_counts(&fixture->playback).dropped;
+}
+
+AST_TEST_DEFINE(half_sample_dropped)
+{
+	struct fixture *fixture;
+	struct playback_drop drop = { .bytes = 0, };
+	enum ast_test_result_state result = AST_TEST_PASS;
+
+	switch (cmd) {
+	case TEST_INIT:
+		info->name = "half_sample_dropped";
+		info->category = CATEGORY;
+		info->summary = "Nothing but whole samples is dropped, once it has opted in";
+		info->description = "Whatever of a sample comes first or last waits for the rest";
+		return AST_TEST_NOT_RUN;
+	case TEST_EXECUTE:
+		break;
+	}
+	fixture = fixture_new(ast_format_slin, 2 * FRAME_BYTES, PLAYBACK_MARKS_MAX);
+	ast_test_validate(test, fixture != NULL);
+	/* As the stock driver does */
+	ast_test_validate_cleanup(test, drop_all(fixture, "abc", PLAYBACK_DROP_PARTIAL) == 3
+		&& !fixture->partial_bytes, result, done);
+	command(fixture, "{\"command\":\"MARK\",\"id\":\"a\"}");
+	ast_test_validate_cleanup(test, drop_all(fixture, "defgh", PLAYBACK_DROP_PARTIAL) == 7
+		&& fixture->partial_bytes == 1 && fixture->partial[0] == 'h', result, done);
+	ast_test_validate_cleanup(test, playback_half_sample(&fixture->playback) == 1,
+		result, done);
+	/* What is dropped begins with the other half of it */
+	ast_test_validate_cleanup(test, drop_all(fixture, "ijk", PLAYBACK_DROP_OVERFLOW) == 11
+		&& !fixture->partial_bytes, result, done);
+	ast_test_validate_cleanup(test, playback_ledger_pop_drop(fixture->playback.ledger,
+		playback_now_ns(), &drop), result, done);
+	ast_test_validate_cleanup(test, drop.reason == PLAYBACK_DROP_OVERFLOW
+		&& drop.bytes == 4 && drop.offset == 7, result, done);
+	/* A single byte waits, and another one takes its place */
+	ast_test_validate_cleanup(test, drop_all(fixture, "l", PLAYBACK_DROP_DIRECTION) == 11
+		&& fixture->partial_bytes == 1 && fixture->partial[0] == 'l', result, done);
+	ast_test_validate_cleanup(test, drop_all(fixture, "mn", PLAYBACK_DROP_DIRECTION) == 13
+		&& fixture->partial_bytes == 1 && fixture->partial[0] == 'n', result, done);
+done:
+	fixture_free(fixture);
+	return result;
+}
+
 AST_TEST_DEFINE(message_times)
 {
 	struct fixture *fixture;
@@ -911,6 +963,7 @@ void playback_test_register(void)
 	AST_TEST_REGISTER(padding);
 	AST_TEST_REGISTER(flush);
 	AST_TEST_REGISTER(half_sample);
+	AST_TEST_REGISTER(half_sample_dropped);
 	AST_TEST_REGISTER(message_times);
 	AST_TEST_REGISTER(silence);
 	AST_TEST_REGISTER(memory);
@@ -929,6 +982,7 @@ void playback_test_unregister(void)
 	AST_TEST_UNREGISTER(padding);
 	AST_TEST_UNREGISTER(flush);
 	AST_TEST_UNREGISTER(half_sample);
+	AST_TEST_UNREGISTER(half_sample_dropped);
 	AST_TEST_UNREGISTER(message_times);
 	AST_TEST_UNREGISTER(silence);
 	AST_TEST_UNREGISTER(memory);

@@ -101,7 +101,10 @@ static void receive(struct run *run, unsigned int size)
 
 static void drop(struct run *run, unsigned int size)
 {
-	struct playback_media dropped = media(least(size, least(run->fresh, queued(run))));
+	uint64_t newest = least(run->fresh, queued(run));
+	/* Half a sample, which is kept */
+	uint64_t behind = !run->passthrough && size & 1 && newest ? 1 : 0;
+	struct playback_media dropped = media(least(size, newest - behind));
 
 	if (run->passthrough) {
 		if (!run->message_count
@@ -110,7 +113,8 @@ static void drop(struct run *run, unsigned int size)
 		}
 		dropped = run->messages[--run->message_count];
 	}
-	playback_ledger_dropped(&run->ledger, dropped, size % PLAYBACK_DROP_BRIDGE, run->now);
+	playback_ledger_dropped(&run->ledger, dropped, behind, size % PLAYBACK_DROP_BRIDGE,
+		run->now);
 	count(&run->dropped, dropped);
 	/* Once a message */
 	run->fresh = 0;

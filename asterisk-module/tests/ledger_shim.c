@@ -22,8 +22,8 @@ struct playback_ledger *shim_new(int64_t tick_ns, unsigned int sample_bytes);
 void shim_free(struct playback_ledger *ledger);
 void shim_received(struct playback_ledger *ledger, uint64_t bytes, int64_t ns,
 	int64_t now_ns);
-void shim_dropped(struct playback_ledger *ledger, uint64_t bytes, int64_t ns, int reason,
-	int64_t now_ns);
+void shim_dropped(struct playback_ledger *ledger, uint64_t bytes, int64_t ns,
+	uint64_t behind, int reason, int64_t now_ns);
 void shim_delivered(struct playback_ledger *ledger, uint64_t bytes, int64_t ns,
 	int64_t frame_ns, int64_t now_ns);
 uint64_t shim_flush(struct playback_ledger *ledger, int64_t now_ns);
@@ -115,10 +115,10 @@ void shim_received(struct playback_ledger *ledger, uint64_t bytes, int64_t ns,
 	playback_ledger_received(ledger, (struct playback_media) { bytes, ns }, now_ns);
 }
 
-void shim_dropped(struct playback_ledger *ledger, uint64_t bytes, int64_t ns, int reason,
-	int64_t now_ns)
+void shim_dropped(struct playback_ledger *ledger, uint64_t bytes, int64_t ns,
+	uint64_t behind, int reason, int64_t now_ns)
 {
-	playback_ledger_dropped(ledger, (struct playback_media) { bytes, ns },
+	playback_ledger_dropped(ledger, (struct playback_media) { bytes, ns }, behind,
 		(enum playback_drop_reason) reason, now_ns);
 }
 

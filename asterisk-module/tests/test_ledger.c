@@ -44,7 +44,7 @@ static void receive(uint64_t bytes)
 /* The newest bytes are dropped */
 static void drop_newest(uint64_t bytes)
 {
-	playback_ledger_dropped(&ledger, ulaw(bytes), PLAYBACK_DROP_PARTIAL, now);
+	playback_ledger_dropped(&ledger, ulaw(bytes), 0, PLAYBACK_DROP_PARTIAL, now);
 }
 
 /* A full frame: 160 bytes, 20 ms */

@@ -224,8 +224,9 @@ class Conversation:
         """when the application last sent something that makes media go on"""
         self.playback_marks = 0
         """the version of the playback acknowledgements that Asterisk announced; 0 for none"""
-        self.opted_in = False
-        """whether a command came that makes Asterisk send its playback events"""
+        self.opted_in_from: int | None = None
+        """bytes sent before the first command that makes Asterisk send its playback events; None:
+        there was none"""
         self.closed_ns = 0
         """when one side closed the connection: nothing is owed any more. 0 if none did"""
         self.closed_by: Sender | None = None
@@ -255,6 +256,11 @@ class Conversation:
     def sent(self) -> int:
         """Bytes of media sent, so far or in all."""
         return self.media_ends[-1] if self.media_ends else 0
+
+    @property
+    def opted_in(self) -> bool:
+        """Whether a command came that makes Asterisk send its playback events."""
+        return self.opted_in_from is not None
 
     @property
     def paused(self) -> bool:
@@ -313,7 +319,8 @@ class Conversation:
 
     def _read_command(self, sent: SentCommand) -> None:
         self.commands.append(sent)
-        self.opted_in = self.opted_in or sent.command.opts_in
+        if self.opted_in_from is None and sent.command.opts_in:
+            self.opted_in_from = self.sent
         read = _COMMANDS.get(sent.command.name)
         if read:
             read(self, sent)

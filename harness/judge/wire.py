@@ -202,7 +202,8 @@ def _locations(
     codec, stream = timeline.codec, conversation.stream
     if timeline.recoded is None:
         payloads = [codec.canonical(one.packet.payload) for one in sequence.packets]
-        return locate(payloads, codec.canonical(stream), codec.silence, codec.frame_bytes)
+        found = locate(payloads, codec.canonical(stream), codec.silence, codec.frame_bytes)
+        return [_without_noise(where, codec, conversation) for where in found]
     heard, packets = [], []
     frame_bytes = timeline.recoded.frame_bytes
     for number, one in enumerate(sequence.packets):
@@ -216,6 +217,28 @@ def _locations(
             missing = 0
     located = locate_audio(heard, stream, codec, timeline.recoded)
     return _joined(located, packets, len(sequence.packets), codec.frame_bytes)
+
+
+def _without_noise(where: Location, codec: Codec, conversation: Conversation) -> Location:
+    """Bytes that stand amid a sample, where another half of one should, are not the stream's.
+
+    Samples begin with the stream, or behind a flush. Before it opted in an application got what
+    the stock driver makes of half a sample.
+    """
+    if codec.sample_bytes == 1 or conversation.opted_in_from != 0:
+        return where
+    flushed = [flush.end for flush in conversation.flushes]
+    noise = [
+        piece
+        for piece in where.pieces
+        if (piece.offset - (_latest(flushed, piece.offset) or 0) - piece.start) % codec.sample_bytes
+    ]
+    if not noise:
+        return where
+    pieces = tuple(piece for piece in where.pieces if piece not in noise)
+    return replace(
+        where, pieces=pieces, foreign=where.foreign + sum(piece.length for piece in noise)
+    )
 
 
 def _joined(

@@ -159,6 +159,18 @@ async def on_hold(call: LiveCall) -> None:
     await session.wait_event("MARK_PLAYED", id="m29")
 
 
+async def cut_in_samples(call: LiveCall) -> None:
+    """Utterances of 16-bit audio that end and begin amid a sample."""
+    session = call.session
+    await session.report_playback()
+    for number in range(4):
+        await session.start_buffering()
+        await send(session, 1601)
+        await session.mark(f"m{number}")
+        await session.stop_buffering()
+        await played(session, f"m{number}")
+
+
 @dataclass(frozen=True)
 class OnTheWire:
     """A call whose packets are not frames, or do not leave, and what the judge must say of it."""
@@ -172,6 +184,9 @@ class OnTheWire:
 ON_THE_WIRE = {
     "left-too-early": OnTheWire(in_long_packets, LONG_PACKETS, Verdict.EARLY, "its audio ended at"),
     "never-left": OnTheWire(on_hold, NEVER_WAITS, Verdict.WRONG, "were never sent"),
+    "half-sample-played": OnTheWire(
+        cut_in_samples, replace(JSON, codec="slin"), Verdict.WRONG, "were never sent"
+    ),
     "rest-left-behind": OnTheWire(with_a_rest, LONG_PACKETS, Verdict.WRONG, "were never sent"),
 }
 """What each of these mutants must be accused of, and of nothing else"""

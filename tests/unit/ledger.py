@@ -100,8 +100,10 @@ class Ledger:
     def received(self, count: int, ns: int, now: int) -> None:
         _library().shim_received(self._handle, _count(count), _time(ns), _time(now))
 
-    def dropped(self, count: int, ns: int, reason: Drop, now: int) -> None:
-        _library().shim_dropped(self._handle, _count(count), _time(ns), int(reason), _time(now))
+    def dropped(self, count: int, ns: int, reason: Drop, now: int, behind: int = 0) -> None:
+        _library().shim_dropped(
+            self._handle, _count(count), _time(ns), _count(behind), int(reason), _time(now)
+        )
 
     def delivered(self, count: int, ns: int, frame_ns: int, now: int) -> None:
         _library().shim_delivered(

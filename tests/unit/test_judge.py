@@ -1229,6 +1229,7 @@ def sixteen_bit(first_ms: float) -> Timeline:
     slin = codec_named("slin")
     stream = encode(0, 640)
     call = Call()
+    call.command(0.5, "REPORT_PLAYBACK")
     call.send_bytes(1, stream[:321])
     call.command(1, "MARK id=a")
     call.event(first_ms, "MARK_PLAYED id=a")
@@ -1246,3 +1247,11 @@ def sixteen_bit(first_ms: float) -> Timeline:
 def test_a_mark_in_the_middle_of_a_sample_does_not_wait_for_the_other_half() -> None:
     assert verdicts(sixteen_bit(40.5)) == ["PASS", "PASS"]
     assert verdicts(sixteen_bit(39)) == ["EARLY", "PASS"]
+
+
+def test_what_is_shifted_by_a_byte_is_noise() -> None:
+    right = sixteen_bit(40.5)
+    first, second = right.rtp
+    # All but the first half of the sample is there, in the halves of others.
+    shifted = replace(second, payload=second.payload[1:] + b"\x00")
+    assert verdicts(replace(right, rtp=(first, shifted))) == ["PASS", "WRONG"]

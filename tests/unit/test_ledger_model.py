@@ -143,18 +143,22 @@ class Model:
         while self.ahead and self.ahead[0].offset <= self.received:
             self.place(self.ahead.pop(0), now)
 
-    def drop(self, size: int, reason: Drop, now: int) -> None:
-        """The newest bytes."""
-        dropped_from = self.received - size
+    def drop(self, size: int, reason: Drop, now: int, behind: int) -> None:
+        """The newest bytes, but for half a sample."""
+        dropped_to = self.received - behind
+        dropped_from = dropped_to - size
+        waiting = [mark for mark in self.marks if self.unsent(mark.place)]
         self.cut_at(dropped_from)
+        self.cut_at(dropped_to)
         for piece in self.pieces:
-            if piece.begin >= dropped_from:
+            if dropped_from <= piece.begin < dropped_to:
                 piece.state = "dropped"
         self.report(size, reason, dropped_from)
         for mark in self.marks:
             if mark.offset > dropped_from:
                 mark.dropped = self.dropped_before(mark.offset)
-                if mark.outcome is Outcome.WAITING and not self.unsent(mark.place):
+                is_over = mark in waiting and not self.unsent(mark.place)
+                if mark.outcome is Outcome.WAITING and is_over:
                     mark.reached_ns = self.over_ns(mark.place, now)
 
     def report(self, size: int, reason: Drop, offset: int) -> None:
@@ -406,15 +410,20 @@ class LedgerMachine(RuleBasedStateMachine):
         size=st.sampled_from([1, 80, 160, 200, 480, 1000]) | st.integers(1, 1000),
         dropped=st.just(0) | st.integers(0, 1000),
         reason=st.sampled_from([Drop.OVERFLOW, Drop.PARTIAL, Drop.DIRECTION]),
+        behind=st.sampled_from([0, 0, 1]),
     )
-    def receive(self, size: int, dropped: int, reason: Drop) -> None:
-        """A message of media, the end or all of which may be dropped."""
+    def receive(self, size: int, dropped: int, reason: Drop, behind: int) -> None:
+        """A message of media, the end or all of which may be dropped, but for its last byte."""
+        half = self.half_is_queued()
         self.model.receive(size, self.now)
         self.ledger.received(size, size * BYTE_NS, self.now)
-        dropped = min(dropped, size)
+        dropped = min(dropped, size - behind)
+        if dropped == size - behind and half:
+            # With its other half.
+            dropped += half
         if dropped:
-            self.model.drop(dropped, reason, self.now)
-            self.ledger.dropped(dropped, dropped * BYTE_NS, reason, self.now)
+            self.model.drop(dropped, reason, self.now, behind)
+            self.ledger.dropped(dropped, dropped * BYTE_NS, reason, self.now, behind)
         self.whole = max([self.whole, *(mark.offset for mark in self.model.marks)])
 
     @rule(
@@ -511,6 +520,12 @@ class LedgerMachine(RuleBasedStateMachine):
         self.whole = self.model.received - self.model.half_sample
         self.model.cut_at(self.whole)
         self.ledger.half_sample(self.model.half_sample, self.model.half_sample * BYTE_NS)
+
+    def half_is_queued(self) -> int:
+        """Whether the newest byte is half a sample that waits."""
+        [*_, newest] = [None, *(piece for piece in self.model.pieces if piece.size)]
+        is_newest = self.model.half_sample and self.whole == self.model.received - 1
+        return int(bool(is_newest and newest and newest.state == "queued"))
 
     def dequeue_events(self, ahead: int) -> None:
         while self.queued_events:
