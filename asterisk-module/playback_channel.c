@@ -247,6 +247,7 @@ struct playback_report_content playback_get_report(struct playback_channel *play
 	struct playback_report_content content = {
 		.counts = playback_get_counts(playback),
 		.paused = *playback->driver.paused,
+		.far_end = playback_peer_far_end(&playback->peer, playback_now_ns()),
 	};
 
 	return content;
@@ -271,6 +272,7 @@ size_t playback_format_flushed(struct playback_channel *playback, char *event,
 	struct playback_flush_result result = {
 		.played = played,
 		.flushed = flush->flushed,
+		.far_end = playback_peer_far_end(&playback->peer, playback_now_ns()),
 	};
 
 	if (playback->has_last_mark) {
@@ -411,7 +413,7 @@ static void write_report(struct playback_channel *playback,
 	char event[PLAYBACK_EVENT_MAX];
 
 	if (playback_event_playback(event, sizeof(event), &playback->style,
-		&content->counts, content->paused, final,
+		&content->counts, &content->far_end, content->paused, final,
 		playback_unix_us(playback_now_ns()))) {
 		playback_outbox_write(&playback->outbox, websocket, event);
 	}

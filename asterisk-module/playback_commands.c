@@ -182,7 +182,8 @@ static void report_once(struct playback_channel *playback)
 	playback_find_peer(playback);
 	content = playback_get_report(playback);
 	if (playback_event_playback(event, sizeof(event), &playback->style,
-		&content.counts, content.paused, 0, playback_unix_us(playback_now_ns()))) {
+		&content.counts, &content.far_end, content.paused, 0,
+		playback_unix_us(playback_now_ns()))) {
 		playback_outbox_append(&playback->outbox, event);
 	}
 }

@@ -228,6 +228,20 @@ size_t playback_event_error(char *buffer, size_t size,
 	return end(&text);
 }
 
+/*! \brief What is known of it, in JSON alone */
+static void put_far_end(struct text *text, const struct playback_far_end *far_end)
+{
+	if (!text->json) {
+		return;
+	}
+	if (far_end->rtt_us >= 0) {
+		put_ms(text, "rtt_ms", far_end->rtt_us);
+	}
+	if (far_end->jitter_us >= 0) {
+		put_ms(text, "jitter_ms", far_end->jitter_us);
+	}
+}
+
 size_t playback_event_flushed(char *buffer, size_t size,
 	const struct playback_event_style *style, const struct playback_id *id,
 	const struct playback_flush_result *flush)
@@ -247,6 +261,7 @@ size_t playback_event_flushed(char *buffer, size_t size,
 		put_id(&text, "last_mark", flush->last_mark);
 		put_ms(&text, "since_mark_ms", flush->since_mark_ns / 1000);
 	}
+	put_far_end(&text, &flush->far_end);
 	return end(&text);
 }
 
@@ -270,12 +285,13 @@ static void put_counters(struct text *text, const struct playback_snapshot *snap
 
 size_t playback_event_playback(char *buffer, size_t size,
 	const struct playback_event_style *style, const struct playback_snapshot *snapshot,
-	int paused, int final, int64_t at_us)
+	const struct playback_far_end *far_end, int paused, int final, int64_t at_us)
 {
 	struct text text;
 
 	begin(&text, buffer, size, style, "PLAYBACK");
 	put_counters(&text, snapshot, paused, at_us);
+	put_far_end(&text, far_end);
 	if (final) {
 		put_flag(&text, "final", 1);
 	}

@@ -38,6 +38,16 @@ struct playback_event_style {
 	const char *channel_id;
 };
 
+/*!
+ * \brief What the far end said in its latest RTCP report, in us; -1 for what is not known
+ */
+struct playback_far_end {
+	/*! Round trip time between Asterisk and the far end */
+	int64_t rtt_us;
+	/*! Interarrival jitter (RFC 3550) of the packets that it received from Asterisk */
+	int64_t jitter_us;
+};
+
 /*! \brief Why media waits: nobody can hear it */
 enum playback_suspension {
 	/*! It does not wait: somebody hears it, or that cannot be seen */
@@ -106,6 +116,8 @@ struct playback_flush_result {
 	const struct playback_id *last_mark;
 	/*! Media time sent after that mark, in ns */
 	int64_t since_mark_ns;
+	/*! What the far end reported */
+	struct playback_far_end far_end;
 };
 
 /*!
@@ -128,13 +140,14 @@ size_t playback_event_flushed(char *buffer, size_t size,
  * \param size of it
  * \param style
  * \param snapshot
+ * \param far_end what the far end reported
  * \param paused whether the application has paused its media
  * \param final whether this is the channel's last one
  * \param at_us when, Unix time in microseconds
  */
 size_t playback_event_playback(char *buffer, size_t size,
 	const struct playback_event_style *style, const struct playback_snapshot *snapshot,
-	int paused, int final, int64_t at_us);
+	const struct playback_far_end *far_end, int paused, int final, int64_t at_us);
 
 /*!
  * \brief PLAYBACK_SUSPENDED, or PLAYBACK_RESUMED if media does not wait

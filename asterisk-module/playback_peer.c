@@ -43,6 +43,17 @@
  */
 #define TIMESTAMP_SKEW 640
 
+/*! \brief For how long what the far end has reported is told, in ns */
+#define REPORT_STANDS_NS (15 * NS_PER_S)
+
+/*!
+ * \brief From here on a round trip time is less than none, in s
+ *
+ * It is 32 bits of 1/65536 s, and Asterisk takes them for unsigned.  It keeps the time
+ * before it sees that it cannot be right.
+ */
+#define NEGATIVE_FROM_S 32768
+
 /*! \brief What is known of a peer's RTP */
 struct rtp_view {
 	/*! With a reference, NULL if there is none that counts its packets */
@@ -144,6 +155,44 @@ static int try_lock(struct ast_channel *channel)
 	return i < TRIES;
 }
 
+static int differs(const struct playback_reported_time *a,
+	const struct playback_reported_time *b)
+{
+	return a->latest != b->latest || a->mean != b->mean || a->deviation != b->deviation;
+}
+
+/*! \brief Of what has been reported by now it is not known when */
+static void forget_reports(struct playback_peer *peer)
+{
+	peer->reported_ns = 0;
+	peer->rtt_reported_ns = 0;
+}
+
+/*! \brief See whether the far end has reported since the latest look */
+static void note_reports(struct playback_peer *peer,
+	const struct ast_rtp_instance_stats *stats)
+{
+	/* Asterisk calls "received" what was received there */
+	const struct playback_peer_reports reports = {
+		.rtt = { stats->rtt, stats->normdevrtt, stats->stdevrtt, },
+		.jitter = { stats->rxjitter, stats->remote_normdevjitter,
+			stats->remote_stdevjitter, },
+		.lost = stats->txploss,
+	};
+
+	if (!reports.rtt.mean && !reports.jitter.mean && !reports.lost) {
+		/* Nothing yet, or RTCP has begun anew */
+		forget_reports(peer);
+	} else if (differs(&reports.rtt, &peer->reports.rtt)) {
+		peer->rtt_reported_ns = peer->looked_ns;
+		peer->reported_ns = peer->looked_ns;
+	} else if (differs(&reports.jitter, &peer->reports.jitter)
+		|| reports.lost != peer->reports.lost) {
+		peer->reported_ns = peer->looked_ns;
+	}
+	peer->reports = reports;
+}
+
 void playback_peer_init(struct playback_peer *peer, const struct ast_format *ours,
 	int passthrough)
 {
@@ -184,8 +233,10 @@ int playback_peer_meet(struct playback_peer *peer, struct ast_channel *channel)
 	if (!peer->rtp) {
 		return 0;
 	}
+	peer->looked_ns = playback_now_ns();
 	count = playback_peer_count(peer);
 	playback_peer_accept(peer, &count);
+	forget_reports(peer);
 	return 1;
 }
 
@@ -207,7 +258,7 @@ int playback_peer_has_changed(struct playback_peer *peer)
 		|| (!peer->rtp && !--peer->ask_again));
 }
 
-struct playback_peer_count playback_peer_count(const struct playback_peer *peer)
+struct playback_peer_count playback_peer_count(struct playback_peer *peer)
 {
 	struct ast_rtp_instance_stats stats = { .txcount = peer->packets,
 		.txoctetcount = peer->bytes, };
@@ -218,7 +269,9 @@ struct playback_peer_count playback_peer_count(const struct playback_peer *peer)
 	int digits;
 
 	/* In one question: a packet that leaves between two would be taken for a digit */
-	ast_rtp_instance_get_stats(peer->rtp, &stats, AST_RTP_INSTANCE_STAT_ALL);
+	if (!ast_rtp_instance_get_stats(peer->rtp, &stats, AST_RTP_INSTANCE_STAT_ALL)) {
+		note_reports(peer, &stats);
+	}
 	count.packets = stats.txcount;
 	count.bytes = stats.txoctetcount;
 	packets = count.packets - peer->packets;
@@ -281,6 +334,7 @@ int playback_peer_confirm(struct playback_peer *peer)
 		peer->packets = 0;
 		peer->bytes = 0;
 		count = playback_peer_count(peer);
+		forget_reports(peer);
 		if (count.packets > PLAYBACK_HELD_MAX) {
 			playback_peer_accept(peer, &count);
 		}
@@ -290,6 +344,31 @@ int playback_peer_confirm(struct playback_peer *peer)
 	peer->packet_bytes = view.packet_bytes;
 	peer->skew_ns = view.skew_ns;
 	return same;
+}
+
+/*! \brief A time that was reported, in us; -1 if it is too old, or cannot be */
+static int64_t reported_us(const struct playback_reported_time *time, int64_t reported_ns,
+	int64_t now_ns)
+{
+	return reported_ns && now_ns - reported_ns <= REPORT_STANDS_NS
+		&& time->latest >= 0 && time->latest < NEGATIVE_FROM_S
+		? (int64_t) (time->latest * 1000000 + 0.5) : -1;
+}
+
+struct playback_far_end playback_peer_far_end(const struct playback_peer *peer,
+	int64_t now_ns)
+{
+	const struct playback_peer_reports *reports = &peer->reports;
+	struct playback_far_end far_end = {
+		.rtt_us = reported_us(&reports->rtt, peer->rtt_reported_ns, now_ns),
+		.jitter_us = reported_us(&reports->jitter, peer->reported_ns, now_ns),
+	};
+
+	if (!peer->rtp) {
+		far_end.rtt_us = -1;
+		far_end.jitter_us = -1;
+	}
+	return far_end;
 }
 
 enum playback_unheard playback_peer_unheard(const struct playback_peer *peer)

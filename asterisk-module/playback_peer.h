@@ -28,6 +28,10 @@
  * locks are tried only where a packet is missing, and the peer channel's, whose thread
  * drops audio if it does not get it within half a ms, only where one is about to be given
  * up, and when the peer is another one.
+ *
+ * The same counts show what the far end's RTCP reports say, but not when these came.  So
+ * a report is one by which some of the figures change: one that says no other than all
+ * those before it said is not seen.
  */
 
 #ifndef PLAYBACK_PEER_H
@@ -37,6 +41,8 @@
 #include "asterisk/channel.h"
 #include "asterisk/format.h"
 #include "asterisk/rtp_engine.h"
+
+#include "playback_events.h"
 
 /*! \brief Why nobody hears what is delivered to the peer */
 enum playback_unheard {
@@ -48,6 +54,23 @@ enum playback_unheard {
 	PLAYBACK_UNHEARD_GENERATOR,
 	/*! The peer sends a digit, whose packets cannot be told from media */
 	PLAYBACK_UNHEARD_DIGIT,
+};
+
+/*! \brief A time in all reports so far, in s: if another report comes, one of these changes */
+struct playback_reported_time {
+	double latest;
+	double mean;
+	double deviation;
+};
+
+/*! \brief What the far end's RTCP reports have said so far */
+struct playback_peer_reports {
+	/*! Round trip time */
+	struct playback_reported_time rtt;
+	/*! Jitter */
+	struct playback_reported_time jitter;
+	/*! Packets lost */
+	unsigned int lost;
 };
 
 /*! \brief The peer, and what its RTP had sent at the latest look */
@@ -80,6 +103,12 @@ struct playback_peer {
 	unsigned int ask_again;
 	/*! When it was looked latest, in ns */
 	int64_t looked_ns;
+	/*! What its far end had reported by then */
+	struct playback_peer_reports reports;
+	/*! When the latest report came at the earliest, in ns; 0 if that is not known */
+	int64_t reported_ns;
+	/*! The same of the latest one with a round trip time */
+	int64_t rtt_reported_ns;
 };
 
 /*! \brief What the peer has sent */
@@ -109,8 +138,12 @@ void playback_peer_leave(struct playback_peer *peer);
 /*! \brief Whether the peer has left the bridge, or may send other packets than it did */
 int playback_peer_has_changed(struct playback_peer *peer);
 
-/*! \brief What it has sent by now; nothing is remembered */
-struct playback_peer_count playback_peer_count(const struct playback_peer *peer);
+/*!
+ * \brief What it has sent by now
+ *
+ * Of that nothing is remembered; of what its far end has reported all is.
+ */
+struct playback_peer_count playback_peer_count(struct playback_peer *peer);
 
 /*! \brief Remember that so much was sent */
 void playback_peer_accept(struct playback_peer *peer,
@@ -126,6 +159,10 @@ int playback_peer_is_done(const struct playback_peer *peer);
  * \retval 0 something was different, and is now known, or the peer could not be asked
  */
 int playback_peer_confirm(struct playback_peer *peer);
+
+/*! \brief What its far end reported, as of the latest look and if it is not too old */
+struct playback_far_end playback_peer_far_end(const struct playback_peer *peer,
+	int64_t now_ns);
 
 /*! \brief Why nobody would hear what is delivered now */
 enum playback_unheard playback_peer_unheard(const struct playback_peer *peer);

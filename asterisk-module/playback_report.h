@@ -18,7 +18,7 @@
 #ifndef PLAYBACK_REPORT_H
 #define PLAYBACK_REPORT_H
 
-#include "playback_ledger.h"
+#include "playback_events.h"
 
 /*! \brief What a PLAYBACK event says */
 struct playback_report_content {
@@ -26,6 +26,8 @@ struct playback_report_content {
 	struct playback_snapshot counts;
 	/*! Whether the application has paused its media */
 	int paused;
+	/*! What the far end reported; that alone is no change */
+	struct playback_far_end far_end;
 };
 
 /*! \brief The periodic PLAYBACK events of one channel */

@@ -604,6 +604,45 @@ static enum playback_suspension seen_in(struct fixture *fixture, const char *app
 	return playback_listener_look(&listener, fixture->channel, 1, 1);
 }
 
+AST_TEST_DEFINE(far_end)
+{
+	/* Of the RTP it only matters whether there is any */
+	struct playback_peer peer = {
+		.rtp = (struct ast_rtp_instance *) &peer,
+		.reports = {
+			.rtt = { .latest = 0.081234, },
+			.jitter = { .latest = 0.000125, },
+		},
+		.reported_ns = 20 * NS_PER_S,
+		.rtt_reported_ns = 10 * NS_PER_S,
+	};
+	struct playback_far_end seen;
+
+	switch (cmd) {
+	case TEST_INIT:
+		info->name = "far_end";
+		info->category = CATEGORY;
+		info->summary = "What the far end has reported is told for 15 s";
+		info->description = "But for a round trip time that its clock has made less than none";
+		return AST_TEST_NOT_RUN;
+	case TEST_EXECUTE:
+		break;
+	}
+	seen = playback_peer_far_end(&peer, 25 * NS_PER_S);
+	ast_test_validate(test, seen.rtt_us == 81234 && seen.jitter_us == 125);
+	seen = playback_peer_far_end(&peer, 25 * NS_PER_S + 1);
+	ast_test_validate(test, seen.rtt_us == -1 && seen.jitter_us == 125);
+	seen = playback_peer_far_end(&peer, 35 * NS_PER_S + 1);
+	ast_test_validate(test, seen.rtt_us == -1 && seen.jitter_us == -1);
+	peer.reports.rtt.latest = 65535.9998;
+	seen = playback_peer_far_end(&peer, 20 * NS_PER_S);
+	ast_test_validate(test, seen.rtt_us == -1 && seen.jitter_us == 125);
+	peer.rtp = NULL;
+	seen = playback_peer_far_end(&peer, 20 * NS_PER_S);
+	ast_test_validate(test, seen.rtt_us == -1 && seen.jitter_us == -1);
+	return AST_TEST_PASS;
+}
+
 AST_TEST_DEFINE(listener_unbridged)
 {
 	struct playback_listener early = { .waits = 1, .no_auto_answer = 1, };
@@ -968,6 +1007,7 @@ void playback_test_register(void)
 	AST_TEST_REGISTER(silence);
 	AST_TEST_REGISTER(memory);
 	AST_TEST_REGISTER(softmix);
+	AST_TEST_REGISTER(far_end);
 	AST_TEST_REGISTER(listener_unbridged);
 	AST_TEST_REGISTER(listener_rtp);
 	AST_TEST_REGISTER(listener_bridged);
@@ -987,6 +1027,7 @@ void playback_test_unregister(void)
 	AST_TEST_UNREGISTER(silence);
 	AST_TEST_UNREGISTER(memory);
 	AST_TEST_UNREGISTER(softmix);
+	AST_TEST_UNREGISTER(far_end);
 	AST_TEST_UNREGISTER(listener_unbridged);
 	AST_TEST_UNREGISTER(listener_rtp);
 	AST_TEST_UNREGISTER(listener_bridged);

@@ -83,11 +83,13 @@ static size_t format_event(char *buffer, size_t size, int event,
 		.media_ns = us,
 		.outcome = 1 + number % 5,
 	};
+	const struct playback_far_end far_end = { .rtt_us = us, .jitter_us = us / 2, };
 	const struct playback_flush_result flush = {
 		.played = media,
 		.flushed = media,
 		.last_mark = number & 1 ? id : NULL,
 		.since_mark_ns = us,
+		.far_end = far_end,
 	};
 	const struct playback_snapshot snapshot = {
 		.received = number,
@@ -114,7 +116,7 @@ static size_t format_event(char *buffer, size_t size, int event,
 		return playback_event_flushed(buffer, size, style, id, &flush);
 	case 3:
 		return playback_event_playback(buffer, size, style, &snapshot,
-			number & 1, number & 2, us);
+			&far_end, number & 1, number & 2, us);
 	case 4:
 		return playback_event_suspension(buffer, size, style,
 			number % (PLAYBACK_MUTE + 1), &snapshot, number & 1, us);

@@ -8,6 +8,8 @@
 static char event[PLAYBACK_EVENT_MAX];
 static const struct playback_event_style plain = { .json = 0, .channel_id = "1.2" };
 static const struct playback_event_style json = { .json = 1, .channel_id = "1.2" };
+static const struct playback_far_end unknown = { .rtt_us = -1, .jitter_us = -1, };
+static const struct playback_far_end reported = { .rtt_us = 81234, .jitter_us = 125, };
 
 static void played_mark(void)
 {
@@ -98,6 +100,7 @@ static void flushed(void)
 		.played = { .bytes = 17600, .ns = 2200000000LL, },
 		.flushed = { .bytes = 10400, .ns = 1300000999LL, },
 		.since_mark_ns = 700000000LL,
+		.far_end = unknown,
 	};
 
 	playback_event_flushed(event, sizeof(event), &plain, &id, &flush);
@@ -116,6 +119,16 @@ static void flushed(void)
 		"\"id\":\"f1\",\"correlation_id\":\"f1\",\"played\":17600,\"flushed\":10400,"
 		"\"played_ms\":2200.000,\"flushed_ms\":1300.000,\"last_mark\":-7,"
 		"\"since_mark_ms\":700.000}");
+	flush.last_mark = NULL;
+	flush.far_end = reported;
+	playback_event_flushed(event, sizeof(event), &plain, &id, &flush);
+	EXPECT_TEXT(event, "MEDIA_FLUSHED id=f1 played=17600 flushed=10400 played_ms=2200.000"
+		" flushed_ms=1300.000");
+	playback_event_flushed(event, sizeof(event), &json, &id, &flush);
+	EXPECT_TEXT(event, "{\"event\":\"MEDIA_FLUSHED\",\"channel_id\":\"1.2\","
+		"\"id\":\"f1\",\"correlation_id\":\"f1\",\"played\":17600,\"flushed\":10400,"
+		"\"played_ms\":2200.000,\"flushed_ms\":1300.000,\"rtt_ms\":81.234,"
+		"\"jitter_ms\":0.125}");
 }
 
 static void playback(void)
@@ -131,24 +144,29 @@ static void playback(void)
 		.stage = PLAYBACK_STAGE_SENT,
 	};
 
-	playback_event_playback(event, sizeof(event), &plain, &snapshot, 0, 0, 1500);
+	playback_event_playback(event, sizeof(event), &plain, &snapshot, &reported, 0, 0, 1500);
 	EXPECT_TEXT(event, "PLAYBACK received=100 played=60 queued=25 flushed=10 dropped=5"
 		" played_ms=7.500 queued_ms=3.125 marks=3 underruns=2 paused=0"
 		" stage=sent at=1.500");
-	playback_event_playback(event, sizeof(event), &plain, &snapshot, 1, 1, 1500);
+	playback_event_playback(event, sizeof(event), &plain, &snapshot, &unknown, 1, 1, 1500);
 	EXPECT_TEXT(event, "PLAYBACK received=100 played=60 queued=25 flushed=10 dropped=5"
 		" played_ms=7.500 queued_ms=3.125 marks=3 underruns=2 paused=1"
 		" stage=sent at=1.500 final=1");
-	playback_event_playback(event, sizeof(event), &json, &snapshot, 0, 0, 1500);
+	playback_event_playback(event, sizeof(event), &json, &snapshot, &unknown, 0, 0, 1500);
 	EXPECT_TEXT(event, "{\"event\":\"PLAYBACK\",\"channel_id\":\"1.2\","
 		"\"received\":100,\"played\":60,\"queued\":25,\"flushed\":10,\"dropped\":5,"
 		"\"played_ms\":7.500,\"queued_ms\":3.125,\"marks\":3,\"underruns\":2,"
 		"\"paused\":false,\"stage\":\"sent\",\"at\":1.500}");
-	playback_event_playback(event, sizeof(event), &json, &snapshot, 1, 1, 1500);
+	playback_event_playback(event, sizeof(event), &json, &snapshot, &reported, 1, 1, 1500);
 	EXPECT_TEXT(event, "{\"event\":\"PLAYBACK\",\"channel_id\":\"1.2\","
 		"\"received\":100,\"played\":60,\"queued\":25,\"flushed\":10,\"dropped\":5,"
 		"\"played_ms\":7.500,\"queued_ms\":3.125,\"marks\":3,\"underruns\":2,"
-		"\"paused\":true,\"stage\":\"sent\",\"at\":1.500,\"final\":true}");
+		"\"paused\":true,\"stage\":\"sent\",\"at\":1.500,\"rtt_ms\":81.234,"
+		"\"jitter_ms\":0.125,\"final\":true}");
+	/* Of a far end that has received no report itself */
+	playback_event_playback(event, sizeof(event), &json, &snapshot,
+		&(struct playback_far_end) { -1, 0, }, 0, 0, 1500);
+	EXPECT(strstr(event, "\"at\":1.500,\"jitter_ms\":0.000}") != NULL, 1);
 }
 
 static void suspension(void)

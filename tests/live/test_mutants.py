@@ -171,6 +171,19 @@ async def cut_in_samples(call: LiveCall) -> None:
         await played(session, f"m{number}")
 
 
+async def with_reports(call: LiveCall) -> None:
+    """The caller reports how he receives what is said (RTCP)."""
+    session = call.session
+    await session.report_playback()
+    await session.wait_event("PLAYBACK")
+    call.rtp.report(call.sip.media, rtt_ms=80, jitter=24)
+    await send(session, 2 * STRETCH)
+    await session.mark("m0")
+    await played(session, "m0")
+    await session.report_playback()
+    await session.wait_event("PLAYBACK")
+
+
 @dataclass(frozen=True)
 class OnTheWire:
     """A call whose packets are not frames, or do not leave, and what the judge must say of it."""
@@ -187,6 +200,7 @@ ON_THE_WIRE = {
     "half-sample-played": OnTheWire(
         cut_in_samples, replace(JSON, codec="slin"), Verdict.WRONG, "were never sent"
     ),
+    "far-end-misread": OnTheWire(with_reports, JSON, Verdict.WRONG, "rtt_ms is"),
     "rest-left-behind": OnTheWire(with_a_rest, LONG_PACKETS, Verdict.WRONG, "were never sent"),
 }
 """What each of these mutants must be accused of, and of nothing else"""
