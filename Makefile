@@ -31,10 +31,10 @@ check-python: | ensure-deps
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 		{ echo "Python 3.10 or newer is needed; name one: make PYTHON=python3.12 ..." >&2; exit 1; }
 
-$(INSTALLED): pyproject.toml | $(if $(CHECKED),,check-python)
+$(INSTALLED): pyproject.toml client/pyproject.toml | $(if $(CHECKED),,check-python)
 	@echo "installing Python packages into $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(VENV)/bin/pip install -qq --disable-pip-version-check --editable '.[test]'
+	@$(VENV)/bin/pip install -qq --disable-pip-version-check --editable ./client --editable '.[test]'
 	@touch $@
 
 # Python's packages are installed while ./configure leaves a processor to them.
@@ -74,7 +74,7 @@ lint: $(INSTALLED) $(LINTERS) ## ruff, mypy; scripts, container files, CI files
 patches: build ## write the patch series anew from asterisk-module/
 	@$(VENV)/bin/python -m harness.install.patches
 
-# The six below are for whoever runs or builds a PBX: python3 alone, none of the packages above.
+# The five below are for whoever runs or builds a PBX: python3 alone, none of the packages above.
 
 patch: ## patch the source tree ASTERISK_SRC; ACTION=apply, check, revert, status
 	@[ -n $(call quoted,$(ASTERISK_SRC)) ] || \
@@ -104,15 +104,22 @@ deb: ## a Debian package of it in dist/, for exactly the installed Asterisk pack
 	@$(MODULE_TOOL) deb $(INSTALLED_ASTERISK)
 
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+CLIENT_VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' client/pyproject.toml)
 RELEASE = asterisk-playback-marks-$(VERSION)
 
-# Of the commit and nothing else: who makes it from the same commit gets the same bytes.
-dist: ## a tarball of what is committed in dist/, with its checksum
+# Of the commit and nothing else: who makes it from the same commit gets the same tarball.
+dist: ## a tarball of what is committed in dist/, the client's wheel and sdist, and checksums
 	@mkdir -p dist
 	@git archive --format=tar --prefix=$(RELEASE)/ --output=dist/$(RELEASE).tar HEAD
 	@gzip -9nf dist/$(RELEASE).tar
 	@git diff --quiet HEAD || echo 'not in it: what is not committed' >&2
-	@cd dist && sha256sum $(RELEASE).tar.gz >SHA256SUMS && cat SHA256SUMS
+	@[ -x $(VENV)/bin/python ] || $(MAKE) --no-print-directory $(INSTALLED)
+	@rm -rf build/dist && mkdir -p build/dist
+	@tar -xzf dist/$(RELEASE).tar.gz -C build/dist --strip-components=1
+	@$(VENV)/bin/python -m build --no-isolation --outdir dist build/dist/client >build/dist.log 2>&1 || \
+		{ tail -n 20 build/dist.log >&2; exit 1; }
+	@cd dist && sha256sum $(RELEASE).tar.gz chan_websocket-$(CLIENT_VERSION)* >SHA256SUMS && \
+		cat SHA256SUMS
 
 clean: ## remove what was built, but not what was downloaded
 	@for entry in build/* out; do \

@@ -29,6 +29,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 
+from chan_websocket.protocol import Event
 from harness.application.client import MediaServer
 from harness.application.disturb import DisturbingSession, connect, serve
 from harness.asterisk.ari import Ari, BridgedCall, waits_to_be_answered
@@ -64,7 +65,6 @@ from harness.judge.expectations import Expectations
 from harness.judge.verdicts import Bounds
 from harness.media.codecs import codec_named, recoded
 from harness.network_impairment import BadNetwork, UdpRelay, tcp_relay
-from harness.protocol import Event
 from harness.record.capture_files import (
     CAPTURE_FILE,
     CapturedCall,

@@ -101,7 +101,7 @@ class DisturbingSession(RecordedSession):
     @asynccontextmanager
     async def _frames(self) -> AsyncIterator[Protocol]:
         """The connection's frames without its socket. Leaving waits until the kernel takes more."""
-        with self._ended_is_a_fault():
+        with self._ended_is_an_error():
             async with self._connection.send_context():
                 yield self._connection.protocol
 

@@ -7,8 +7,8 @@ import itertools
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
+from chan_websocket.protocol import Event
 from harness.errors import HarnessFault
-from harness.protocol import Event
 
 _SHOWN_EVENTS = 20
 
@@ -21,20 +21,18 @@ class ReceivedEvents:
         """every event so far"""
         self._returned: set[int] = set()
         """indexes of those that `wait` has returned"""
-        self._changed = asyncio.Condition()
+        self._changed = asyncio.Event()
         self._end = ""
 
-    async def add(self, event: Event) -> None:
+    def add(self, event: Event) -> None:
         """An event has come."""
         self.all.append(event)
-        async with self._changed:
-            self._changed.notify_all()
+        self._changed.set()
 
-    async def end(self, why: str) -> None:
+    def end(self, why: str) -> None:
         """None will come any more; ``why``, as a clause, is for those who wait."""
         self._end = why
-        async with self._changed:
-            self._changed.notify_all()
+        self._changed.set()
 
     async def wait(self, name: str, fields: Mapping[str, Any], timeout_s: float) -> Event:
         """The first event ``name`` with these fields that no earlier call has returned.
@@ -43,10 +41,9 @@ class ReceivedEvents:
         """
 
         async def arrived() -> Event | None:
-            async with self._changed:
-                while (event := self._take(name, fields)) is None and not self._end:
-                    await self._changed.wait()
-                return event
+            while (event := self._take(name, fields)) is None and not self._end:
+                await self._change()
+            return event
 
         wanted = " ".join([name, *(f"{key}={value!r}" for key, value in fields.items())])
         try:
@@ -61,12 +58,15 @@ class ReceivedEvents:
     async def iterate(self) -> AsyncIterator[Event]:
         """All events from the first one on, until the end."""
         for index in itertools.count():
-            async with self._changed:
-                while index == len(self.all) and not self._end:
-                    await self._changed.wait()
+            while index == len(self.all) and not self._end:
+                await self._change()
             if index == len(self.all):
                 return
             yield self.all[index]
+
+    async def _change(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()
 
     def _take(self, name: str, fields: Mapping[str, Any]) -> Event | None:
         for index, event in enumerate(self.all):

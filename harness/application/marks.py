@@ -8,10 +8,10 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
+from chan_websocket.protocol import MarkCommand
 from harness.application.client import MediaSession
 from harness.errors import HarnessFault
 from harness.media.probe_signal import probe_signal
-from harness.protocol import MarkCommand
 
 ACK_EVENT = {"MARK": "MARK_PLAYED", "MARK_MEDIA": "MEDIA_MARK_PROCESSED"}
 _ID_FIELD = {"MARK": "id", "MARK_MEDIA": "correlation_id"}

@@ -7,7 +7,8 @@ import time
 
 from websockets.asyncio.connection import Connection
 
-from harness.application.client import EVENT_TIMEOUT_S, Kind, MediaSession
+from chan_websocket.session import Kind
+from harness.application.client import EVENT_TIMEOUT_S, MediaSession
 from harness.capture.timeline import Message, Sender
 from harness.errors import HarnessFault
 from harness.media.speech import energy_dbfs
@@ -25,7 +26,7 @@ class RecordedSession(MediaSession):
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
         # What waits for events must not look at all of them 50 times a second.
-        self._audio = asyncio.Event()
+        self._audio_came = asyncio.Event()
         self.messages: list[Message] = []
         """every message of both directions so far, with this process's time of sending (just
         before the socket got it) or receiving, in Unix time. Whoever breaks the connection off has
@@ -69,8 +70,8 @@ class RecordedSession(MediaSession):
 
         async def wait() -> Message | None:
             while (message := heard()) is None and not self.closed:
-                self._audio.clear()
-                await self._audio.wait()
+                self._audio_came.clear()
+                await self._audio_came.wait()
             return message
 
         why = f"within {timeout_s:g} s"
@@ -95,15 +96,18 @@ class RecordedSession(MediaSession):
         ]
 
     def _on_sent(self, kind: Kind, data: bytes) -> None:
+        super()._on_sent(kind, data)
         self._record("application", kind, data)
 
     def _on_received(self, kind: Kind, data: bytes) -> None:
         self._record("asterisk", kind, data)
+        super()._on_received(kind, data)
         if kind == "binary":
-            self._audio.set()
+            self._audio_came.set()
 
     def _on_closed(self) -> None:
-        self._audio.set()
+        super()._on_closed()
+        self._audio_came.set()
 
     def _record(self, sender: Sender, kind: Kind, data: bytes) -> None:
         self.messages.append(Message(time.time_ns(), sender, kind, data))

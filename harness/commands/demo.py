@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from chan_websocket.protocol import MarkCommand
 from harness.application.marks import acknowledged, mark
 from harness.asterisk.configuration import Extension
 from harness.bench import Bench, LiveCall, bench
@@ -26,7 +27,6 @@ from harness.commands.printing import (
 from harness.install.build import Build, load_build
 from harness.judge.verdicts import Verdict
 from harness.media.speech import Utterance, synthesise
-from harness.protocol import MarkCommand
 from harness.record.run_folder import new_run_folder
 from harness.record.verdict_files import load_call, shown
 from harness.report.demo_picture import PicturedCall, write_demo_picture

@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from chan_websocket.protocol import MarkCommand
 from harness.application.marks import ACK_EVENT, acknowledged, mark
 from harness.asterisk.configuration import ARI_BRIDGES, Extension
 from harness.bench import Bench, LiveCall, bench_on
@@ -19,7 +20,6 @@ from harness.commands.command import EXIT_ENVIRONMENT, EXIT_PASS, OUT, Commands
 from harness.errors import EnvironmentFault, Fault
 from harness.media.codecs import codec_named
 from harness.media.probe_signal import probe_signal
-from harness.protocol import MarkCommand
 from harness.record.run_folder import new_folder
 from harness.targets.lab import LabTarget, missing_connections
 from harness.targets.lab_file import Lab, load_lab

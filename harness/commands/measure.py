@@ -15,6 +15,7 @@ from typing import Literal
 from rich.console import Console
 from rich.table import Table
 
+from chan_websocket.protocol import Format, MarkCommand
 from harness.application.client import MediaSession
 from harness.application.marks import coded_pieces, play_with_marks, random_sizes
 from harness.asterisk.configuration import Extension
@@ -44,7 +45,6 @@ from harness.install.build import Build, load_build
 from harness.judge.verdicts import MAX_INCONCLUSIVE, Bounds, worst
 from harness.media import position_code
 from harness.media.codecs import PACKET_TIMES_MS
-from harness.protocol import Format, MarkCommand
 from harness.record.run_folder import new_run_folder
 from harness.record.verdict_files import shown
 from harness.report.mark_table import compact_table, summary_line

@@ -17,13 +17,13 @@ from statistics import median
 
 from rich.console import Console
 
+from chan_websocket.protocol import MarkCommand
 from harness.application.marks import coded_pieces, speak_in_time
 from harness.asterisk.configuration import Extension
 from harness.bench import Bench, LiveCall, bench
 from harness.install.build import Build
 from harness.judge.evidence import Evidence, read_evidence
 from harness.judge.verdicts import Bounds, Result
-from harness.protocol import MarkCommand
 from harness.record.capture_files import load_timeline
 from harness.report.mark_table import compact_table
 

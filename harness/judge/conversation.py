@@ -11,9 +11,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from chan_websocket.protocol import Command, Event, Id, MarkCommand, parse_command, parse_event
 from harness.capture.timeline import Message, Sender
 from harness.judge.verdicts import MarkOutcome
-from harness.protocol import Command, Event, Id, MarkCommand, parse_command, parse_event
 
 READ_NS = 100_000_000
 """So long after a command was sent Asterisk has read it, if the host did not stall"""

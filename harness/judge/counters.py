@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from chan_websocket.protocol import STAGES, SUSPENSION_REASONS, Event
 from harness.judge.conversation import (
     DroppedMedia,
     Flush,
@@ -19,7 +20,6 @@ from harness.judge.conversation import (
 from harness.judge.evidence import Evidence
 from harness.judge.far_end import FarEnd
 from harness.judge.verdicts import CounterVerdict, Verdict
-from harness.protocol import STAGES, SUSPENSION_REASONS, Event
 
 _HANG_UP_NS = 500_000_000
 """Where media ceases so long before Asterisk takes leave, that need not have ended it: a hang-up is

@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from harness.capture.timeline import Message
-from harness.protocol import (
+from chan_websocket.protocol import (
     PATCHED_EVENTS,
     STOCK_EVENTS,
     SUSPENSION_REASONS,
@@ -23,6 +22,7 @@ from harness.protocol import (
     parse_command,
     parse_event,
 )
+from harness.capture.timeline import Message
 
 ACKS = ("MARK_PLAYED", "MARK_DISCARDED")
 COUNTERS = ("received", "played", "queued", "flushed", "dropped")

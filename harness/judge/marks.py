@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from chan_websocket.protocol import STAGES
 from harness.judge.conversation import READ_NS, Acknowledgement, Mark
 from harness.judge.evidence import Evidence
 from harness.judge.marks_discarded import DiscardedMarks
 from harness.judge.marks_played import PlayedMarks
 from harness.judge.verdicts import PASS, Decision, MarkVerdict, Verdict
 from harness.judge.wire import AudioEnd
-from harness.protocol import STAGES
 
 _SAYS = "the acknowledgement says"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Sequence
 
+from chan_websocket.protocol import DROP_REASONS
 from harness.judge.conversation import (
     READ_NS,
     Acknowledgement,
@@ -14,7 +15,6 @@ from harness.judge.conversation import (
 )
 from harness.judge.evidence import Evidence
 from harness.judge.verdicts import PASS, Decision, Verdict
-from harness.protocol import DROP_REASONS
 
 _CLOSED_NS = 1_000_000_000
 """So long after Asterisk says that the call was hung up it has closed the connection, whatever else

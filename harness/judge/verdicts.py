@@ -9,9 +9,9 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
+from chan_websocket.protocol import Id, MarkCommand
 from harness.judge.locate import Location
 from harness.judge.media_clock import Clocked
-from harness.protocol import Id, MarkCommand
 
 T = TypeVar("T")
 

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from chan_websocket.protocol import DropReason, EventName, FormatName, Stage, format_named
 from harness.asterisk.ari import BridgedParty, ChannelAction
 from harness.asterisk.configuration import ARI_BRIDGES, CallBridge, Connection, Extension
 from harness.bench import Conditions
@@ -25,7 +26,6 @@ from harness.errors import InputFault
 from harness.judge.verdicts import Bounds
 from harness.media.codecs import PACKET_TIMES_MS, CodecName
 from harness.network_impairment import BadNetwork
-from harness.protocol import DropReason, EventName, FormatName, Stage, format_named
 from harness.strict_yaml import Document, KeyPath, StrictModel, read
 
 Group = Literal["smoke", "full", "soak", "dispositions", "baseline", "wire"]

@@ -13,6 +13,15 @@ import random
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, cast
 
+from chan_websocket.protocol import (
+    PATCHED_EVENTS,
+    Event,
+    Format,
+    Id,
+    command_mark_media,
+    command_set_direction,
+    parse_command,
+)
 from harness.application.client import ConnectionEnded
 from harness.application.marks import ACK_EVENT
 from harness.asterisk.ari import BridgedCall
@@ -23,15 +32,6 @@ from harness.errors import HarnessFault
 from harness.media.codecs import codec_named
 from harness.media.probe_signal import probe_signal
 from harness.media.speech import interruption
-from harness.protocol import (
-    PATCHED_EVENTS,
-    Event,
-    Format,
-    Id,
-    command_mark_media,
-    command_set_direction,
-    parse_command,
-)
 from harness.scenarios import schema
 from harness.scenarios.cpu_load import cpu_load
 from harness.scenarios.schema import Range, Scenario, Step, choose

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
+from chan_websocket.protocol import FormatName, format_named
 from harness.asterisk.configuration import (
     ARI_BRIDGES,
     CallBridge,
@@ -21,7 +22,6 @@ from harness.asterisk.configuration import (
 )
 from harness.caller.sip_peer import Transport
 from harness.media.codecs import CodecName
-from harness.protocol import FormatName, format_named
 from harness.strict_yaml import Document, StrictModel, read
 
 

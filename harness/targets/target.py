@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from chan_websocket.protocol import Event
 from harness.asterisk.ari import Ari, AriAccess
 from harness.asterisk.configuration import (
     ARI_USER,
@@ -23,7 +24,6 @@ from harness.certificates import client_tls, server_tls
 from harness.errors import HarnessFault
 from harness.install.driver_revision import MODULE
 from harness.media.codecs import CODECS
-from harness.protocol import Event
 from harness.targets.capabilities import Capabilities
 
 AskMediaStart = Callable[[Extension], Event]

@@ -10,9 +10,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from random import Random
 
-from harness import protocol
+from chan_websocket import protocol
+from chan_websocket.protocol import Format
 from harness.application.disturb import DisturbingSession
-from harness.protocol import Format
 
 LARGEST_BURST = 120
 """marks in one go"""

@@ -13,6 +13,7 @@ from random import Random
 import websockets
 from websockets.asyncio.client import connect as websocket_connect
 
+from chan_websocket.protocol import PATCHED_EVENTS, Format
 from harness.application.client import ConnectionEnded
 from harness.application.disturb import DisturbingSession, connect
 from harness.asterisk.ami import ActionFailed
@@ -20,7 +21,6 @@ from harness.asterisk.ari import AriRefused
 from harness.asterisk.configuration import WEBSOCKET_CLIENT
 from harness.errors import HarnessFault
 from harness.judge.invariants import broken_invariants
-from harness.protocol import PATCHED_EVENTS, Format
 from harness.torture.application import RandomApplication
 from harness.torture.pbx import (
     ARI_APPLICATION,

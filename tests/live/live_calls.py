@@ -8,10 +8,10 @@ from typing import Any, NoReturn, TypeVar
 
 import pytest
 
+from chan_websocket.protocol import Event, Format
 from harness.asterisk.configuration import Extension
 from harness.bench import Bench, LiveCall
 from harness.judge.verdicts import Bounds, Result, Verdict
-from harness.protocol import Event, Format
 from harness.retry import ATTEMPTS, until_reliable
 
 T = TypeVar("T")

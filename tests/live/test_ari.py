@@ -10,11 +10,11 @@ import pytest
 from live_calls import Script, passing_call, place
 from test_marks import send
 
+from chan_websocket.protocol import Format
 from harness.application.marks import coded_pieces, play_with_marks, random_sizes
 from harness.asterisk.configuration import Bridge, Connection, Extension
 from harness.bench import Bench, LiveCall
 from harness.judge.verdicts import Bounds
-from harness.protocol import Format
 
 ARI = Extension("ari", bridge="ari")
 MARKS = 12

@@ -8,10 +8,10 @@ import pytest
 from live_calls import ids, of, passing_call
 from test_marks import BYTES_PER_MS, STRETCH, played, send
 
+from chan_websocket.protocol import Format
 from harness.asterisk.configuration import Extension
 from harness.bench import Bench, LiveCall
 from harness.media.speech import interruption, silent_payload
-from harness.protocol import Format
 
 SENTENCES = 5
 SENTENCE = 5 * STRETCH

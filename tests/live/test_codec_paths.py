@@ -8,13 +8,13 @@ from dataclasses import replace
 import pytest
 from live_calls import JSON, Script, judged_call, of, passing_call, skip, why_inconclusive
 
+from chan_websocket.protocol import MarkCommand
 from harness.application.marks import coded_pieces, play_with_marks, random_sizes
 from harness.asterisk.configuration import Bridge, Extension
 from harness.bench import Bench, LiveCall
 from harness.errors import InputFault
 from harness.judge.verdicts import Bounds, Verdict
 from harness.media.codecs import CODECS, OPUS_FRAME_BYTES
-from harness.protocol import MarkCommand
 
 # An answer may be a round of the mixer, 20 ms, late; and the round before the first may be held.
 MIXED = Bounds(late_ns=22_000_000, lateness_ns=22_000_000, around_lateness_ns=22_000_000)

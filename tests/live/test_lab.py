@@ -23,6 +23,7 @@ import yaml
 from live_calls import passing_call, place
 from rich.console import Console
 
+from chan_websocket.protocol import Format, MarkCommand
 from harness.application.marks import coded_pieces, play_with_marks, random_sizes
 from harness.asterisk.configuration import Bridge, Connection, Extension
 from harness.asterisk.instance import Instance
@@ -30,7 +31,6 @@ from harness.bench import Bench, LiveCall, bench_on
 from harness.commands.command import EXIT_ENVIRONMENT, EXIT_PASS
 from harness.commands.lab import check, print_lines
 from harness.install.build import Build
-from harness.protocol import Format, MarkCommand
 from harness.targets.lab import LabTarget
 from harness.targets.lab_file import load_lab
 from harness.targets.lab_lines import lab_lines

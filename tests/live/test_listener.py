@@ -15,6 +15,7 @@ from live_calls import fail, measured, names, of, passing_call, place, result, u
 from test_ari import MIXED
 from test_marks import played, send
 
+from chan_websocket.protocol import Event, Format
 from harness.application.disturb import DisturbingSession, serve
 from harness.application.marks import coded_pieces, play_with_marks, random_sizes
 from harness.asterisk.ari import Ari
@@ -27,7 +28,6 @@ from harness.install.build import Build
 from harness.judge.evidence import read_evidence
 from harness.judge.invariants import broken_invariants
 from harness.judge.verdicts import Bounds, Verdict
-from harness.protocol import Event, Format
 from harness.record.capture_files import load_timeline
 from harness.targets.target import OwnTarget
 

@@ -19,11 +19,11 @@ from live_calls import (
 )
 from test_marks import STRETCH, both_formats, send
 
+from chan_websocket.protocol import Format
 from harness.application.marks import coded_pieces, play_with_marks, random_sizes
 from harness.asterisk.configuration import Extension
 from harness.bench import Bench, LiveCall
 from harness.judge.verdicts import Verdict
-from harness.protocol import Format
 
 PLAIN_EVENTS = [
     "MEDIA_MARK_PROCESSED first",

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 from live_calls import JSON, MANY_AT_ONCE, PLAIN, ids, names, of, passing_call
 
+from chan_websocket.protocol import Id
 from harness.application.client import MediaSession
 from harness.application.marks import coded_pieces, play_with_marks, random_sizes
 from harness.asterisk.configuration import Extension
 from harness.bench import Bench, LiveCall
-from harness.protocol import Id
 
 pytestmark = pytest.mark.slow
 

@@ -6,10 +6,10 @@ import pytest
 from live_calls import JSON, PLAIN, ids, names, of, passing_call
 from test_marks import STRETCH, both_formats, played, send
 
+from chan_websocket.protocol import command_set_direction
 from harness.asterisk.configuration import Extension
 from harness.bench import Bench, LiveCall
 from harness.judge.verdicts import Bounds
-from harness.protocol import command_set_direction
 
 PLAYBACK_MARKS_MAX = 2048
 

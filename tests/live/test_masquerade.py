@@ -23,6 +23,7 @@ from live_calls import fail, measured, result, skip, unreliable
 from sip_phone import SipPhone
 from test_marks import played, send
 
+from chan_websocket.protocol import Event, Format
 from harness.application.client import MediaSession
 from harness.application.disturb import DisturbingSession, serve
 from harness.application.marks import coded_pieces, play_with_marks, random_sizes
@@ -34,7 +35,6 @@ from harness.caller.rtp_socket import RtpSocket
 from harness.capture.host_stalls import watch_host_stalls
 from harness.install.build import Build
 from harness.judge.invariants import broken_invariants
-from harness.protocol import Event, Format
 from harness.retry import until_reliable
 from harness.targets.target import OwnTarget
 

@@ -9,12 +9,12 @@ import pytest
 from live_calls import JSON, MANY_AT_ONCE, PLAIN, ids, names, of, passing_call
 from test_marks import STRETCH, both_formats, played, send
 
+from chan_websocket.protocol import Format, command_set_direction
 from harness.application.client import MediaSession
 from harness.asterisk.configuration import Extension
 from harness.bench import Bench, LiveCall
 from harness.judge.verdicts import Bounds
 from harness.media.probe_signal import probe_signal
-from harness.protocol import Format, command_set_direction
 
 pytestmark = pytest.mark.slow
 

@@ -22,6 +22,7 @@ from module_variants import compile_variant, is_up_to_date, variant
 from test_marks import send
 from test_own_tests import check_own_tests
 
+from chan_websocket.protocol import Format, command_set_direction
 from harness.application.disturb import DisturbingSession, serve
 from harness.asterisk.configuration import Extension
 from harness.asterisk.instance import Instance
@@ -29,7 +30,6 @@ from harness.caller.rtp_socket import RtpSocket
 from harness.caller.sip_peer import SipPeer
 from harness.caller.sipp import CallRequest, SipCall, place_call
 from harness.install.build import Build
-from harness.protocol import Format, command_set_direction
 from harness.torture.application import MALFORMED
 
 CONFERENCE = Extension("conference", message_format=Format.JSON, bridge="conference")

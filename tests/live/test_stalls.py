@@ -7,6 +7,7 @@ from pathlib import Path
 
 from live_calls import JSON, measured, of, skip
 
+from chan_websocket.protocol import MarkCommand
 from harness.application.marks import coded_pieces, speak_in_time
 from harness.bench import Bench, LiveCall
 from harness.commands.measure_stalls import (
@@ -20,7 +21,6 @@ from harness.commands.measure_stalls import (
 from harness.install.build import Build
 from harness.judge.evidence import read_evidence
 from harness.judge.verdicts import Bounds
-from harness.protocol import MarkCommand
 from harness.record.capture_files import load_timeline
 from harness.retry import until_reliable
 

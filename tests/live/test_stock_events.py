@@ -15,13 +15,13 @@ from dataclasses import replace
 from live_calls import fail, names, of, passing_call, place, result, skip
 from test_bridges import STASIS, application
 
+from chan_websocket.protocol import Format, command_set_direction
 from harness.application.client import MediaSession
 from harness.application.marks import coded_pieces, random_sizes
 from harness.asterisk.configuration import MIXING_INTERVALS_MS, Extension
 from harness.bench import Bench, LiveCall
 from harness.judge.evidence import read_evidence
 from harness.judge.verdicts import Bounds
-from harness.protocol import Format, command_set_direction
 from harness.record.capture_files import load_timeline
 from harness.retry import until_reliable
 

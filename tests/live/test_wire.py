@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from live_calls import INCONCLUSIVE
 
+from chan_websocket.protocol import parse_event
 from harness.bench import Bench
 from harness.capture.timeline import TELEPHONE_EVENT, RtpPacket
 from harness.media.codecs import PACKET_TIMES_MS
-from harness.protocol import parse_event
 from harness.record.capture_files import load_timeline
 from harness.scenarios.choose import choose_scenarios
 from harness.scenarios.result import CallResult, Outcome

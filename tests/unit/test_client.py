@@ -13,10 +13,10 @@ from websockets.asyncio.server import ServerConnection
 from websockets.asyncio.server import serve as websocket_serve
 from websockets.typing import Subprotocol
 
+from chan_websocket.protocol import Format
 from harness.application import client
 from harness.application.disturb import DisturbingSession, connect, serve
 from harness.errors import HarnessFault
-from harness.protocol import Format
 
 MEDIA = [Subprotocol("media")]
 START = "MEDIA_START connection_id:a channel:c channel_id:1 format:ulaw optimal_frame_size:160"

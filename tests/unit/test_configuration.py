@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from chan_websocket.protocol import Format
 from harness.asterisk.configuration import (
     PTIME_CALLER,
     Bridge,
@@ -18,7 +19,6 @@ from harness.asterisk.configuration import (
     websocket_client_conf,
 )
 from harness.errors import InputFault
-from harness.protocol import Format
 
 DIRECTORIES = Directories(
     configuration=Path("/run-1/etc"),

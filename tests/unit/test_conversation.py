@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from hand_made import MS, START_NS, Call
 
+from chan_websocket.protocol import UNPARSEABLE
 from harness.judge.conversation import Conversation
-from harness.protocol import UNPARSEABLE
 
 
 def conversation(call: Call) -> Conversation:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from chan_websocket.protocol import Format
 from harness.asterisk.configuration import Extension
 from harness.errors import InputFault
-from harness.protocol import Format
 from harness.targets.lab import LabTarget
 from harness.targets.lab_file import Lab, load_lab, number_of
 from harness.targets.lab_lines import lab_lines

@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
+NOT_COMMITTED = shutil.ignore_patterns("*.egg-info", "__pycache__", "build")
+DIST = ("make", "dist", f"VENV={sys.prefix}")
+"""with what this is run with, so that nothing is installed"""
 
 
 @pytest.fixture
@@ -20,6 +25,7 @@ def folder(tmp_path: Path) -> Path:
     folder.mkdir()
     for name in ("Makefile", "pyproject.toml"):
         shutil.copyfile(ROOT / name, folder / name)
+    shutil.copytree(ROOT / "client", folder / "client", ignore=NOT_COMMITTED)
     return folder
 
 
@@ -56,20 +62,31 @@ def test_a_path_comes_through_the_shell_as_it_is(folder: Path, name: str) -> Non
 def test_a_tarball_of_the_commit(folder: Path) -> None:
     for arguments in (("init", "--quiet"), ("add", "--all"), ("commit", "--quiet", "-m", "x")):
         assert run(folder, "git", *arguments).returncode == 0
-    done = run(folder, "make", "dist")
+    done = run(folder, *DIST)
     assert done.returncode == 0, done.stderr
-    [archive] = (folder / "dist").glob("*.tar.gz")
+    [archive] = (folder / "dist").glob("asterisk-*.tar.gz")
     with tarfile.open(archive) as tar:
         assert {Path(name).name for name in tar.getnames()} >= {"Makefile", "pyproject.toml"}
+    [wheel] = (folder / "dist").glob("*.whl")
+    assert len(list((folder / "dist").glob("chan_websocket-*.tar.gz"))) == 1
+    with zipfile.ZipFile(wheel) as packed:
+        assert "chan_websocket/py.typed" in packed.namelist()
+        [metadata] = [name for name in packed.namelist() if name.endswith("/METADATA")]
+        needed = [
+            line
+            for line in packed.read(metadata).decode().splitlines()
+            if line.startswith("Requires-Dist:") and "extra" not in line
+        ]
+        assert needed == ["Requires-Dist: websockets>=15"]
     first = archive.read_bytes()
     (folder / "Makefile").write_text((folder / "Makefile").read_text() + "# not committed\n")
-    done = run(folder, "make", "dist")
+    done = run(folder, *DIST)
     assert "not in it: what is not committed" in done.stderr
     assert archive.read_bytes() == first
 
 
 def test_no_tarball_where_git_has_no_commit(folder: Path) -> None:
-    done = run(folder, "make", "dist")
+    done = run(folder, *DIST)
     assert done.returncode != 0
     assert "not a git repository" in done.stderr
     assert not list((folder / "dist").glob("*.tar.gz"))

@@ -1,4 +1,4 @@
-"""The README's agent has the README's conversation, with a WebSocket peer in Asterisk's place."""
+"""The README's agent in a call with a WebSocket peer in Asterisk's place."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from fake_driver import FakeDriver
 from websockets import ConnectionClosed
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
@@ -32,27 +33,30 @@ def conversation() -> list[tuple[str, str]]:
     return re.findall(r"^    ([<>]) (.+?)(?: {3,}.*)?$", block, re.M)
 
 
-async def play_asterisk(asterisk: ClientConnection) -> None:
-    """Send Asterisk's lines and expect the application's, in their order."""
-    await asterisk.send(
-        "MEDIA_START connection_id:c channel:WebSocket/agent/0x1 channel_id:1.1 format:ulaw"
-        " optimal_frame_size:160 ptime:20 playback_marks:2"
-    )
-    assert await asterisk.recv() == "START_MEDIA_BUFFERING"
-    for sender, line in conversation():
-        audio = re.fullmatch(r"\(audio, (\d+) bytes\)", line)
-        if sender == ">" and audio:
-            received = await asterisk.recv()
-            assert isinstance(received, bytes)
-            assert len(received) == int(audio[1])
-        elif sender == ">":
-            assert await asterisk.recv() == line
-        else:
-            await asterisk.send(line)
-    await asterisk.wait_closed()
+async def play_asterisk(asterisk: ClientConnection, driver: FakeDriver) -> None:
+    """Be the driver, on the clock of the day."""
+
+    async def to_the_agent() -> None:
+        with suppress(ConnectionClosed):
+            while True:
+                await asterisk.send(await driver.recv())
+
+    async def from_the_agent() -> None:
+        async for message in asterisk:
+            await driver.send(message)
+
+    async def time_goes_on() -> None:
+        while True:
+            await asyncio.sleep(0.02)
+            driver.tick()
+
+    tasks = [asyncio.create_task(doing()) for doing in (to_the_agent, from_the_agent, time_goes_on)]
+    await tasks[0]  # until the agent hangs up
+    for task in tasks:
+        task.cancel()
 
 
-async def have_the_conversation() -> tuple[int | None, str]:
+async def have_the_conversation(driver: FakeDriver) -> tuple[int | None, str]:
     """The agent's exit code, and what it printed, its errors included."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-u", "-c", agent()),
@@ -66,7 +70,7 @@ async def have_the_conversation() -> tuple[int | None, str]:
             # An agent that ends too early says why: below.
             with suppress(ConnectionClosed):
                 async with connect(first.split()[-1], subprotocols=[MEDIA], proxy=None) as asterisk:
-                    await play_asterisk(asterisk)
+                    await play_asterisk(asterisk, driver)
         rest, _ = await process.communicate()
         return process.returncode, first + rest.decode()
     finally:
@@ -75,13 +79,20 @@ async def have_the_conversation() -> tuple[int | None, str]:
             await process.wait()
 
 
-def test_the_agent_has_the_conversation() -> None:
-    code, printed = asyncio.run(asyncio.wait_for(have_the_conversation(), TIMEOUT_S))
+def test_the_agent_knows_what_was_heard() -> None:
+    driver = FakeDriver()
+    code, printed = asyncio.run(asyncio.wait_for(have_the_conversation(driver), TIMEOUT_S))
     assert code == 0, printed
+    heard = sum(end - begin for begin, end in driver.heard)
+    assert 12000 <= heard < 28000
     assert printed.splitlines()[1:] == [
-        "the caller has been played the first sentence",
-        "interrupted 700.000 ms after s1",
+        f"cut off after {heard // 8} ms; the caller has heard: Your book has arrived. "
     ]
+
+
+def test_the_agent_is_one_of_the_examples() -> None:
+    [program] = re.findall(r"```python\n(.*?)```", README, re.S)
+    assert program == (ROOT / "examples/agent.py").read_text()
 
 
 def test_the_conversation_is_the_protocols() -> None:

@@ -15,7 +15,7 @@ HARNESS = ROOT / "harness"
 FLOORS = (
     ("errors", "__init__"),
     ("child_process",),
-    ("strict_yaml", "protocol", "certificates", "host_lock"),
+    ("strict_yaml", "certificates", "host_lock"),
     ("capture", "install", "retry"),
     ("media",),
     ("caller", "application"),
@@ -56,20 +56,22 @@ def test_no_import_runs_upwards(file: Path) -> None:
     assert not above, f"{file.relative_to(ROOT)} imports from {', '.join(sorted(above))}"
 
 
-def test_the_client_needs_only_the_protocol() -> None:
+def test_the_client_package_needs_websockets_alone() -> None:
+    """Of all that is installed here it loads nothing else, and little memory."""
     program = (
-        "import sys, harness.application.client\n"
-        "print(*(name for name in sys.modules if name.startswith('harness.')))"
+        "import resource, sys\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "import chan_websocket\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
+        "tops = {name.partition('.')[0] for name in sys.modules}\n"
+        "print(*sorted(tops - sys.stdlib_module_names))"
     )
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, check=True, cwd=ROOT, timeout=60, capture_output=True, text=True)
-    assert set(done.stdout.split()) == {
-        "harness.application",
-        "harness.application.client",
-        "harness.application.events",
-        "harness.errors",
-        "harness.protocol",
-    }
+    grown_kib, loaded = done.stdout.splitlines()
+    others = {name for name in loaded.split() if not name.startswith(("_", "__editable__"))}
+    assert others - {"chan_websocket", "websockets", "distutils-precedence"} == set()
+    assert int(grown_kib) < 25 * 1024
 
 
 def test_installing_and_patching_needs_python3_alone() -> None:

@@ -15,8 +15,6 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Literal, get_args
 
-from harness.errors import InputFault
-
 UNPARSEABLE = "UNPARSEABLE"
 """The name that stands for a message in neither format"""
 
@@ -75,7 +73,7 @@ SUSPENSION_REASONS = (
 """why nobody can hear a channel, of PLAYBACK_SUSPENDED"""
 
 FormatName = Literal["plain", "json"]
-"""A control message format, as scenarios and lab files name it"""
+"""A control message format, by its short name"""
 
 
 class Format(Enum):
@@ -86,7 +84,7 @@ class Format(Enum):
 
     @property
     def short_name(self) -> FormatName:
-        """As scenarios and lab files name it."""
+        """Its name where ``plain`` will do for ``plain-text``."""
         return "json" if self is Format.JSON else "plain"
 
 
@@ -118,7 +116,7 @@ class ControlMessage:
         return _as_id(self.fields.get("correlation_id"))
 
     def number(self, name: str) -> float:
-        """The field as a number (an int where it is whole); InputFault if it is not one."""
+        """The field as a number (an int where it is whole); ValueError if it is not one."""
         value = self.fields.get(name)
         try:
             if isinstance(value, str):
@@ -127,7 +125,7 @@ class ControlMessage:
                 return value
         except ValueError:
             pass
-        raise InputFault(f"{self.name} has no number {name!r}: {self.raw}")
+        raise ValueError(f"{self.name} has no number {name!r}: {self.raw}")
 
     def count(self, name: str) -> int | None:
         """The field as a whole number; None if it is missing or is not one."""
@@ -256,9 +254,9 @@ def command_mark(message_format: Format, mark_id: Id, offset: int | None = None)
     was sent so far.
     """
     if offset is not None and not 0 <= offset <= MAX_OFFSET:
-        raise InputFault(
-            f"the offset {offset} of MARK is not one",
-            f"It counts bytes of media, from 0 to {MAX_OFFSET}.",
+        raise ValueError(
+            f"the offset {offset} of MARK is not one: it counts bytes of media, from 0 to"
+            f" {MAX_OFFSET}"
         )
     return _with_id(message_format, "MARK", mark_id, offset)
 
@@ -289,10 +287,9 @@ def _with_correlation_id(message_format: Format, command: str, correlation_id: s
 def _with_id(message_format: Format, command: str, id_: Id, offset: int | None = None) -> str:
     text = str(id_)
     if why := _invalid_id(text, plain=message_format is Format.PLAIN):
-        raise InputFault(
-            f"the id {text!r} of {command} {why}",
-            "An id has 1 to 64 bytes; in plain text of printable ASCII without space. "
-            "JSON (dial option f(json)) carries any.",
+        raise ValueError(
+            f"the id {text!r} of {command} {why}: an id has 1 to 64 bytes, in plain text of"
+            " printable ASCII without space; JSON (dial option f(json)) carries any"
         )
     if offset is None:
         return _command(message_format, command, {"id": id_}, lambda: f"id={text}")
