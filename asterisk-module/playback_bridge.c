@@ -24,6 +24,7 @@
 
 #include "playback_bridge.h"
 #include "playback_media.h"
+#include "websocket_input.h"
 
 /*! \brief When a frame in transit is looked for, after its delivery, in ns */
 #define IN_TRANSIT_NS 200000
@@ -69,18 +70,8 @@ static const char *const softmix_releases[] = {
 
 int playback_bridge_knows_softmix(const char *version)
 {
-	size_t length;
-	int i;
-
-	for (i = 0; i < ARRAY_LEN(softmix_releases); i++) {
-		length = strlen(softmix_releases[i]);
-		/* "22.10.1" and "22.10.1~dfsg" are of 22.10, "22.101" is not */
-		if (!strncmp(version, softmix_releases[i], length)
-			&& !isdigit((unsigned char) version[length])) {
-			return 1;
-		}
-	}
-	return 0;
+	return websocket_input_is_release(version, softmix_releases,
+		ARRAY_LEN(softmix_releases));
 }
 
 /*! \brief Whether the mixer is looked into, set by find_out_about_softmix() */

@@ -263,3 +263,14 @@ void playback_too_long(struct playback_channel *playback, uint64_t length, size_
 		playback_send_error(playback, NULL, text);
 	}
 }
+
+void playback_too_big(struct playback_channel *playback, size_t most)
+{
+	char text[128];
+
+	if (playback->opted_in) {
+		snprintf(text, sizeof(text), "Message of more than %zu bytes: the connection ends",
+			most);
+		playback_send_error(playback, NULL, text);
+	}
+}

@@ -43,6 +43,9 @@ int playback_command(struct playback_channel *playback,
 /*! \brief A text message of \a length bytes is over the limit of \a most */
 void playback_too_long(struct playback_channel *playback, uint64_t length, size_t most);
 
+/*! \brief A message has more than \a most bytes: it ends the connection */
+void playback_too_big(struct playback_channel *playback, size_t most);
+
 /* For the other files of playback */
 
 /*!

@@ -217,6 +217,19 @@ void playback_outbox_send_waiting(struct playback_outbox *outbox,
 	send_waiting(outbox, websocket, force);
 }
 
+void playback_outbox_relieve(struct playback_outbox *outbox,
+	struct ast_websocket *websocket)
+{
+	int many;
+
+	ast_mutex_lock(&outbox->lock);
+	many = outbox->length > PLAYBACK_OUTBOX_MAX / 2;
+	ast_mutex_unlock(&outbox->lock);
+	if (many) {
+		send_waiting(outbox, websocket, 0);
+	}
+}
+
 void playback_outbox_end(struct playback_outbox *outbox, struct ast_websocket *websocket)
 {
 	ast_mutex_lock(&outbox->lock);

@@ -110,6 +110,14 @@ void playback_outbox_send_waiting(struct playback_outbox *outbox,
 	struct ast_websocket *websocket);
 
 /*!
+ * \brief Do so if there are many, before they are too many; no lock but the channel's held
+ *
+ * For a thread whose events wait although the application reads.
+ */
+void playback_outbox_relieve(struct playback_outbox *outbox,
+	struct ast_websocket *websocket);
+
+/*!
  * \brief The channel is being hung up: write all events that wait; no lock but the
  * channel's held
  */

@@ -44,11 +44,13 @@ class DisturbingSession(RecordedSession):
                     frames.send_text(message.encode())
             self._write(b"".join(frames.data_to_send()))
 
-    async def send_media_fragmented(self, data: bytes, fragment_bytes: int) -> None:
+    async def send_media_fragmented(
+        self, data: bytes, fragment_bytes: int, pings: bool = False
+    ) -> None:
         """Send audio as one message in WebSocket fragments (RFC 6455, 5.4) of so many bytes each.
 
         Every fragment is a write of its own; none is empty. Audio that fits into one is not
-        fragmented.
+        fragmented. With ``pings`` there is a ping between two of them.
         """
         if fragment_bytes < 1:
             raise InputFault(f"a fragment of {fragment_bytes} bytes", "Give 1 byte or more.")
@@ -62,13 +64,16 @@ class DisturbingSession(RecordedSession):
                 if begin == 0:
                     frames.send_binary(piece, fin=last)
                 else:
+                    if pings:
+                        frames.send_ping(b"between fragments")
                     frames.send_continuation(piece, fin=last)
                 self._write(b"".join(frames.data_to_send()))
 
-    async def send_media_stalled(self, data: bytes, stall_s: float) -> None:
-        """Send audio as one message of which the second half comes ``stall_s`` seconds later.
+    async def send_media_stalled(self, data: bytes, stall_s: float, pieces: int = 2) -> None:
+        """Send audio as one message in so many pieces, with ``stall_s`` seconds between two.
 
-        The frame's header, which says how long it is, is in the first half.
+        They are of one size, down to a byte. Of two the first has the frame's header, which says
+        how long the frame is.
         """
         async with self._sending:
             async with self._frames() as frames:
@@ -77,12 +82,14 @@ class DisturbingSession(RecordedSession):
                 frames.send_binary(data)
                 # Masked already where we are the client: it can be cut anywhere.
                 frame = b"".join(frames.data_to_send())
-                self._write(frame[: len(frame) // 2])
-            # The connection must write nothing of its own into the middle of the frame. It would
-            # do so to answer a ping, and Asterisk sends none.
-            await asyncio.sleep(stall_s)
-            async with self._frames():
-                self._write(frame[len(frame) // 2 :])
+            size = max(1, -(-len(frame) // pieces))
+            for begin in range(0, len(frame), size):
+                # The connection must write nothing of its own into the middle of the frame. It
+                # would do so to answer a ping, and Asterisk sends none.
+                if begin:
+                    await asyncio.sleep(stall_s)
+                async with self._frames():
+                    self._write(frame[begin : begin + size])
 
     async def abort(self) -> None:
         """Break the connection off as a process that is killed does: TCP RST, no close frame."""

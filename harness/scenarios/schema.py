@@ -192,13 +192,19 @@ class Play(StrictModel):
     """with so many marks pending it waits"""
     fragments: int = Field(default=0, ge=0)
     """bytes of each WebSocket fragment that a message is sent in; 0: not fragmented"""
+    pings: bool = False
+    """whether a ping comes between two fragments"""
     stall_ms: int = Field(default=0, ge=0)
-    """how long the connection stands still half-way in each message"""
+    """how long the connection stands still between two pieces of each message"""
+    pieces: int = Field(default=2, ge=2)
+    """how many they are, of one size"""
 
     @model_validator(mode="after")
     def _one_size(self) -> Play:
         if sum(size is not None for size in (self.ms, self.bytes, self.frames)) != 1:
             raise ValueError("give its size as one of ms, bytes and frames")
+        if (self.pings and not self.fragments) or (self.pieces > 2 and not self.stall_ms):
+            raise ValueError("pings needs fragments, and pieces needs stall_ms")
         return self
 
 

@@ -233,9 +233,9 @@ class StepRunner:
     async def _send_media(self, size: int, play: schema.Play) -> None:
         media = self._media.next(self.session.sent_bytes, size)
         if play.stall_ms:
-            await self.session.send_media_stalled(media, play.stall_ms / 1000)
+            await self.session.send_media_stalled(media, play.stall_ms / 1000, play.pieces)
         elif play.fragments:
-            await self.session.send_media_fragmented(media, play.fragments)
+            await self.session.send_media_fragmented(media, play.fragments, play.pings)
         else:
             await self.session.send_media(media)
 

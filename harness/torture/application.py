@@ -18,10 +18,9 @@ LARGEST_BURST = 120
 """marks in one go"""
 FLOOD = 2100
 """marks in one go, rarely: more than a channel may have pending by default"""
-LARGEST_IN_FRAGMENTS = 1000
-"""bytes of a message that is sent in fragments"""
 _MEAN_PAUSE_S = 0.03
 _LONGEST_DEAF_S = 0.6
+_LONGEST_STALL_S = 0.05
 
 MALFORMED = (
     *("", " ", "MARK", "MARK id=", "MARK  id=a", "MARK id=a b", "MARK id=" + "x" * 65),
@@ -70,6 +69,7 @@ class RandomApplication:
             (2, self._set_direction),
             (1, self._stop_reading),
             (1, self._send_fragmented),
+            (1, self._send_slowly),
         ]
         ours: list[tuple[int, Action]] = [
             (25, self._mark),
@@ -108,9 +108,13 @@ class RandomApplication:
         await self._session.send_media(self._media())
 
     async def _send_fragmented(self) -> None:
-        # Of longer ones res_http_websocket gives parts out that the driver does not take.
-        data = self._media()[:LARGEST_IN_FRAGMENTS] or b"\x00"
-        await self._session.send_media_fragmented(data, self._random.randint(50, 500))
+        data = self._media() or b"\x00"
+        size = self._random.choice((self._random.randint(50, 500), self._random.randint(500, 5000)))
+        await self._session.send_media_fragmented(data, size, self._random.random() < 0.5)
+
+    async def _send_slowly(self) -> None:
+        stall_s = self._random.uniform(0, _LONGEST_STALL_S)
+        await self._session.send_media_stalled(self._media(), stall_s, self._random.randint(2, 20))
 
     async def _pause_ourselves(self) -> None:
         await asyncio.sleep(self._random.expovariate(1 / _MEAN_PAUSE_S))

@@ -38,6 +38,7 @@ FLAGS = (
     *("-fno-sanitize-recover=all", "-DAST_DEVMODE"),
 )
 MARKS_MAX = 2048
+MESSAGE_MAX = 1024 * 1024
 
 Script = Callable[[SipCall, DisturbingSession], Awaitable[None]]
 
@@ -230,6 +231,33 @@ def test_malformed_commands(sanitized: Sanitized, extension: Extension) -> None:
 
     session = sanitized.run(extension, script)
     assert [event.name for event in session.events].count("ERROR") > 3
+
+
+def test_messages_in_fragments_and_in_pieces(sanitized: Sanitized) -> None:
+    async def script(sip: SipCall, session: DisturbingSession) -> None:
+        await session.start_buffering()
+        for size in (1, 500, 20_000):
+            await session.send_media_fragmented(bytes(3000), size, pings=True)
+            await session.mark(f"fragments-{size}")
+        for pieces in (2, 500):
+            await session.send_media_stalled(bytes(500), 0.001, pieces)
+            await session.mark(f"pieces-{pieces}")
+        await session.send_media_fragmented(bytes(MESSAGE_MAX), 200_000)
+        await session.send_text("x" * 100_000)
+        await session.flush("f1")
+        await session.wait_event("MEDIA_FLUSHED", id="f1")
+
+    sanitized.run(PLAIN, script)
+
+
+def test_a_message_that_is_too_big(sanitized: Sanitized) -> None:
+    async def script(sip: SipCall, session: DisturbingSession) -> None:
+        await send(session, 20 * 160)
+        await session.mark("m")
+        await session.send_media_fragmented(bytes(2 * MESSAGE_MAX), 300_000, pings=True)
+        await session.wait_closed()
+
+    sanitized.run(PLAIN, script)
 
 
 @pytest.mark.parametrize("who", ["caller", "application", "connection"])

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from module_variants import compile_variant, is_up_to_date, variant
 
-from harness.application.client import connect
+from harness.application.disturb import connect
 from harness.asterisk.configuration import Extension
 from harness.asterisk.instance import Instance
 from harness.caller.rtp_socket import RtpSocket
@@ -107,6 +107,8 @@ async def call(instance: Instance, folder: Path) -> None:
                 await session.report_playback(20)
                 await session.send_media(bytes(400))
                 await session.mark("a")
+                await session.send_media_fragmented(bytes(400), 50, pings=True)
+                await session.send_media_stalled(bytes(400), 0.005, 10)
                 await asyncio.to_thread(instance.console.run, "websocket show playback")
                 await session.wait_event("MARK_PLAYED", id="a")
                 await sip.hang_up()
@@ -121,7 +123,7 @@ def racing_files(reports: Path) -> set[str]:
         for report in path.read_text().split("WARNING: ThreadSanitizer: ")
         if report.startswith("data race")
     )
-    return set(re.findall(r"#0 .*?\b(chan_websocket\.c|playback_\w+\.c)", races))
+    return set(re.findall(r"#0 .*?\b(chan_websocket\.c|(?:playback|websocket)_\w+\.c)", races))
 
 
 @pytest.mark.parametrize("broken", [False, True], ids=["as-it-is", "without-a-lock"])

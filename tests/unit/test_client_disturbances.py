@@ -71,6 +71,11 @@ def test_fragments_have_the_size_asked_for_and_none_is_empty() -> None:
             await session.send_media_fragmented(b"x" * 400, 400)
             (whole,) = await frames(reader, protocol, 1)
             assert (whole.opcode, whole.fin) == (Opcode.BINARY, True)
+            await session.send_media_fragmented(b"x" * 5, 2, pings=True)
+            got = await frames(reader, protocol, 5)
+            assert [one.opcode for one in got] == [
+                *(Opcode.BINARY, Opcode.PING, Opcode.CONT, Opcode.PING, Opcode.CONT)
+            ]
             with pytest.raises(InputFault):
                 await session.send_media_fragmented(media, 0)
 
@@ -107,6 +112,22 @@ def test_half_a_message_arrives_and_then_the_rest() -> None:
             media, text = await frames(reader, protocol, 2)
             assert (bytes(media.data), bytes(text.data)) == (b"a" * 1000, b"MARK id=m")
             await asyncio.gather(sending, mark)
+
+    run(test)
+
+
+def test_a_message_arrives_byte_by_byte() -> None:
+    async def test() -> None:
+        async with raw_call() as (session, reader, protocol, _):
+            sending = session.send_media_stalled(b"abc", stall_s=0.01, pieces=100)
+            sent = asyncio.create_task(sending)
+            reads = [await reader.read(1 << 20) for _ in range(5)]
+            # A header of two bytes and three of media.
+            assert [len(read) for read in reads] == [1] * 5
+            await sent
+            protocol.receive_data(b"".join(reads))
+            got = [event for event in protocol.events_received() if isinstance(event, Frame)]
+            assert [bytes(one.data) for one in got] == [b"abc"]
 
     run(test)
 
