@@ -531,6 +531,8 @@ class _Dropped:
     """nor one from here on: it had not been sent yet"""
     left: int
     """bytes of it that nothing has been held against so far"""
+    rank: int
+    """of the event"""
 
 
 class DroppedMedia:
@@ -547,7 +549,9 @@ class DroppedMedia:
         """bytes of all of them"""
         self._by_bridge = [drop.bytes for drop in drops if drop.by_bridge]
         self._dropped = [
-            _Dropped(0 if drop.by_bridge else drop.offset, drop.received, drop.bytes)
+            _Dropped(
+                0 if drop.by_bridge else drop.offset, drop.received, drop.bytes, drop.sent.rank
+            )
             for drop in drops
         ]
 
@@ -555,13 +559,16 @@ class DroppedMedia:
         """How many of the bytes from ``begin`` to ``end`` were reported, at most."""
         return sum(one.left for one in self._between(begin, end))
 
-    def use_up(self, begin: int, end: int, wanted: int) -> int:
+    def use_up(self, begin: int, end: int, wanted: int, before: int | None = None) -> int:
         """Take up to ``wanted`` bytes of what is `within`; how many these were.
 
-        No drop excuses more than itself: what has been taken is not there the next time.
+        No drop excuses more than itself: what has been taken is not there the next time. Only what
+        was told ``before`` the event of that rank counts, where one is given.
         """
         taken = 0
         for one in self._between(begin, end):
+            if before is not None and one.rank >= before:
+                continue
             part = min(one.left, wanted - taken)
             one.left -= part
             taken += part

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from chan_websocket.protocol import STAGES, SUSPENSION_REASONS, Event
 from harness.judge.conversation import (
+    Drop,
     DroppedMedia,
     Flush,
     Mark,
@@ -41,9 +42,10 @@ def judge_counters(evidence: Evidence) -> tuple[CounterVerdict, ...]:
         _verdict(sent.event.name, sent, Verdict.UNASKED, why) for sent, why in conversation.unasked
     ]
     reports = _judge_reports(checks)
+    drops = [_judge_drop(checks, one) for one in conversation.drops if not one.by_bridge]
     requests = [_judge_request(checks, request) for request in conversation.requests]
     suspensions = [_judge_suspension(checks, one) for one in conversation.suspensions]
-    found = [*flushes, *unasked, *reports, *suspensions, *requests, _judge_final(checks)]
+    found = [*flushes, *unasked, *reports, *drops, *suspensions, *requests, _judge_final(checks)]
     verdicts = [one for one in found if one is not None]
     if evidence.uncertainty.measurement.capture_drops:
         verdicts = [_unless_not_captured(one) for one in verdicts]
@@ -265,6 +267,26 @@ def _judge_reports(checks: _Checks) -> list[CounterVerdict]:
         one = checks.against_the_wire("PLAYBACK", report.sent, None, None, faults)
         verdicts.append(_unless_stalled(checks, one) if wire else one)
     return verdicts
+
+
+# ---- MEDIA_DROPPED -------------------------------------------------------------------------------
+
+
+def _judge_drop(checks: _Checks, drop: Drop) -> CounterVerdict:
+    """Whether what it tells of never left: so many bytes from its offset on, that one first."""
+    wire = checks.wire
+    plain, on_wire = [], []
+    if drop.sent.event.count("offset") is None or drop.bytes <= 0:
+        plain.append(f"it names no bytes: {dict(drop.sent.event.fields)}")
+    missing = wire.missing(drop.offset, max(drop.offset, drop.received))
+    inexact = checks.uncertainty.loss_error_bytes
+    if drop.bytes > missing + inexact:
+        on_wire.append(
+            f"bytes is {drop.bytes}, but {missing} from {drop.offset} on were never sent"
+        )
+    if not inexact and wire.seen(drop.offset, drop.offset + 1):
+        on_wire.append(f"the byte at its offset {drop.offset} was sent")
+    return checks.against_the_wire("MEDIA_DROPPED", drop.sent, None, None, _Faults(plain, on_wire))
 
 
 # ---- PLAYBACK_SUSPENDED, PLAYBACK_RESUMED --------------------------------------------------------

@@ -52,6 +52,11 @@ class _Judge:
         self._uncertainty = evidence.uncertainty
         self._late_ns = evidence.uncertainty.late_ns
         self._packet_ns = evidence.uncertainty.packet_ns
+        self._losses = _losses(evidence)
+        # Half a sample is played with what comes behind the mark.
+        self._loss_error_bytes = (
+            evidence.uncertainty.loss_error_bytes + evidence.codec.sample_bytes - 1
+        )
         self._played = PlayedMarks(evidence)
         self._discarded = DiscardedMarks(evidence)
         self._app_closed_ns = evidence.conversation.closed_by_ns("application")
@@ -112,8 +117,21 @@ class _Judge:
         if mark.ack is None:
             return self._unacknowledged(mark, audio, due_ns)
         if mark.ack.outcome == "discarded":
-            return self._discarded.decide(mark, mark.ack, due_ns)
-        return self._played.decide(mark, mark.ack, audio, due_ns)
+            decision = self._discarded.decide(mark, mark.ack, due_ns)
+        else:
+            decision = self._played.decide(mark, mark.ack, audio, due_ns)
+        if decision == PASS and (why := self._miscounted(mark, mark.ack)):
+            return Verdict.WRONG, why
+        return decision
+
+    def _miscounted(self, mark: Mark, ack: Acknowledgement) -> str:
+        """What is wrong with how much it says was dropped, where the wire tells; else empty."""
+        lost = self._losses.get(mark.number, ack.dropped)
+        if abs(ack.dropped - lost) <= self._loss_error_bytes:
+            return ""
+        return (
+            f"{_SAYS} dropped {ack.dropped}, but {lost} bytes were not sent that none had counted"
+        )
 
     def _wrong_by_itself(self, mark: Mark) -> Decision | None:
         """What is wrong with a mark however well the wire was measured."""
@@ -201,6 +219,39 @@ class _Judge:
         Where the application closed the connection nobody was there any more to get it.
         """
         return PASS if self._app_closed_ns else (Verdict.INCONCLUSIVE, why)
+
+
+def _losses(evidence: Evidence) -> dict[int, int]:
+    """By the number of a MARK how many bytes its acknowledgement has to count as dropped.
+
+    Each byte counts once, for the first mark behind it that is acknowledged. Left out are marks of
+    which the wire does not tell: some of what is missing before them was flushed, or dropped by a
+    bridge, which does not know which bytes that were.
+    """
+    conversation, wire = evidence.conversation, evidence.wire
+    if (
+        conversation.playback_marks < 2
+        or wire.sequence.missing
+        or not wire.is_certain
+        or any(drop.by_bridge for drop in conversation.drops)
+    ):
+        return {}
+    losses = {}
+    counted_to = 0
+    acked = [one for one in conversation.marks if one.command == "MARK" and one.ack]
+    for mark in sorted(acked, key=_rank):
+        ack = mark.ack
+        if ack is None or mark.is_refused:
+            continue
+        begin, end = counted_to, max(counted_to, mark.offset)
+        counted_to = end
+        flushed = ack.reason in ("flush", "hangup") or any(
+            flush.time_ns <= ack.time_ns and flush.begin < end and begin < flush.end
+            for flush in conversation.flushes
+        )
+        if ack.is_detailed and not flushed:
+            losses[mark.number] = max(0, wire.missing(begin, wire.whole(end)))
+    return losses
 
 
 def _misstated(mark: Mark, ack: Acknowledgement, version: int) -> str:

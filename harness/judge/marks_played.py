@@ -31,7 +31,9 @@ class PlayedMarks:
         self._version = evidence.conversation.playback_marks
         self._app_closed_ns = evidence.conversation.closed_by_ns("application")
         self._dropped = DroppedMedia(evidence.conversation.drops)
-        self._missing = _missing_media(evidence.conversation.marks, evidence.wire, self._dropped)
+        self._missing = _missing_media(
+            evidence.conversation.marks, evidence.wire, self._dropped, self._version
+        )
         self._unsent = [one for one in evidence.conversation.drops if one.reason == "unsent"]
         self._clocks_ns = _between_clocks(evidence.conversation.marks)
 
@@ -196,8 +198,13 @@ class _Missing:
     """and of these, that no MEDIA_DROPPED reported"""
 
 
-def _missing_media(marks: Sequence[Mark], wire: Wire, dropped: DroppedMedia) -> dict[int, _Missing]:
-    """By the number of each mark that was acknowledged as played."""
+def _missing_media(
+    marks: Sequence[Mark], wire: Wire, dropped: DroppedMedia, version: int
+) -> dict[int, _Missing]:
+    """By the number of each mark that was acknowledged as played.
+
+    Since ``version`` 2 what is missing before a MARK has to be told before its acknowledgement.
+    """
     found = {}
     played_to = 0
     for mark in sorted(marks, key=lambda one: (one.offset, one.number)):
@@ -205,7 +212,8 @@ def _missing_media(marks: Sequence[Mark], wire: Wire, dropped: DroppedMedia) -> 
             continue
         begin, end = max(played_to, mark.flushed_to), wire.whole(mark.offset)
         missing = wire.missing(begin, end)
-        unreported = missing - dropped.use_up(begin, end, missing)
+        before = mark.ack.rank if version >= 2 and mark.command == "MARK" else None
+        unreported = missing - dropped.use_up(begin, end, missing, before)
         found[mark.number] = _Missing(begin, missing, unreported)
         played_to = end
     return found

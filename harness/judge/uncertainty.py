@@ -47,6 +47,12 @@ class Uncertainty:
         when a packet has left may take"""
         self.error_bytes = measurement.location_ns * codec.bytes_per_second // 1_000_000_000
         """how many bytes a place in the stream may be wrong by"""
+        beyond_ns = self.packet_ns - self.frame_ns
+        self.loss_error_bytes = self.error_bytes + (
+            beyond_ns * codec.bytes_per_second // 1_000_000_000
+        )
+        """how many bytes the place of a loss may: of the frames of one packet Asterisk cannot see
+        which ones were lost"""
         byte_ms = 1000 / codec.bytes_per_second
         self.error_ms = max(_MS_TOLERANCE, byte_ms) + measurement.location_ns / 1e6
         """how far a time that Asterisk computes from bytes may be off"""

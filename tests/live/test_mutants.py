@@ -201,6 +201,8 @@ ON_THE_WIRE = {
         cut_in_samples, replace(JSON, codec="slin"), Verdict.WRONG, "were never sent"
     ),
     "far-end-misread": OnTheWire(with_reports, JSON, Verdict.WRONG, "rtt_ms is"),
+    "dropped-uncounted": OnTheWire(on_hold, NEVER_WAITS, Verdict.WRONG, "that none had counted"),
+    "dropped-elsewhere": OnTheWire(on_hold, NEVER_WAITS, Verdict.WRONG, "the byte at its offset"),
     "rest-left-behind": OnTheWire(with_a_rest, LONG_PACKETS, Verdict.WRONG, "were never sent"),
 }
 """What each of these mutants must be accused of, and of nothing else"""

@@ -109,7 +109,7 @@ def test_a_mark_of_which_nothing_was_played_is_not_played() -> None:
     call = started()
     call.send(1, 800)
     call.json_command(1, command="MARK", id="a")
-    call.event(120, "MEDIA_DROPPED bytes=800 reason=unsent offset=0")
+    call.event(1.1, "MEDIA_DROPPED bytes=800 reason=unsent offset=0")
     said = {"played_ms": 0, "dropped": 800, "dropped_ms": 100, "stage": "sent"}
     call.json_answer(1.2, "a", 800, **said)
     [(verdict, explanation)] = judged(call)
@@ -148,3 +148,73 @@ def test_what_is_not_sent_is_missed_when_it_would_have_been(acked_ms: float, ver
     call.event(119, "MEDIA_DROPPED bytes=800 reason=unsent offset=800")
     call.event(acked_ms, "MARK_PLAYED id=a")
     assert [one for one, _ in judged(call)] == [verdict]
+
+
+def lossy(*dropped: int, told_ms: float = 120) -> Call:
+    """Three marks a 800 bytes; of the second piece the last 320 bytes were not sent."""
+    call = started()
+    for mark_id in "abc":
+        call.send(1, 800)
+        call.json_command(1, command="MARK", id=mark_id)
+    call.play(20, 0, 1280)
+    call.play(180, 1600, 2400)
+    call.event(told_ms, "MEDIA_DROPPED bytes=320 reason=unsent offset=1280")
+    answers = zip("abc", (120.3, 180.3, 280.3), (800, 1280, 2080), dropped, strict=True)
+    for number, (mark_id, at_ms, played, lost) in enumerate(answers, 1):
+        said = {"played_ms": played / 8, "dropped": lost, "dropped_ms": lost / 8, "stage": "sent"}
+        call.json_answer(at_ms, mark_id, 800 * number, **said)
+    return call
+
+
+def test_what_was_dropped_before_a_mark_is_as_the_wire_has_it() -> None:
+    assert [verdict for verdict, _ in judged(lossy(0, 320, 0))] == ["PASS"] * 3
+
+
+@pytest.mark.parametrize(
+    ("dropped", "wrong", "says"),
+    [
+        ((0, 319, 0), 1, "says dropped 319, but 320 bytes were not sent"),
+        ((0, 0, 320), 1, "says dropped 0, but 320 bytes were not sent"),
+        ((0, 320, 320), 2, "says dropped 320, but 0 bytes were not sent"),
+        ((320, 320, 0), 0, "says dropped 320, but 0 bytes were not sent"),
+    ],
+)
+def test_what_was_dropped_counts_once_and_to_the_byte(
+    dropped: tuple[int, ...], wrong: int, says: str
+) -> None:
+    verdict, explanation = judged(lossy(*dropped))[wrong]
+    assert verdict == "WRONG"
+    assert says in explanation
+
+
+def test_what_is_missing_is_told_before_the_mark() -> None:
+    verdicts = judged(lossy(0, 320, 0, told_ms=181))
+    assert verdicts[1][0] == "WRONG"
+    assert (
+        "320 of the 800 bytes since the mark or flush before it were never sent" in (verdicts[1][1])
+    )
+
+
+@pytest.mark.parametrize(
+    ("told", "says"),
+    [
+        ("bytes=320 reason=unsent offset=1280", ""),
+        ("bytes=321 reason=unsent offset=1280", "bytes is 321, but 320 from 1280 on were never"),
+        ("bytes=320 reason=unsent offset=1279", "the byte at its offset 1279 was sent"),
+        ("bytes=0 reason=unsent offset=1280", "it names no bytes"),
+        ("bytes=320 reason=unsent", "it names no bytes"),
+        # A bridge cannot know which.
+        ("bytes=320 reason=bridge offset=0", ""),
+    ],
+)
+def test_what_media_dropped_says_is_held_against_the_wire(told: str, says: str) -> None:
+    call = started()
+    call.send(1, 2400)
+    call.command(1, "MARK id=a")
+    call.play(20, 0, 1280)
+    call.play(180, 1600, 2400)
+    call.event(185, f"MEDIA_DROPPED {told}")
+    found = [one for one in judge_call(call.timeline(), None).counters if one.explanation]
+    wrong = [one.explanation for one in found if one.name == "MEDIA_DROPPED"]
+    assert len(wrong) == bool(says)
+    assert says in "".join(wrong)
