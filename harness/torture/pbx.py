@@ -7,7 +7,7 @@ import os
 import re
 import ssl
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -209,12 +209,7 @@ async def tortured(asterisk: Instance) -> AsyncIterator[TorturedPbx]:
         ami = await stack.enter_async_context(manager(asterisk))
         pbx = TorturedPbx(asterisk, ami, server)
         events = await stack.enter_async_context(pbx.ari.events(ARI_APPLICATION))
-
-        async def drain() -> None:
-            async for _ in events:
-                pass
-
-        await stack.enter_async_context(background(drain()))
+        await stack.enter_async_context(background(drain(events)))
         await stack.enter_async_context(background(pbx._dispatch()))
         yield pbx
 
@@ -237,3 +232,9 @@ async def background(work: Awaitable[None]) -> AsyncIterator[None]:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+
+
+async def drain(events: AsyncIterable[object]) -> None:
+    """Take what comes and do nothing with it: an ARI application whose events nobody reads."""
+    async for _ in events:
+        pass

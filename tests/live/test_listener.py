@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from harness.judge.invariants import broken_invariants
 from harness.judge.verdicts import Bounds, Verdict
 from harness.record.capture_files import load_timeline
 from harness.targets.target import OwnTarget
+from harness.torture.pbx import background, drain
 
 pytestmark = pytest.mark.slow
 
@@ -99,13 +100,10 @@ class LateBridge:
                     if event["type"] == "StasisStart":
                         await self._arrived(event["channel"])
 
-            task = asyncio.create_task(run())
             try:
-                yield
+                async with background(run()):
+                    yield
             finally:
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
                 await self._ari.request("DELETE", "bridges/late")
 
     async def _arrived(self, channel: dict[str, str]) -> None:
@@ -456,21 +454,13 @@ def told_in(
             serve() as server,
             channels(asterisk) as made,
             ari.events(ARI_APPLICATION) as events,
+            background(drain(events)),
         ):
-
-            async def drain() -> None:
-                async for _ in events:
-                    pass
-
-            task = asyncio.create_task(drain())
             asterisk.use_application(server.uri)
             await begin(made)
             session = await server.accept()
             await story(made, ari, session)
             await ends(session)
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
         return session
 
     with nothing_left(asterisk):

@@ -37,6 +37,7 @@ from harness.install.build import Build
 from harness.judge.invariants import broken_invariants
 from harness.retry import until_reliable
 from harness.targets.target import OwnTarget
+from harness.torture.pbx import background, drain
 
 pytestmark = pytest.mark.slow
 
@@ -277,17 +278,9 @@ def test_a_channel_of_an_ari_application(moves: Moves, way: Way) -> None:
         await made.originate_websocket(MOVED, OPTIONS, Application="Stasis", Data=ARI_APPLICATION)
 
     async def listening() -> DisturbingSession:
-        async with OwnTarget(moves.asterisk).ari.events(ARI_APPLICATION) as events:
-
-            async def drain() -> None:
-                async for _ in events:
-                    pass
-
-            task = asyncio.create_task(drain())
-            try:
-                return await asyncio.to_thread(moved, moves, in_application, way)
-            finally:
-                task.cancel()
+        ari = OwnTarget(moves.asterisk).ari
+        async with ari.events(ARI_APPLICATION) as events, background(drain(events)):
+            return await asyncio.to_thread(moved, moves, in_application, way)
 
     in_time(lambda: asyncio.run(listening()))
 
