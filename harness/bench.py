@@ -25,7 +25,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -36,16 +36,21 @@ from harness.asterisk.ari import Ari, BridgedCall, waits_to_be_answered
 from harness.asterisk.configuration import (
     ARI_BRIDGES,
     CONTEXT,
-    PTIME_CALLER,
+    JOIN_ARI,
+    JOIN_CONFERENCE,
+    CallerEndpoint,
     Extension,
     ari_application,
 )
+from harness.asterisk.console import Console
 from harness.asterisk.container import ContainerInstance
 from harness.asterisk.instance import Instance
 from harness.asterisk.own_asterisk import OwnAsterisk
+from harness.caller.dtls import DtlsCaller
 from harness.caller.rtp_socket import RtpPorts, RtpSocket
 from harness.caller.sipp import (
     CallRequest,
+    Hold,
     SipCall,
     await_call,
     new_call_id,
@@ -79,6 +84,7 @@ from harness.targets.lab_file import load_lab
 from harness.targets.names import CONTAINERS, TargetName
 from harness.targets.target import OwnTarget, Target
 
+_HANDSHAKE_TIMEOUT_S = 5.0
 _LAG_INTERVAL_NS = 1_000_000
 # The selector's time-outs are whole milliseconds: up to two of these are no lag.
 _LAG_NOTED_NS = 2_000_000
@@ -98,6 +104,10 @@ class LiveCall:
     """the caller's"""
     bridged: BridgedCall | None = None
     """what can be done to it over ARI, where its bridge is ARI's"""
+    dtls: DtlsCaller | None = None
+    """of a caller whose RTP is encrypted with keys that are agreed on so"""
+    console: Console | None = None
+    """of the harness's own Asterisk"""
     where: list[str] = field(default_factory=list)
     """what set each mark, in the order they were sent (scenario.yaml:14)"""
     failures: list[str] = field(default_factory=list)
@@ -107,6 +117,31 @@ class LiveCall:
     _judged: JudgedCall | None = field(default=None, repr=False)
     _read: Callable[[], Timeline] | None = field(default=None, repr=False)
     _bounds: Bounds | None = None
+
+    @property
+    def srtp_key(self) -> bytes:
+        """By which what Asterisk sends is decrypted; empty where that is not encrypted, or not yet."""
+        return self.dtls.srtp_key if self.dtls else self.sip.srtp_key
+
+    async def agree_on_keys(self) -> None:
+        """Do the caller's DTLS handshake with Asterisk. Raises HarnessFault where that fails."""
+        assert self.dtls is not None, "the schema asks for it"
+        await self.sip.answered()
+        agreed = await asyncio.to_thread(
+            self.rtp.agree_on_keys, self.dtls, self.sip.media, _HANDSHAKE_TIMEOUT_S
+        )
+        if not agreed:
+            raise HarnessFault(
+                f"caller and Asterisk agreed on no keys within {_HANDSHAKE_TIMEOUT_S:g} s",
+                "Asterisk's log says more.",
+            )
+
+    async def redirect(self, where: str) -> None:
+        """Send the application's channel elsewhere in the dialplan: context,extension,priority."""
+        if self.console is None:
+            raise HarnessFault(f"the call {self.name} cannot be redirected: the PBX is not ours")
+        channel = self.session.media_start.fields["channel"]
+        await asyncio.to_thread(self.console.run, f"channel redirect {channel} {where}")
 
     def judge(self) -> None:
         """Judge the call, which is over, and write its files: then it has a result.
@@ -133,6 +168,16 @@ class LiveCall:
 
 
 @dataclass(frozen=True)
+class OtherListener:
+    """Another telephone in the bridge of a call, that is silent."""
+
+    ptime_ms: int = 0
+    """of the packets that it asks for; 0: a packet a frame"""
+    hold: Hold | None = None
+    """how it holds the call from its beginning on"""
+
+
+@dataclass(frozen=True)
 class Conditions:
     """What is out of the ordinary around a call: the application's socket, the networks."""
 
@@ -149,6 +194,10 @@ class Conditions:
     """how long after its channel is up the application joins its bridge, of those of ARI"""
     rings_ms: int = 0
     """how long the caller rings where it is he who is called (`Extension.calls_back`)"""
+    held: Hold | None = None
+    """how the caller holds the call from its beginning on"""
+    other: OtherListener | None = None
+    """in a conference, or an ARI bridge"""
 
 
 GOOD_CONDITIONS = Conditions()
@@ -307,6 +356,7 @@ class Bench:
             rtp: RtpPorts = caller
             if conditions.network:
                 rtp = stack.enter_context(UdpRelay(caller, conditions.network))
+            dtls = DtlsCaller() if extension.encryption == "dtls" else None
             application = _Application(self.target, extension, conditions)
             await application.open(stack)
             capture = None
@@ -321,10 +371,13 @@ class Bench:
                     note_secrets(application.tls, folder / SECRETS_FILE)
                 await application.open_fixed_port(stack)
                 sip, session, bridged = await self._place(
-                    stack, extension, application, rtp, folder, conditions
+                    stack, extension, application, rtp, folder, conditions, dtls
                 )
                 application.close_fixed_port()
-            call = LiveCall(name, folder, sip, session, caller, bridged)
+                if conditions.other:
+                    await self._join(stack, extension, conditions.other, sip, bridged, folder)
+            console = self.instance.console if isinstance(self.target, OwnTarget) else None
+            call = LiveCall(name, folder, sip, session, caller, bridged, dtls, console)
             # From here on: how late the loop was while the call was set up tells nothing about it.
             lags = [] if capture else stack.enter_context(_event_loop_lags())
             begin_ns = time.time_ns()
@@ -353,14 +406,23 @@ class Bench:
         rtp: RtpPorts,
         folder: Path,
         conditions: Conditions,
+        dtls: DtlsCaller | None,
     ) -> tuple[SipCall, DisturbingSession, BridgedCall | None]:
         """Have the call placed; it, when it is answered, its media connection, open, and what
         bridges the two if that is ARI."""
         number = self.target.prepare(extension, application.uri)
         caller_codec = extension.caller_codec or extension.codec
-        request = CallRequest(number, rtp.address, rtp.port, caller_codec)
-        if extension.ptime_ms:
-            request = replace(request, ptime_ms=extension.ptime_ms, user=PTIME_CALLER)
+        request = CallRequest(
+            number,
+            rtp.address,
+            rtp.port,
+            caller_codec,
+            ptime_ms=extension.ptime_ms or codec_named(caller_codec).ptime_ms,
+            user=extension.endpoint.name if extension.endpoint != CallerEndpoint() else "",
+            held=conditions.held,
+            encryption=extension.encryption,
+            fingerprint=dtls.fingerprint if dtls else "",
+        )
         call_id = new_call_id()
         if extension.calls_back:
             waiting = await_call(self.target.sip, request, folder, conditions.rings_ms)
@@ -401,6 +463,33 @@ class Bench:
         if answered:
             await sip.answered()
         return sip, session, None
+
+    async def _join(
+        self,
+        stack: AsyncExitStack,
+        extension: Extension,
+        other: OtherListener,
+        sip: SipCall,
+        bridged: BridgedCall | None,
+        folder: Path,
+    ) -> None:
+        """Have another telephone call into the bridge of a call."""
+        folder = folder / "other"
+        folder.mkdir(exist_ok=True)
+        rtp = stack.enter_context(RtpSocket(self.target.rtp_address))
+        request = CallRequest(
+            f"{JOIN_ARI if bridged else JOIN_CONFERENCE}{sip.call_id}",
+            rtp.address,
+            rtp.port,
+            extension.caller_codec or extension.codec,
+            ptime_ms=other.ptime_ms or 20,
+            user=CallerEndpoint(ptime=bool(other.ptime_ms)).name,
+            held=other.hold,
+        )
+        joined = await stack.enter_async_context(place_call(self.target.sip, request, folder))
+        await joined.answered()
+        if bridged:
+            await bridged.joined()
 
     async def _called_back(
         self, extension: Extension, application: _Application, request: CallRequest, uri: str
@@ -542,6 +631,7 @@ def _save_capture(
         recoded=codecs.recoded,
         ptime_ms=codecs.ptime_ms,
         frame_ms=codecs.frame_ms,
+        srtp_key=call.srtp_key.hex(),
     )
     save_captured_call(call.folder, captured)
     return partial(captured.timeline, summary.path)
@@ -558,7 +648,7 @@ def _save_sockets(
     """Save what the sockets have measured; a function that reads the timeline out of it."""
     timeline = timeline_from_sockets(
         codecs.application,
-        rtp.packets,
+        rtp.decrypted(call.srtp_key),
         call.session.messages,
         uncertainty_ns=uncertainty_ns,
         end_ns=end_ns,

@@ -222,9 +222,9 @@ class Ari:
                 await call._end()
 
 
-ChannelAction = Literal["play", "moh", "silence", "mute", "hold", "remove"]
+ChannelAction = Literal["play", "moh", "silence", "mute", "hold", "remove", "park"]
 """What can be done to a channel in its bridge: a tone, music on hold or silence played to it; mute
-it, hold it; take it out of its bridge"""
+it, hold it; take it out of its bridge; put it into a holding one"""
 BridgedParty = Literal["caller", "application"]
 
 
@@ -245,7 +245,8 @@ class BridgedCall:
         self._bridge = ""
         self._made: list[str] = []
         """ids of the channels that we made"""
-        self._third = ""
+        self._holding = ""
+        """id of the holding bridge, if there is one"""
         self._caller = ""
         self._media = ""
         """id of the WebSocket channel"""
@@ -258,15 +259,15 @@ class BridgedCall:
     async def bridge_caller(self, third: bool = False) -> None:
         """Wait for the caller, and make the bridge with it, and with a ``third`` that is silent."""
         await self._until(lambda: bool(self._arrived), "no call entered it")
-        self._caller = caller = self._arrived[0]
+        caller = self._caller
         bridge = await self._ari.request("POST", "bridges", type="mixing")
         self._bridge = bridge["id"]
         await self._add(caller)
         await self.in_bridge(caller)
         if third:
-            self._third = await self._ari.originate(SILENT_PARTY, self.name)
-            self._made.append(self._third)
-            await self.in_bridge(self._third)
+            silent = await self._ari.originate(SILENT_PARTY, self.name)
+            self._made.append(silent)
+            await self.in_bridge(silent)
 
     async def external_media(self, extension: Extension) -> ExternalMedia:
         """Make the WebSocket channel that the extension describes; it joins when it is answered."""
@@ -292,11 +293,14 @@ class BridgedCall:
     async def apply(self, action: ChannelAction, party: BridgedParty, ms: int) -> None:
         """Do something to the channel of the caller or the application for so long, and undo it."""
         channel = self._caller if party == "caller" else self._media
-        if action == "remove":
+        if action in ("remove", "park"):
             self._in_bridge.discard(channel)
-            await self._ari.request(
-                "POST", f"bridges/{self._bridge}/removeChannel", channel=channel
-            )
+            if action == "remove":
+                await self._ari.request(
+                    "POST", f"bridges/{self._bridge}/removeChannel", channel=channel
+                )
+            else:
+                await self._park(channel)
             await asyncio.sleep(ms / 1000)
             await self._add(channel)
             await self.in_bridge(channel)
@@ -308,6 +312,35 @@ class BridgedCall:
         if action == "play":
             path, query = f"playbacks/{answer['id']}", {}
         await self._unless_gone(self._ari.request("DELETE", path, **query))
+
+    async def move(self) -> None:
+        """Put caller and application into another mixing bridge, the caller first."""
+        before = self._bridge
+        self._bridge = (await self._ari.request("POST", "bridges", type="mixing"))["id"]
+        for channel in (self._caller, self._media):
+            self._in_bridge.discard(channel)
+            await self._add(channel)
+            await self.in_bridge(channel)
+        await self._ari.request("DELETE", f"bridges/{before}")
+
+    async def _park(self, channel: str) -> None:
+        bridge = await self._ari.request("POST", "bridges", type="holding")
+        self._holding = bridge["id"]
+        path = f"bridges/{self._holding}/addChannel"
+        await self._ari.request("POST", path, channel=channel)
+        await self.in_bridge(channel)
+        self._in_bridge.discard(channel)
+
+    async def joined(self) -> None:
+        """Until somebody else who has called the application is in the bridge."""
+
+        def is_there() -> bool:
+            return any(one in self._in_bridge for one in self._arrived if self._is_other(one))
+
+        await self._until(is_there, "no other party came into the bridge")
+
+    def _is_other(self, channel: str) -> bool:
+        return channel not in (self._caller, self._media)
 
     async def send_digit(self, digit: str, ms: int) -> None:
         """Send the caller a digit that lasts so long. Returns when it should be over."""
@@ -348,12 +381,13 @@ class BridgedCall:
         channel = event.get("channel", {}).get("id", "")
         if event["type"] == "StasisStart":
             self._arrived.append(channel)
+            self._caller = self._caller or channel
             # The caller, who is first, is put there by bridge_caller.
             if self._bridge:
                 self._joining.add(asyncio.create_task(self._join(channel)))
         elif event["type"] == "ChannelEnteredBridge":
             self._in_bridge.add(channel)
-        elif event["type"] in ("StasisEnd", "ChannelDestroyed") and channel != self._third:
+        elif event["type"] in ("StasisEnd", "ChannelDestroyed") and not self._is_other(channel):
             await self._end()
         async with self._changed:
             self._changed.notify_all()
@@ -394,8 +428,8 @@ class BridgedCall:
         self._arrived, self._made = [], []
         for channel in channels:
             await self._unless_gone(self._ari.request("DELETE", f"channels/{channel}"))
-        bridge, self._bridge = self._bridge, ""
-        if bridge:
+        bridges, self._bridge, self._holding = [self._bridge, self._holding], "", ""
+        for bridge in filter(None, bridges):
             await self._unless_gone(self._ari.request("DELETE", f"bridges/{bridge}"))
 
     @staticmethod

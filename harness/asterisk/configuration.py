@@ -6,12 +6,14 @@ the asterisk.conf written here, and only the modules and the data directory come
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from chan_websocket.protocol import Format
+from harness.caller.sipp import ENCRYPTIONS, Encryption
 from harness.errors import InputFault
 from harness.media.codecs import CODECS
 
@@ -22,6 +24,8 @@ CallBridge = Literal[
 ]
 """the bridges that are the harness's to build"""
 Bridge = Literal[CallBridge, "stasis"]
+Digits = Literal["rfc4733", "inband"]
+"""How Asterisk sends the caller digits: as events of RTP, or as sound"""
 ARI_BRIDGES = ("ari", "ari of three")
 MIXING_INTERVALS_MS = (10, 20, 40, 80)
 """of a ConfBridge, in ms; Asterisk's own"""
@@ -40,12 +44,14 @@ Asterisk expects for that call, when the application is to connect."""
 WEBSOCKET_CLIENT = "harness"
 """The section of websocket_client.conf that has the application's URI"""
 
-PTIME_CALLER = "caller-ptime"
-"""The user that Asterisk sends packets as long as its SDP asks for (a=ptime). To all others each
-frame is sent as a packet of its own."""
+TONE_VARIABLE = "HARNESS_TONE"
+"""The global dialplan variable with a sound of a second, as Playback takes it"""
 
 CALLEE_VARIABLE = "HARNESS_CALLEE"
 """The global dialplan variable with what is dialled to call the caller"""
+
+JOIN_CONFERENCE, JOIN_ARI = "join-conference-", "join-ari-"
+"""What is dialled, with the SIP Call-ID of a call behind it, to be another party of its bridge"""
 
 MUSIC_FOLDER = "music"
 """of music on hold, below the state directory"""
@@ -93,6 +99,40 @@ class Directories:
 
 
 @dataclass(frozen=True)
+class CallerEndpoint:
+    """How Asterisk treats a caller. Each kind is an endpoint, by whose name the caller calls."""
+
+    ptime: bool = False
+    """packets as long as its SDP asks for (a=ptime); else each frame is one"""
+    encryption: Encryption = "none"
+    digits: Digits = "rfc4733"
+
+    @property
+    def name(self) -> str:
+        """The user in From."""
+        words = ["caller", "ptime" if self.ptime else ""]
+        words += [self.encryption if self.encryption != "none" else ""]
+        words += [self.digits if self.digits != "rfc4733" else ""]
+        return "-".join(word for word in words if word)
+
+    @property
+    def options(self) -> str:
+        """Its lines in pjsip.conf, beyond those of all."""
+        lines = ["use_ptime = yes"] if self.ptime else []
+        lines += ["dtmf_mode = inband"] if self.digits == "inband" else []
+        lines += {
+            "none": [],
+            "sdes": ["media_encryption = sdes"],
+            "dtls": [
+                "media_encryption = dtls",
+                "dtls_auto_generate_cert = yes",
+                "rtcp_mux = yes",
+            ],
+        }[self.encryption]
+        return "".join(f"{line}\n" for line in lines)
+
+
+@dataclass(frozen=True)
 class Extension:
     """What Asterisk does with a call to the extension ``name``."""
 
@@ -120,6 +160,18 @@ class Extension:
     ptime_ms: int = 0
     """of the packets to the caller, who asks for it: one of `PACKET_TIMES_MS`; 0: a packet a frame
     """
+    encryption: Encryption = "none"
+    """of the RTP between the caller and Asterisk"""
+    digits: Digits = "rfc4733"
+    before: tuple[str, ...] = ()
+    """applications of the dialplan ahead of the one that joins caller and application"""
+    afterwards: tuple[str, ...] = ()
+    """and behind it"""
+
+    @property
+    def endpoint(self) -> CallerEndpoint:
+        """Of the caller."""
+        return CallerEndpoint(bool(self.ptime_ms), self.encryption, self.digits)
 
     @property
     def mixed(self) -> bool:
@@ -242,6 +294,8 @@ def extensions_conf(extensions: Sequence[Extension], note_connections: bool = Tr
             f"extensions defined more than once: {', '.join(twice)}", "Give each its own name."
         )
     steps = [line for one in extensions for line in _dialplan(one, note_connections)]
+    if note_connections:
+        steps += _JOINING
     shared = [_NOTE_CONNECTION] if note_connections else []
     return "\n".join([f"[{CONTEXT}]", *steps, "", *shared, _SHARED_DIALPLAN])
 
@@ -289,7 +343,7 @@ def _dialplan(extension: Extension, note_connections: bool) -> list[str]:
             *([_THIRD_PARTY] if extension.bridge == "conference of three" else []),
             *(_through_local(extension, "".join(options)) if local else [dial]),
         ]
-    first, *rest = [*steps, "Hangup()"]
+    first, *rest = [*extension.before, *steps, *extension.afterwards, "Hangup()"]
     return [
         f"exten = {extension.name},1,{first}",
         *(f" same = n,{step}" for step in rest),
@@ -307,8 +361,19 @@ def _through_local(extension: Extension, options: str) -> list[str]:
 _NOTE_CONNECTION = f"""\
 [harness-note-connection]
 exten = s,1,Set(GLOBAL({CONNECTION_VARIABLE}_${{SIP_CALL_ID}})=${{MEDIA_WEBSOCKET_CONNECTION_ID}})
+ same = n,ExecIf($["${{HARNESS_PREDIAL}}" != ""]?Wait(${{HARNESS_PREDIAL}}))
  same = n,Return()
 """
+
+# By the SIP Call-ID of the call whose bridge is joined.
+_JOINING = [
+    f"exten = _{JOIN_CONFERENCE}.,1,{_ANSWER}",
+    f" same = n,ConfBridge(${{EXTEN:{len(JOIN_CONFERENCE)}}},harness_bridge,harness_user)",
+    " same = n,Hangup()",
+    f"exten = _{JOIN_ARI}.,1,{_ANSWER}",
+    f" same = n,Stasis({ari_application(f'${{EXTEN:{len(JOIN_ARI)}}}')})",
+    " same = n,Hangup()",
+]
 
 # Dial's option G sends the caller to the priority named and the application to the next one.
 _SHARED_DIALPLAN = """\
@@ -329,6 +394,10 @@ exten = s,1,Answer()
 
 [harness-moment]
 exten = s,1,Wait(1)
+ same = n,Return()
+
+[harness-jitter-buffer]
+exten = s,1,Set(JITTERBUFFER(fixed)=default)
  same = n,Return()
 
 [harness-silence]
@@ -372,6 +441,12 @@ hideconnect = yes
 """
 
 
+_ENDPOINTS = [
+    CallerEndpoint(*kind)
+    for kind in itertools.product((False, True), ENCRYPTIONS, get_args(Digits))
+]
+
+
 def _pjsip_conf(network: Network) -> str:
     # Asterisk binds RTP to the transport's address, so that all of an instance's traffic has it.
     endpoint = f"""\
@@ -382,7 +457,9 @@ disallow = all
 allow = {",".join(CODECS)}
 direct_media = no
 timers = no
+t38_udptl = yes
 """
+    endpoints = "\n".join(f"[{one.name}]\n{endpoint}{one.options}" for one in _ENDPOINTS)
     return f"""\
 [global]
 type = global
@@ -393,11 +470,7 @@ type = transport
 protocol = udp
 bind = {network.address}:{network.sip_port}
 
-[caller]
-{endpoint}
-[{PTIME_CALLER}]
-{endpoint}use_ptime = yes
-
+{endpoints}
 [caller]
 type = identify
 endpoint = caller

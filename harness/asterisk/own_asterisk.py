@@ -34,6 +34,7 @@ from harness.asterisk.configuration import (
     CALLEE_VARIABLE,
     CONNECTION_VARIABLE,
     MUSIC_FOLDER,
+    TONE_VARIABLE,
     Directories,
     Extension,
     Network,
@@ -315,6 +316,8 @@ class OwnAsterisk(ABC):
         self.console.wait_fully_booted(self.check_alive, BOOT_TIMEOUT_S)
         self.check_modules(_REQUIRED_MODULES)
         self._check_ports()
+        tone = self.directories.state / MUSIC_FOLDER / "tone"
+        self.console.run(f"dialplan set global {TONE_VARIABLE} {tone}")
         self._take_real_time_priority()
 
     def _take_real_time_priority(self) -> None:

@@ -13,12 +13,14 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from harness.caller.dtls import DtlsCaller
 from harness.caller.rtp_sender import RtpSender, RtpTarget
 from harness.capture.rtp import parse_rtp, receiver_report
+from harness.capture.srtp import rtp_packets
 from harness.capture.timeline import ReceptionReport, RtpPacket, ntp_middle
 from harness.errors import EnvironmentFault
 
@@ -49,7 +51,8 @@ class RtpPorts:
         self._rtp, self._rtcp = bind_pair(address)
         self.address = address
         self.port: int = self._rtp.getsockname()[1]
-        self._packets: list[RtpPacket] = []
+        self._datagrams: list[tuple[int, bytes]] = []
+        """with RTP in them, and when each came"""
         self._dropped = 0
         self._changed = threading.Condition()
         self._wake_reader, self._wake_writer = socket.socketpair()
@@ -63,9 +66,14 @@ class RtpPorts:
 
     @property
     def packets(self) -> tuple[RtpPacket, ...]:
-        """What Asterisk has sent so far, in order of arrival here."""
+        """What Asterisk has sent so far, in order of arrival here; what is encrypted stays so."""
+        return self.decrypted(b"")
+
+    def decrypted(self, srtp_key: bytes) -> tuple[RtpPacket, ...]:
+        """The same, decrypted with that key; empty for none."""
         with self._changed:
-            return tuple(self._packets)
+            datagrams = list(self._datagrams)
+        return tuple(rtp_packets(datagrams, srtp_key))
 
     @property
     def dropped(self) -> int:
@@ -110,7 +118,7 @@ class RtpPorts:
         with self._changed:
             self._dropped = max(self._dropped, dropped)
             if packet is not None:
-                self._packets.append(packet)
+                self._datagrams.append((time_ns, datagram))
                 self._changed.notify_all()
 
 
@@ -123,6 +131,8 @@ class RtpSocket(RtpPorts):
         self._ssrc = secrets.randbelow(2**32)
         self.reports: list[ReceptionReport] = []
         """what was reported so far, in order"""
+        self._dtls: DtlsCaller | None = None
+        self._dtls_target = ("", 0)
         self.relay_port = 0
         """of a relay at the same address that what `talk` sends has to go through; 0 for none"""
         self._start()
@@ -130,7 +140,14 @@ class RtpSocket(RtpPorts):
     def wait_for_packets(self, count: int, timeout_s: float) -> bool:
         """Wait until ``count`` packets have come; False when the time was over before."""
         with self._changed:
-            return self._changed.wait_for(lambda: len(self._packets) >= count, timeout_s)
+            return self._changed.wait_for(lambda: len(self._datagrams) >= count, timeout_s)
+
+    def agree_on_keys(self, dtls: DtlsCaller, target: RtpTarget, timeout_s: float) -> bool:
+        """Have ``dtls`` agree on keys with Asterisk; False when the time was over before."""
+        with self._changed:
+            self._dtls, self._dtls_target = dtls, (target.address, target.port)
+            self._send_dtls(dtls.begin())
+            return self._changed.wait_for(lambda: bool(dtls.srtp_key), timeout_s)
 
     def talk(self, target: RtpTarget, codec: str = "ulaw") -> RtpSender:
         """Send RTP from this port, silence until there is something to say, until ``close``.
@@ -168,8 +185,17 @@ class RtpSocket(RtpPorts):
 
     def _read(self) -> None:
         for time_ns, datagram, _, dropped in read_waiting(self._rtp):
-            self._keep(time_ns, datagram, dropped)
+            if self._dtls and self._dtls.is_meant(datagram):
+                with self._changed:
+                    self._send_dtls(self._dtls.received(datagram))
+                    self._changed.notify_all()
+            else:
+                self._keep(time_ns, datagram, dropped)
         _discard(self._rtcp)
+
+    def _send_dtls(self, datagrams: Sequence[bytes]) -> None:
+        for datagram in datagrams:
+            self._rtp.sendto(datagram, self._dtls_target)
 
 
 def read_waiting(rtp: socket.socket) -> Iterator[tuple[int, bytes, tuple[str, int], int]]:

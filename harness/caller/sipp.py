@@ -10,6 +10,7 @@ hang up. So it always speaks UDP, and `open_relay` puts that on the stream.
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 import re
 import secrets
@@ -18,9 +19,9 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from harness.caller.rtp_sender import RtpTarget
 from harness.caller.sip_peer import SipPeer, local_address_towards
@@ -37,9 +38,17 @@ Hold = Literal["sendonly", "inactive", "0.0.0.0"]
 """How a caller holds a call by re-INVITE: with that direction (RFC 3264, 8.4), or in the old way
 with a connection address that is none (RFC 2543, B.5)"""
 
+Encryption = Literal["none", "sdes", "dtls"]
+"""Of a call's RTP: with keys in SDP (RFC 4568), or agreed on in RTP's place (RFC 5764)"""
+ENCRYPTIONS = get_args(Encryption)
+SRTP_KEY_BYTES = 30
+"""master key and salt of AES_CM_128_HMAC_SHA1_80 (RFC 3711)"""
+
 INVITE_TIMEOUT_S = 10.0
 """for the PBX to call us when it should"""
 REINVITE_TIMEOUT_S = 5.0
+T38_TIMEOUT_S = 10.0
+"""Asterisk waits five seconds for the other channel to accept T.38"""
 _BIND_TIMEOUT_S = 5.0
 _BIND_POLL_S = 0.005
 
@@ -75,6 +84,13 @@ class CallRequest:
     """of the packets that Asterisk is asked to send (SDP a=ptime)"""
     user: str = ""
     """in the From header; empty: the one of the `SipPeer`"""
+    held: Hold | None = None
+    """the call begins on hold, in that way"""
+    encryption: Encryption = "none"
+    fingerprint: str = ""
+    """of the caller's certificate, for DTLS: ``SHA-256 01:AB:...``"""
+    srtp_key: bytes = field(default_factory=lambda: secrets.token_bytes(SRTP_KEY_BYTES), repr=False)
+    """for SDES, of what the caller sends"""
 
     @property
     def keywords(self) -> dict[str, str]:
@@ -92,10 +108,32 @@ class CallRequest:
             "extension": self.extension,
             "rtp_address": self.rtp_address,
             "rtp_port": str(self.rtp_port),
+            "connection": self.rtp_address if self.held != "0.0.0.0" else self.held,
+            "direction": self.held if self.held not in (None, "0.0.0.0") else "sendrecv",
+            "profile": _PROFILES[self.encryption],
+            "security": self._security,
             "payload_type": str(sdp.payload_type),
             "rtpmap": sdp.rtpmap,
             "ptime": str(self.ptime_ms),
         }
+
+    @property
+    def _security(self) -> str:
+        """The attribute lines of its media that are about encryption; else one that says nothing,
+        since a line of SDP cannot be empty."""
+        if self.encryption == "sdes":
+            key = base64.b64encode(self.srtp_key).decode()
+            return f"a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{key}"
+        if self.encryption == "dtls":
+            return f"a=rtcp-mux\r\na=setup:active\r\na=fingerprint:{self.fingerprint}"
+        return f"a=rtcp:{self.rtp_port + 1}"
+
+
+_PROFILES: Mapping[Encryption, str] = {
+    "none": "RTP/AVP",
+    "sdes": "RTP/SAVP",
+    "dtls": "UDP/TLS/RTP/SAVP",
+}
 
 
 def exit_sentence(code: int) -> str:
@@ -132,6 +170,8 @@ class SipCall:
         self._reinvited = 0
         """CSeq of the last re-INVITE that was answered"""
         self._refused = False
+        self.srtp_key = b""
+        """master key and salt of what Asterisk sends, as its SDP has it (SDES); else empty"""
         self._media: RtpTarget | None = None
         self._ended_by: Side | None = None
 
@@ -187,6 +227,15 @@ class SipCall:
             lambda: self._reinvited >= number, f"{self} got no answer to a re-INVITE", timeout_s
         )
 
+    async def ask_for_t38(self, timeout_s: float = T38_TIMEOUT_S) -> None:
+        """Offer fax over T.38 in place of the audio, by re-INVITE. Returns when Asterisk, of which
+        no other channel has that, has refused it (488)."""
+        await self.answered(timeout_s)
+        number = self._tell("T38")
+        await self._sipp.wait_for(
+            lambda: self._reinvited >= number, f"{self} was not refused T.38", timeout_s
+        )
+
     def _tell(self, what: str, **headers: str) -> int:
         """Have SIPp send a request; the CSeq of it."""
         number, self._number = self._number, self._number + 1
@@ -212,6 +261,8 @@ class SipCall:
         elif stage == "answered":
             address, port, payload_type = argument.split(":")
             self._media = RtpTarget(address, int(port), int(payload_type))
+        elif stage == "keyed":
+            self.srtp_key = base64.b64decode(argument.removeprefix("key:"))
         elif stage == "reinvited":
             self._reinvited = int(argument)
         elif stage == "refused":

@@ -18,7 +18,8 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.streams import StreamReader
 
-from harness.capture.rtp import parse_report, parse_rtp
+from harness.capture.rtp import parse_report
+from harness.capture.srtp import rtp_packets
 from harness.capture.timeline import (
     Codec,
     Measurement,
@@ -113,6 +114,7 @@ class Capture:
         recoded: Codec | None = None,
         ptime_ms: int = 0,
         frame_ms: int = 0,
+        srtp_key: bytes = b"",
     ) -> Timeline:
         """The timeline of one call.
 
@@ -121,8 +123,7 @@ class Capture:
         connections to it ``media_start`` picks one, a text that only this call's MEDIA_START
         contains. ``uncertainty_ns`` and ``capture_drops`` are what the capture's summary says,
         ``host_stalls`` what the stall watch saw meanwhile. ``recoded``, ``ptime_ms`` and
-        ``frame_ms`` are as in
-        `Timeline`.
+        ``frame_ms`` are as in `Timeline`, ``srtp_key`` as in `rtp_packets`.
 
         Raises InputFault when not exactly one connection is meant.
         """
@@ -139,7 +140,7 @@ class Capture:
         # A hole in the TCP stream is a drop that the capture did not notice itself.
         drops = max(capture_drops, 1 if connection.damage else 0)
         measurement = Measurement("capture", uncertainty_ns, drops, tuple(host_stalls))
-        rtp = _in_host_order(self.rtp_to(rtp_port), recoded or codec)
+        rtp = _in_host_order(self.rtp_to(rtp_port, srtp_key), recoded or codec)
         return Timeline(
             codec,
             rtp,
@@ -152,14 +153,13 @@ class Capture:
             self.reports_from(rtp_port + 1),
         )
 
-    def rtp_to(self, port: int) -> tuple[RtpPacket, ...]:
-        """The RTP packets sent to a UDP port, as they were on the wire, in order of arrival."""
-        packets = (
-            parse_rtp(datagram.time_ns, datagram.data)
-            for datagram in self.datagrams
-            if datagram.destination[1] == port
+    def rtp_to(self, port: int, srtp_key: bytes = b"") -> tuple[RtpPacket, ...]:
+        """The RTP packets sent to a UDP port, as they were on the wire but for the encryption
+        (see `rtp_packets`), in order of arrival."""
+        datagrams = (
+            (one.time_ns, one.data) for one in self.datagrams if one.destination[1] == port
         )
-        return tuple(packet for packet in packets if packet is not None)
+        return tuple(rtp_packets(datagrams, srtp_key))
 
     def reports_from(self, port: int) -> tuple[ReceptionReport, ...]:
         """What was reported from a UDP port, in order of arrival."""

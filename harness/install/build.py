@@ -81,8 +81,8 @@ _ENABLED_MODULES = """
     chan_bridge_media chan_pjsip chan_rtp chan_websocket
     codec_a_mu codec_alaw codec_g722 codec_g726 codec_gsm codec_lpc10 codec_resample codec_ulaw
     format_pcm format_sln format_wav
-    func_callerid func_channel func_global func_hangupcause func_json func_logic func_math
-    func_periodic_hook func_pjsip_aor func_pjsip_contact func_pjsip_endpoint func_strings
+    func_callerid func_channel func_global func_hangupcause func_jitterbuffer func_json func_logic
+    func_math func_periodic_hook func_pjsip_aor func_pjsip_contact func_pjsip_endpoint func_strings
     func_talkdetect func_timeout func_uuid func_volume
     pbx_config
     res_ari res_ari_applications res_ari_asterisk res_ari_bridges res_ari_channels
@@ -95,7 +95,7 @@ _ENABLED_MODULES = """
     res_pjsip_header_funcs res_pjsip_logger res_pjsip_nat
     res_pjsip_outbound_authenticator_digest res_pjsip_outbound_registration res_pjsip_path
     res_pjsip_pubsub res_pjsip_refer res_pjsip_registrar res_pjsip_rfc3326 res_pjsip_sdp_rtp
-    res_pjsip_session
+    res_pjsip_session res_pjsip_t38
     res_rtp_asterisk res_sorcery_astdb res_sorcery_config res_sorcery_memory
     res_sorcery_memory_cache res_srtp res_stasis res_stasis_answer res_stasis_device_state
     res_stasis_playback res_stasis_recording res_stasis_snoop res_timing_pthread

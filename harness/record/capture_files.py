@@ -44,6 +44,8 @@ class CapturedCall:
     recoded: Codec | None = None
     ptime_ms: int = 0
     frame_ms: int = 0
+    srtp_key: str = ""
+    """in hexadecimal digits"""
 
     def timeline(self, capture: Path) -> Timeline:
         """The call's timeline out of a capture file."""
@@ -59,6 +61,7 @@ class CapturedCall:
             recoded=self.recoded,
             ptime_ms=self.ptime_ms,
             frame_ms=self.frame_ms,
+            srtp_key=bytes.fromhex(self.srtp_key),
         )
 
 

@@ -10,6 +10,7 @@ import itertools
 import math
 import random
 import re
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +20,15 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from chan_websocket.protocol import DropReason, EventName, FormatName, Stage, format_named
 from harness.asterisk.ari import BridgedParty, ChannelAction
-from harness.asterisk.configuration import ARI_BRIDGES, CallBridge, Connection, Extension
-from harness.bench import Conditions
-from harness.caller.sipp import Hold
+from harness.asterisk.configuration import (
+    ARI_BRIDGES,
+    CallBridge,
+    Connection,
+    Digits,
+    Extension,
+)
+from harness.bench import Conditions, OtherListener
+from harness.caller.sipp import Encryption, Hold
 from harness.errors import InputFault
 from harness.judge.verdicts import Bounds
 from harness.media.codecs import PACKET_TIMES_MS, CodecName
@@ -90,6 +97,14 @@ class NetworkImpairment(StrictModel):
     """on top of the delay, evenly from 0 to this: packets overtake each other"""
 
 
+class Other(StrictModel):
+    """Another telephone in the bridge, that is silent."""
+
+    ptime_ms: PacketTime | None = None
+    hold: Hold | None = None
+    """how it holds the call from its beginning on"""
+
+
 class Call(StrictModel):
     """How the call is made."""
 
@@ -113,6 +128,18 @@ class Call(StrictModel):
     """so long after its media connection has opened the application joins the bridge (ari only)"""
     rings_ms: int | None = Field(default=None, ge=0)
     """the application's channel is made first and calls the caller, who rings for so long"""
+    encryption: Encryption = "none"
+    """of the RTP between Asterisk and the caller; with dtls a step does the handshake"""
+    digits: Digits = "rfc4733"
+    """how Asterisk sends them to the caller"""
+    held: Hold | None = None
+    """the caller holds the call from its beginning on, in that way"""
+    other: Other | None = None
+    """in a conference or a bridge of ARI"""
+    before: tuple[str, ...] = ()
+    """applications of the dialplan ahead of Dial, or what else joins caller and application"""
+    afterwards: tuple[str, ...] = ()
+    """and behind it"""
     options: str = ""
     """further options of the WebSocket dial string, such as ``p``"""
     dial_options: str = ""
@@ -140,6 +167,10 @@ class Call(StrictModel):
             raise ValueError("rings_ms needs bridge: dial and connection: outgoing")
         if self.mixing_interval_ms != 20 and self.bridge != "conference":
             raise ValueError("mixing_interval_ms needs bridge: conference")
+        if self.other and self.bridge not in ("conference", *ARI_BRIDGES):
+            raise ValueError("other needs bridge: conference or ari")
+        if self.rings_ms is not None and (self.encryption != "none" or self.held):
+            raise ValueError("encryption and held are for a caller who calls: without rings_ms")
         return self
 
     def conditions(self, seed: int) -> Conditions:
@@ -152,6 +183,8 @@ class Call(StrictModel):
             self.websocket_delay_ms,
             self.bridge_after_ms,
             self.rings_ms or 0,
+            self.held,
+            OtherListener(self.other.ptime_ms or 0, self.other.hold) if self.other else None,
         )
 
     def extension(self) -> Extension:
@@ -160,6 +193,12 @@ class Call(StrictModel):
         words += [self.bridge, self.options, f"ptime-{self.ptime_ms}" if self.ptime_ms else ""]
         words += [self.dial_options, "calls-back" if self.rings_ms is not None else ""]
         words += [f"mixing-{self.mixing_interval_ms}"] if self.mixing_interval_ms != 20 else []
+        words += [self.encryption] if self.encryption != "none" else []
+        words += [self.digits] if self.digits != "rfc4733" else []
+        if self.before or self.afterwards:
+            # What they are is too long for the name of an extension.
+            text = "\0".join([*self.before, "", *self.afterwards])
+            words += [f"dialplan-{zlib.crc32(text.encode()):08x}"]
         name = "-".join(re.sub(r"\W+", "-", word).strip("-") for word in words if word)
         return Extension(
             name=f"marks-{name}",
@@ -173,6 +212,10 @@ class Call(StrictModel):
             dial_options=self.dial_options,
             calls_back=self.rings_ms is not None,
             ptime_ms=self.ptime_ms or 0,
+            encryption=self.encryption,
+            digits=self.digits,
+            before=self.before,
+            afterwards=self.afterwards,
         )
 
 
@@ -348,6 +391,14 @@ class Step(StrictModel):
     """the caller holds the call, by re-INVITE with that direction or connection address"""
     resume: Nothing | None = None
     """and takes it back"""
+    handshake: Nothing | None = None
+    """caller and Asterisk agree on the keys of their RTP (DTLS)"""
+    t38: Nothing | None = None
+    """the caller asks for fax over T.38 in place of audio, and is refused"""
+    redirect: str | None = None
+    """the application's channel is sent elsewhere in the dialplan: context,extension,priority"""
+    move: Nothing | None = None
+    """caller and application are moved to another bridge of ARI"""
     digit: Digit | None = None
     rtcp: Rtcp | None = None
     ari: AriAction | None = None
@@ -455,9 +506,17 @@ def _some(steps: tuple[Step, ...]) -> tuple[Step, ...]:
 def _needs_ari(steps: Sequence[Step]) -> bool:
     return any(
         step.ari is not None
+        or step.move is not None
         or (step.digit is not None and step.digit.to is not None)
         or (step.repeat is not None and _needs_ari(step.repeat.steps))
         or (step.load is not None and _needs_ari(step.load.steps))
+        for step in steps
+    )
+
+
+def _handshakes(steps: Sequence[Step]) -> bool:
+    return any(
+        step.handshake is not None or (step.repeat is not None and _handshakes(step.repeat.steps))
         for step in steps
     )
 
@@ -474,7 +533,11 @@ class _Resolved(StrictModel):
     @model_validator(mode="after")
     def _reachable(self) -> _Resolved:
         if self.call.bridge not in ARI_BRIDGES and _needs_ari(self.steps):
-            raise ValueError("the steps 'ari' and 'digit: {to: caller}' need call: {bridge: ari}")
+            raise ValueError(
+                "the steps 'ari', 'move' and 'digit: {to: caller}' need call: {bridge: ari}"
+            )
+        if _handshakes(self.steps) != (self.call.encryption == "dtls"):
+            raise ValueError("the step 'handshake' belongs to call: {encryption: dtls}")
         return self
 
 

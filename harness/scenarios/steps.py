@@ -357,6 +357,18 @@ class StepRunner:
     async def _resume(self, _: str, step: Step) -> None:
         await self.call.sip.resume()
 
+    async def _handshake(self, _: str, step: Step) -> None:
+        await self.call.agree_on_keys()
+
+    async def _t38(self, _: str, step: Step) -> None:
+        await self.call.sip.ask_for_t38()
+
+    async def _redirect(self, where: str, step: Step) -> None:
+        await self.call.redirect(where)
+
+    async def _move(self, _: str, step: Step) -> None:
+        await self._bridged.move()
+
     async def _digit(self, digit: schema.Digit, step: Step) -> None:
         ms = choose(digit.ms, self.chance)
         if digit.from_:

@@ -26,10 +26,8 @@ class Capabilities:
     """of the WebSocket dial string; None: any"""
     encrypted: frozenset[str] = frozenset()
     """the connections that are wss://"""
-    ptime: bool = False
-    """whether it sends packets as long as the caller asks for"""
-    calls_back: bool = False
-    """whether the harness can have it call the caller from the application's channel"""
+    own: bool = False
+    """whether it is the harness's: whatever a call needs of its configuration is written"""
     reasons: Mapping[str, str] = field(default_factory=dict)
     """why a codec, connection or bridge is not there, as a clause, where that is known"""
 
@@ -44,12 +42,21 @@ class Capabilities:
             if name not in offered:
                 reason = self.reasons.get(name, "")
                 return f"it has no {what}" + (f": {reason}" if reason else "")
-        if call.ptime_ms and not self.ptime:
-            return "nothing says that it sends packets as long as the caller asks for (use_ptime)"
-        if call.calls_back and not self.calls_back:
-            return "the harness cannot have it call the caller"
-        if call.dial_options and self.options is not None:
-            return f"it has no extension with the options {call.dial_options} of Dial"
+        if not self.own and (need := _need(call)):
+            return f"the harness does not configure it, and the call needs {need}"
         if self.options is not None and call.options not in self.options:
             return f"it has no extension with the options {call.options}"
         return ""
+
+
+def _need(call: Extension) -> str:
+    """What a call needs that is not in the lines for a lab PBX; empty if nothing is."""
+    needs = {
+        "packets as long as the caller asks for (use_ptime)": call.ptime_ms,
+        f"encrypted RTP ({call.encryption})": call.encryption != "none",
+        f"digits that are sent {call.digits}": call.digits != "rfc4733",
+        "a call from the application's channel to the caller": call.calls_back,
+        f"the options {call.dial_options} of Dial": call.dial_options,
+        "a dialplan of its own": call.before or call.afterwards,
+    }
+    return next((what for what, is_needed in needs.items() if is_needed), "")

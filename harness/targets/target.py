@@ -156,8 +156,7 @@ class OwnTarget:
             connections=connections_of(modules),
             bridges=bridges_of(modules),
             encrypted=connections_of(modules) if self.media_tls else frozenset(),
-            ptime=True,
-            calls_back=True,
+            own=True,
         )
 
 

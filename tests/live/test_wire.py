@@ -63,7 +63,7 @@ def test_nothing_leaves_while_the_caller_holds(stock: Bench, run_folder: Path, h
 
 
 def test_audio_gives_way_to_a_digit(stock: Bench, run_folder: Path) -> None:
-    call, folder = run(stock, run_folder, "wire_digit[ms=500]")
+    call, folder = run(stock, run_folder, "wire_digit[digits=rfc4733,ms=500]")
     events = [packet for packet in sent(folder) if packet.payload_type == TELEPHONE_EVENT]
     assert {packet.payload[0] for packet in events} == {5}
     assert call.missing_packets == 0
@@ -81,16 +81,16 @@ def test_the_application_is_told_of_the_caller_s_digit(stock: Bench, run_folder:
 @pytest.mark.parametrize(
     ("name", "lasts_ms"),
     [
-        ("wire_other_audio[do=play]", 600),
-        ("wire_other_audio[do=moh]", 600),
-        ("wire_other_audio[do=silence]", 600),
-        ("wire_other_audio[do=mute]", 600),
-        ("wire_other_audio[do=hold]", 600),
-        ("wire_mute_application", 600),
-        ("wire_removed[who=application]", 1000),
-        ("wire_removed[who=caller]", 1000),
+        ("wire_other_audio[do=play,to=caller]", 600),
+        ("wire_other_audio[do=moh,to=caller]", 600),
+        ("wire_other_audio[do=silence,to=caller]", 600),
+        ("wire_other_audio[do=mute,to=caller]", 600),
+        ("wire_other_audio[do=hold,to=caller]", 600),
+        ("wire_other_audio[do=mute,to=application]", 600),
+        ("wire_removed[do=remove,who=application]", 1000),
+        ("wire_removed[do=remove,who=caller]", 1000),
         ("wire_late_bridge[bridge_after_ms=1200,format=plain]", 1200),
-        ("wire_unanswered", 700),
+        ("wire_unanswered[dial_options=]", 700),
         ("wire_dial[dial_options=U(harness-moment)]", 1000),
         ("wire_ringing", 1000),
     ],

@@ -8,8 +8,8 @@ import pytest
 
 from chan_websocket.protocol import Format
 from harness.asterisk.configuration import (
-    PTIME_CALLER,
     Bridge,
+    CallerEndpoint,
     Directories,
     Extension,
     Network,
@@ -124,7 +124,7 @@ def test_a_local_channel_dials_what_the_call_is_for(bridge: Bridge, option: str)
 
 def test_an_extension_that_calls_back_dials_the_caller() -> None:
     steps = section(extensions_conf([Extension("a", calls_back=True)]), "harness-calls")
-    assert steps == ["exten = a,1,Dial(${HARNESS_CALLEE})", "same = n,Hangup()"]
+    assert steps[:2] == ["exten = a,1,Dial(${HARNESS_CALLEE})", "same = n,Hangup()"]
 
 
 def test_dial_has_the_options_given() -> None:
@@ -135,17 +135,47 @@ def test_dial_has_the_options_given() -> None:
 
 def test_packets_are_as_long_as_a_caller_asks_for_only_if_he_is_the_one_who_does() -> None:
     text = configuration_files(DIRECTORIES, NETWORK, "secret")["pjsip.conf"]
-    assert "use_ptime = yes" in section(text, PTIME_CALLER)
+    assert "use_ptime = yes" in section(text, "caller-ptime")
     assert "use_ptime" not in "".join(section(text, "caller"))
     # Both call from the same address: the one is told from the other by its user.
     assert "endpoint_identifier_order = username,ip" in section(text, "global")
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "lines"),
+    [
+        (CallerEndpoint(encryption="sdes"), ["media_encryption = sdes"]),
+        (CallerEndpoint(encryption="dtls"), ["media_encryption = dtls", "rtcp_mux = yes"]),
+        (CallerEndpoint(digits="inband"), ["dtmf_mode = inband"]),
+        (CallerEndpoint(True, "sdes"), ["use_ptime = yes", "media_encryption = sdes"]),
+    ],
+)
+def test_each_kind_of_caller_has_an_endpoint(endpoint: CallerEndpoint, lines: list[str]) -> None:
+    text = configuration_files(DIRECTORIES, NETWORK, "secret")["pjsip.conf"]
+    assert set(lines) <= set(section(text, endpoint.name))
+    assert not set(lines) & set(section(text, CallerEndpoint().name))
+
+
+def test_an_extension_can_do_something_before_and_afterwards() -> None:
+    extension = Extension("a", before=("Progress()",), afterwards=("Echo()", "Wait(1)"))
+    steps = section(extensions_conf([extension]), "harness-calls")
+    assert steps[0] == "exten = a,1,Progress()"
+    assert steps[3:6] == ["same = n,Echo()", "same = n,Wait(1)", "same = n,Hangup()"]
+
+
+def test_another_party_can_join_the_bridge_of_a_call() -> None:
+    steps = section(extensions_conf([]), "harness-calls")
+    assert "same = n,ConfBridge(${EXTEN:16},harness_bridge,harness_user)" in steps
+    assert "same = n,Stasis(harness-${EXTEN:9})" in steps
+    # A lab PBX is not asked for that.
+    assert section(extensions_conf([], note_connections=False), "harness-calls") == []
 
 
 def test_each_extension_has_its_own_steps() -> None:
     steps = section(
         extensions_conf([Extension("a"), Extension("b", codec="g722")]), "harness-calls"
     )
-    assert [step for step in steps if step.startswith("exten")] == [
+    assert [step for step in steps if step.startswith("exten")][:2] == [
         "exten = a,1,Set(__SIP_CALL_ID=${CHANNEL(pjsip,call-id)})",
         "exten = b,1,Set(__SIP_CALL_ID=${CHANNEL(pjsip,call-id)})",
     ]

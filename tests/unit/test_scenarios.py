@@ -128,9 +128,23 @@ def test_a_step_knows_its_line_also_inside_another(tmp_path: Path) -> None:
         (
             "- pause",
             "- digit: {to: caller}",
-            "the steps 'ari' and 'digit: {to: caller}' need call: {bridge: ari}",
+            "the steps 'ari', 'move' and 'digit: {to: caller}' need call: {bridge: ari}",
         ),
         ("- pause", "- ari: {do: mute, ms: 5}", "need call: {bridge: ari}"),
+        ("- pause", "- move", "need call: {bridge: ari}"),
+        ("- pause", "- handshake", "the step 'handshake' belongs to call: {encryption: dtls}"),
+        ("codec: $codec}", "codec: $codec, encryption: dtls}", "the step 'handshake' belongs to"),
+        ("codec: $codec}", "codec: $codec, encryption: srtp}", "call.encryption: 'srtp': input"),
+        (
+            "codec: $codec}",
+            "codec: $codec, other: {ptime_ms: 40}}",
+            "mine.yaml:8: call: other needs bridge: conference or ari",
+        ),
+        (
+            "codec: $codec}",
+            "codec: $codec, rings_ms: 40, held: inactive}",
+            "mine.yaml:8: call: encryption and held are for a caller who calls",
+        ),
         ("- pause", "- ari: {do: mutte, ms: 5}", "did you mean 'mute'"),
         ("times: $n", "times: 2", "the matrix has n, which nothing uses"),
         (

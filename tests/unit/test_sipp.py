@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.caller import sipp
-from harness.caller.sipp import CallRequest, exit_sentence, sip_failure
+from harness.caller.sipp import CallRequest, Hold, exit_sentence, sip_failure
 from harness.capture.timeline import TELEPHONE_EVENT
 from harness.errors import InputFault
 from harness.media.codecs import SDP_CODECS
@@ -23,11 +23,37 @@ def test_a_call_s_keywords() -> None:
         "extension": "play",
         "rtp_address": "127.1.2.3",
         "rtp_port": "40000",
+        "connection": "127.1.2.3",
+        "direction": "sendrecv",
+        "profile": "RTP/AVP",
+        "security": "a=rtcp:40001",
         "payload_type": "107",
         "rtpmap": "opus/48000/2",
         "ptime": "20",
     }
     assert replace(request, ptime_ms=120).keywords["ptime"] == "120"
+
+
+@pytest.mark.parametrize(
+    ("held", "connection", "direction"),
+    [
+        ("sendonly", "127.1.2.3", "sendonly"),
+        ("inactive", "127.1.2.3", "inactive"),
+        ("0.0.0.0", "0.0.0.0", "sendrecv"),
+    ],
+)
+def test_a_call_can_begin_on_hold(held: Hold, connection: str, direction: str) -> None:
+    keywords = CallRequest("play", "127.1.2.3", 40000, held=held).keywords
+    assert (keywords["connection"], keywords["direction"]) == (connection, direction)
+
+
+def test_an_encrypted_call_says_how() -> None:
+    sdes = CallRequest("play", "127.1.2.3", 40000, encryption="sdes", srtp_key=bytes(30)).keywords
+    assert sdes["profile"] == "RTP/SAVP"
+    assert sdes["security"] == f"a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{'A' * 40}"
+    dtls = CallRequest("play", "127.1.2.3", 40000, encryption="dtls", fingerprint="SHA-256 01:AB")
+    assert dtls.keywords["profile"] == "UDP/TLS/RTP/SAVP"
+    assert "a=fingerprint:SHA-256 01:AB" in dtls.keywords["security"].split("\r\n")
 
 
 def test_a_packet_time_that_cannot_be_asked_for_is_refused() -> None:
@@ -98,6 +124,7 @@ def test_the_scenario_logs_each_stage_that_is_waited_for() -> None:
     messages = [log.attrib["message"] for log in ElementTree.parse(SCENARIO).iter("log")]
     assert {message.split()[0] for message in messages} == {
         "dialled",
+        "keyed",
         "answered",
         "reinvited",
         "refused",

@@ -39,12 +39,20 @@ def cells(line: str) -> list[str]:
 
 
 def test_a_row_has_times_and_bytes_of_all_seeds(tmp_path: Path) -> None:
-    headings, line, row = (cells(one) for one in wire_markdown(run(tmp_path)).splitlines()[:3])
-    of_patched = ["+0.25 +0.38 +0.50", "0", "PASS"]
-    of_stock = ["-20.00 -19.00 -10.00", "800", "XFAIL"]
-    assert row == [NAME, "6", *of_patched, *of_stock]
+    headings, line, row, total = map(cells, wire_markdown(run(tmp_path)).splitlines()[:4])
+    of_patched = ["2", "+0.25 +0.38 +0.50", "0", "0", "-", "PASS"]
+    of_stock = ["4", "-20.00 -19.00 -10.00", "3", "800", "-", "XFAIL"]
+    assert row == [NAME, *of_patched, *of_stock]
+    assert total == [f"**{cell}**" for cell in ["all", *of_patched, *of_stock]]
     assert len(headings) == len(line) == len(row)
-    assert headings[:3] == ["set-up", "marks", "patched ms"]
+    assert headings[:3] == ["set-up", "patched marks", "patched ms"]
+
+
+def test_all_is_the_sum_of_its_rows(tmp_path: Path) -> None:
+    calls = (speech(tmp_path, "right", [0.25, 0.5]),)
+    two = summary(result(calls=calls), result(calls=calls, scenario="other"))
+    *_, total, _, _ = wire_markdown(two).splitlines()
+    assert cells(total)[:3] == ["**all**", "**4**", "**+0.25 +0.38 +0.50**"]
 
 
 def test_the_terminal_has_the_same(tmp_path: Path) -> None:
@@ -59,5 +67,5 @@ def test_the_terminal_has_the_same(tmp_path: Path) -> None:
 def test_a_set_up_in_which_nothing_was_timed_has_no_times() -> None:
     other = replace(result(Outcome.ERROR, scenario="other"), target="stock")
     lines = wire_markdown(summary(result(Outcome.ERROR), other)).splitlines()
-    assert cells(lines[2])[1:] == ["0", "-", "-", "-", "-", "-", "ERROR"]
-    assert cells(lines[3])[1:] == ["0", "-", "-", "ERROR", "-", "-", "-"]
+    assert cells(lines[2])[1:] == [*"------", *"-----", "ERROR"]
+    assert cells(lines[3])[1:] == [*"-----", "ERROR", *"------"]
