@@ -38,6 +38,7 @@ from harness.asterisk.configuration import (
     CONTEXT,
     JOIN_ARI,
     JOIN_CONFERENCE,
+    TRANSFER,
     CallerEndpoint,
     Extension,
     ari_application,
@@ -108,6 +109,8 @@ class LiveCall:
     """of a caller whose RTP is encrypted with keys that are agreed on so"""
     console: Console | None = None
     """of the harness's own Asterisk"""
+    second: SipCall | None = None
+    """what the caller has transferred the application to: himself, on another line"""
     where: list[str] = field(default_factory=list)
     """what set each mark, in the order they were sent (scenario.yaml:14)"""
     failures: list[str] = field(default_factory=list)
@@ -120,7 +123,7 @@ class LiveCall:
 
     @property
     def srtp_key(self) -> bytes:
-        """By which what Asterisk sends is decrypted; empty where that is not encrypted, or not yet."""
+        """By which what Asterisk sends is decrypted; empty where it is not, or not yet."""
         return self.dtls.srtp_key if self.dtls else self.sip.srtp_key
 
     async def agree_on_keys(self) -> None:
@@ -142,6 +145,12 @@ class LiveCall:
             raise HarnessFault(f"the call {self.name} cannot be redirected: the PBX is not ours")
         channel = self.session.media_start.fields["channel"]
         await asyncio.to_thread(self.console.run, f"channel redirect {channel} {where}")
+
+    async def transfer(self) -> None:
+        """The caller transfers the application to himself: where his RTP goes stays the same."""
+        assert self.second is not None, "the schema asks for it"
+        await self.sip.transfer(TRANSFER)
+        await self.second.answered()
 
     def judge(self) -> None:
         """Judge the call, which is over, and write its files: then it has a result.
@@ -198,6 +207,8 @@ class Conditions:
     """how the caller holds the call from its beginning on"""
     other: OtherListener | None = None
     """in a conference, or an ARI bridge"""
+    transferred: bool = False
+    """whether the caller transfers the call to himself, see `LiveCall.transfer`"""
 
 
 GOOD_CONDITIONS = Conditions()
@@ -378,11 +389,15 @@ class Bench:
                     await self._join(stack, extension, conditions.other, sip, bridged, folder)
             console = self.instance.console if isinstance(self.target, OwnTarget) else None
             call = LiveCall(name, folder, sip, session, caller, bridged, dtls, console)
+            if conditions.transferred:
+                call.second = await self._second_line(stack, sip, folder)
             # From here on: how late the loop was while the call was set up tells nothing about it.
             lags = [] if capture else stack.enter_context(_event_loop_lags())
             begin_ns = time.time_ns()
             yield call
             await sip.hang_up()
+            if call.second is not None:
+                await call.second.hang_up()
             await session.wait_closed()
             end_ns = time.time_ns()
             stops = [one for one in self.stops if one[1] > begin_ns]
@@ -490,6 +505,16 @@ class Bench:
         await joined.answered()
         if bridged:
             await bridged.joined()
+
+    async def _second_line(self, stack: AsyncExitStack, sip: SipCall, folder: Path) -> SipCall:
+        """Another telephone that can be called, with the RTP port of a call's caller."""
+        folder = folder / "second"
+        folder.mkdir(exist_ok=True)
+        waiting = await_call(self.target.sip, sip.request, folder)
+        second, uri = await stack.enter_async_context(waiting)
+        callee = f"PJSIP/{sip.request.user or self.target.sip.user}/{uri}"
+        await asyncio.to_thread(self.instance.use_callee, callee)
+        return second
 
     async def _called_back(
         self, extension: Extension, application: _Application, request: CallRequest, uri: str

@@ -50,8 +50,10 @@ TONE_VARIABLE = "HARNESS_TONE"
 CALLEE_VARIABLE = "HARNESS_CALLEE"
 """The global dialplan variable with what is dialled to call the caller"""
 
-JOIN_CONFERENCE, JOIN_ARI = "join-conference-", "join-ari-"
+JOIN_CONFERENCE, JOIN_ARI = "room", "bridge"
 """What is dialled, with the SIP Call-ID of a call behind it, to be another party of its bridge"""
+TRANSFER = "transfer"
+"""and to call the caller (`CALLEE_VARIABLE`), where he has transferred a call to himself"""
 
 MUSIC_FOLDER = "music"
 """of music on hold, below the state directory"""
@@ -372,6 +374,8 @@ _JOINING = [
     " same = n,Hangup()",
     f"exten = _{JOIN_ARI}.,1,{_ANSWER}",
     f" same = n,Stasis({ari_application(f'${{EXTEN:{len(JOIN_ARI)}}}')})",
+    " same = n,Hangup()",
+    f"exten = {TRANSFER},1,Dial(${{{CALLEE_VARIABLE}}})",
     " same = n,Hangup()",
 ]
 

@@ -236,6 +236,14 @@ class SipCall:
             lambda: self._reinvited >= number, f"{self} was not refused T.38", timeout_s
         )
 
+    async def transfer(self, extension: str, timeout_s: float = END_TIMEOUT_S) -> None:
+        """Transfer the call, which is answered: the other side calls ``extension`` instead (REFER).
+        Returns when that has been answered, and this call is over."""
+        await self.answered(timeout_s)
+        target, bye = f"sip:{extension}@{self._sipp.authority}", str(self._number + 1)
+        self._number = self._tell("TRANSFER", Target=target, Then=bye) + 2
+        await self.ended(timeout_s)
+
     def _tell(self, what: str, **headers: str) -> int:
         """Have SIPp send a request; the CSeq of it."""
         number, self._number = self._number, self._number + 1
@@ -340,6 +348,11 @@ class _Sipp:
         self._message_log = folder / "sip.log"
         self._changed = asyncio.Condition()
         self._exit_code: int | None = None
+
+    @property
+    def authority(self) -> str:
+        """``host:port`` of the PBX."""
+        return self._peer.authority
 
     async def start(self, *arguments: str) -> None:
         """Start SIPp with these arguments and those that are the same for all."""

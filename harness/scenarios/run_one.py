@@ -127,6 +127,8 @@ def why_not(scenario: Scenario, stock: bool, capabilities: Capabilities) -> str:
     call = scenario.call
     if call.tls is not None and (call.connection in capabilities.encrypted) != call.tls:
         return f"its media connection is {'not ' if call.tls else ''}encrypted"
+    if scenario.needs_own and not capabilities.own:
+        return "the harness does not configure it, and the call needs more extensions"
     return capabilities.lacks(call.extension())
 
 
@@ -163,7 +165,7 @@ async def _attempt(
         name,
         call.extension(),
         bounds,
-        call.conditions(seed),
+        scenario.conditions(seed),
         judged_later=True,
     ) as live:
         runner = StepRunner(live, scenario, seed)

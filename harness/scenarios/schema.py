@@ -12,7 +12,7 @@ import random
 import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -397,6 +397,8 @@ class Step(StrictModel):
     """the caller asks for fax over T.38 in place of audio, and is refused"""
     redirect: str | None = None
     """the application's channel is sent elsewhere in the dialplan: context,extension,priority"""
+    transfer: Nothing | None = None
+    """the caller transfers the application (REFER), to himself on another line"""
     move: Nothing | None = None
     """caller and application are moved to another bridge of ARI"""
     digit: Digit | None = None
@@ -503,21 +505,22 @@ def _some(steps: tuple[Step, ...]) -> tuple[Step, ...]:
     return steps
 
 
+def _every(steps: Sequence[Step]) -> Iterator[Step]:
+    """These, and those in them."""
+    for step in steps:
+        yield step
+        if (inner := step.repeat or step.load) is not None:
+            yield from _every(inner.steps)
+
+
+def _has(kind: str, steps: Sequence[Step]) -> bool:
+    return any(step.kind == kind for step in _every(steps))
+
+
 def _needs_ari(steps: Sequence[Step]) -> bool:
     return any(
-        step.ari is not None
-        or step.move is not None
-        or (step.digit is not None and step.digit.to is not None)
-        or (step.repeat is not None and _needs_ari(step.repeat.steps))
-        or (step.load is not None and _needs_ari(step.load.steps))
-        for step in steps
-    )
-
-
-def _handshakes(steps: Sequence[Step]) -> bool:
-    return any(
-        step.handshake is not None or (step.repeat is not None and _handshakes(step.repeat.steps))
-        for step in steps
+        step.kind in ("ari", "move") or (step.digit is not None and step.digit.to is not None)
+        for step in _every(steps)
     )
 
 
@@ -536,8 +539,10 @@ class _Resolved(StrictModel):
             raise ValueError(
                 "the steps 'ari', 'move' and 'digit: {to: caller}' need call: {bridge: ari}"
             )
-        if _handshakes(self.steps) != (self.call.encryption == "dtls"):
+        if _has("handshake", self.steps) != (self.call.encryption == "dtls"):
             raise ValueError("the step 'handshake' belongs to call: {encryption: dtls}")
+        if self.call.bridge != "dial" and _has("transfer", self.steps):
+            raise ValueError("the step 'transfer' needs call: {bridge: dial}")
         return self
 
 
@@ -570,6 +575,17 @@ class Scenario:
         if self.expect.late_ms is None:
             return Bounds()
         return Bounds(late_ns=int(self.expect.late_ms * 1e6))
+
+    @property
+    def needs_own(self) -> bool:
+        """Whether more extensions are needed than those of calls, which only an Asterisk of the
+        harness's own has."""
+        moves = any(_has(kind, self.steps) for kind in ("transfer", "redirect"))
+        return moves or self.call.other is not None
+
+    def conditions(self, seed: int) -> Conditions:
+        """What is out of the ordinary around the call."""
+        return replace(self.call.conditions(seed), transferred=_has("transfer", self.steps))
 
     def where(self, step: Step) -> str:
         """File and line of a step."""

@@ -366,6 +366,9 @@ class StepRunner:
     async def _redirect(self, where: str, step: Step) -> None:
         await self.call.redirect(where)
 
+    async def _transfer(self, _: str, step: Step) -> None:
+        await self.call.transfer()
+
     async def _move(self, _: str, step: Step) -> None:
         await self._bridged.move()
 
