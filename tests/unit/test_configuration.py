@@ -165,8 +165,8 @@ def test_an_extension_can_do_something_before_and_afterwards() -> None:
 
 def test_another_party_can_join_the_bridge_of_a_call() -> None:
     steps = section(extensions_conf([]), "harness-calls")
-    assert "same = n,ConfBridge(${EXTEN:16},harness_bridge,harness_user)" in steps
-    assert "same = n,Stasis(harness-${EXTEN:9})" in steps
+    assert "same = n,ConfBridge(${EXTEN:4},harness_bridge,harness_user)" in steps
+    assert "same = n,Stasis(harness-${EXTEN:6})" in steps
     # A lab PBX is not asked for that.
     assert section(extensions_conf([], note_connections=False), "harness-calls") == []
 
