@@ -13,7 +13,7 @@ LINTERS := $(VENV)/.linters
 quoted = '$(subst ','\'',$(1))'
 
 .DEFAULT_GOAL := help
-.PHONY: help deps ensure-deps check-python asterisk build demo test fuzz lint patches clean distclean \
+.PHONY: help frameworks deps ensure-deps check-python asterisk build demo test fuzz lint patches clean distclean \
 	patch module install-module uninstall-module deb dist
 
 help: ## list these targets
@@ -64,6 +64,11 @@ $(LINTERS): pyproject.toml | $(INSTALLED)
 	@echo "installing linters into $(VENV)"
 	@$(VENV)/bin/pip install -qq --disable-pip-version-check --editable '.[lint]'
 	@touch $@
+
+# Half a gigabyte, which only the tests of the client's adapters need.
+frameworks: $(INSTALLED) ## install Pipecat and LiveKit Agents, which are tested and measured then, too
+	@echo "installing Pipecat and LiveKit Agents into $(VENV)"
+	@$(VENV)/bin/pip install -qq --disable-pip-version-check --editable './client[pipecat,livekit]'
 
 lint: $(INSTALLED) $(LINTERS) ## ruff, mypy; scripts, container files, CI files
 	@$(VENV)/bin/ruff check .

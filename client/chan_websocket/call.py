@@ -106,6 +106,11 @@ class Utterance:
         return self._written / self._call.bytes_per_ms
 
     @property
+    def has_text(self) -> bool:
+        """Whether any of its text is known."""
+        return bool(self._pieces)
+
+    @property
     def result(self) -> Played | None:
         """What `played` returns; None as long as it waits."""
         return self._done.result() if self._done.done() else None
@@ -425,7 +430,9 @@ class Call(MediaSession):
                 return
             if full and (mark is None or mark.reached is not None):
                 try:
-                    mark = await self.mark_at(self.sent_bytes + size - window)
+                    # Room for several of them: not a mark for each.
+                    room = max(size, window // 4)
+                    mark = await self.mark_at(self.sent_bytes + room - window)
                 except CallEnded:
                     await self.wait_closed()
                 continue

@@ -10,7 +10,19 @@ from types import FrameType
 from rich.console import Console
 from rich.text import Text
 
-from harness.commands import build, demo, doctor, judge, lab, list, measure, report, run, torture
+from harness.commands import (
+    agents,
+    build,
+    demo,
+    doctor,
+    judge,
+    lab,
+    list,
+    measure,
+    report,
+    run,
+    torture,
+)
 from harness.commands.command import (
     EXIT_ENVIRONMENT,
     EXIT_FAIL,
@@ -68,6 +80,6 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (run, list, judge, report, lab, doctor, build, demo, measure, torture):
+    for module in (run, list, judge, report, lab, doctor, build, demo, measure, torture, agents):
         module.add_to(commands)
     return parser

@@ -22,6 +22,7 @@ FLOORS = (
     ("network_impairment", "judge", "asterisk"),
     ("record", "targets"),
     ("bench", "torture"),
+    ("agents",),
     ("scenarios",),
     ("report",),
     ("commands",),

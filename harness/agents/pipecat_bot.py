@@ -1,0 +1,164 @@
+"""A real Pipecat pipeline on a call, with speech that is a script's: words of coded audio."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from loguru import logger
+from pipecat.frames.frames import (
+    BotStartedSpeakingFrame,
+    BotStoppedSpeakingFrame,
+    EndFrame,
+    Frame,
+    InterruptionFrame,
+    LLMFullResponseEndFrame,
+    LLMFullResponseStartFrame,
+    LLMTextFrame,
+    TTSAudioRawFrame,
+    TTSTextFrame,
+)
+from pipecat.pipeline.pipeline import Pipeline
+from pipecat.pipeline.runner import PipelineRunner
+from pipecat.pipeline.task import PipelineParams, PipelineTask
+from pipecat.processors.aggregators.llm_context import LLMContext
+from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.services.tts_service import TTSService
+
+from chan_websocket.call import Call
+from chan_websocket.pipecat import AsteriskTransport
+from harness.agents.conversation import Speech, settle
+
+
+class ScriptedSpeech(TTSService):
+    """A text-to-speech service with word time stamps: where each word begins."""
+
+    def __init__(self, speech: Speech, sample_rate: int) -> None:
+        super().__init__(
+            push_text_frames=False,
+            push_start_frame=True,
+            push_stop_frames=True,
+            stop_frame_timeout_s=0.5,
+            sample_rate=sample_rate,
+        )
+        self._speech = speech
+        self._context_id = ""
+        self._at_s = 0.0
+        """where the context's next word begins"""
+
+    async def run_tts(self, text: str, context_id: str) -> AsyncGenerator[Frame | None, None]:
+        """Each word, with its time stamp ahead of it."""
+        if context_id != self._context_id:
+            self._context_id, self._at_s = context_id, 0.0
+        for word in text.split():
+            audio = self._speech(word)
+            await self.add_word_timestamps([(word, self._at_s)], context_id)
+            yield TTSAudioRawFrame(audio, self.sample_rate, 1, context_id=context_id)
+            self._at_s += len(audio) / 2 / self.sample_rate
+
+
+class Recorder(FrameProcessor):
+    """What comes out of the transport: when, what, and a word's text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[int, type[Frame], str]] = []
+        self._changed = asyncio.Event()
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Note it and pass it on."""
+        await super().process_frame(frame, direction)
+        if direction is FrameDirection.DOWNSTREAM:
+            text = frame.text if isinstance(frame, TTSTextFrame) else ""
+            self.seen.append((time.time_ns(), type(frame), text))
+            self._changed.set()
+        await self.push_frame(frame, direction)
+
+    def times(self, kind: type[Frame]) -> list[int]:
+        """When frames of this kind came, in Unix ns."""
+        return [when for when, seen, _ in self.seen if seen is kind]
+
+    async def wait(self, kind: type[Frame], count: int) -> None:
+        """Until so many have come."""
+        while len(self.times(kind)) < count:
+            self._changed.clear()
+            await self._changed.wait()
+
+
+class Bot:
+    """The pipeline while it runs."""
+
+    def __init__(self, task: PipelineTask, recorder: Recorder, context: LLMContext) -> None:
+        self._task = task
+        self._recorder = recorder
+        self._context = context
+
+    async def say(self, text: str) -> int:
+        """Say this to its end; return when Pipecat said that the bot stopped, in Unix ns."""
+        stopped = len(self._recorder.times(BotStoppedSpeakingFrame))
+        ended = len(self._recorder.times(LLMFullResponseEndFrame))
+        await self._respond(text)
+        await self._recorder.wait(BotStoppedSpeakingFrame, stopped + 1)
+        # Then the model is told what it has said.
+        await self._recorder.wait(LLMFullResponseEndFrame, ended + 1)
+        await settle()
+        return self._recorder.times(BotStoppedSpeakingFrame)[stopped]
+
+    async def interrupted(self, text: str, after_s: float) -> None:
+        """Say this, and be interrupted so long after it has begun."""
+        started = len(self._recorder.times(BotStartedSpeakingFrame))
+        interruptions = len(self._recorder.times(InterruptionFrame))
+        await self._respond(text)
+        await self._recorder.wait(BotStartedSpeakingFrame, started + 1)
+        await asyncio.sleep(after_s)
+        await self._task.queue_frame(InterruptionFrame())
+        await self._recorder.wait(InterruptionFrame, interruptions + 1)
+        await settle()
+
+    async def _respond(self, text: str) -> None:
+        response = (LLMFullResponseStartFrame(), LLMTextFrame(text), LLMFullResponseEndFrame())
+        await self._task.queue_frames(response)
+
+    async def end(self) -> None:
+        """Say what is to be said, and hang up."""
+        await self._task.queue_frame(EndFrame())
+
+    def in_context(self) -> list[str]:
+        """What the model is told it has said, one message after the other."""
+        messages: list[Any] = self._context.get_messages()
+        return [str(one["content"]) for one in messages if one["role"] == "assistant"]
+
+
+@asynccontextmanager
+async def pipecat_bot(call: Call, speech: Speech) -> AsyncIterator[Bot]:
+    """A bot on this call; when the block is left it is ended."""
+    logger.disable("pipecat")  # hundreds of lines a second
+    transport = AsteriskTransport(call)
+    context = LLMContext()
+    recorder = Recorder()
+    pipeline = Pipeline(
+        [
+            transport.input(),
+            ScriptedSpeech(speech, transport.sample_rate),
+            transport.output(),
+            recorder,
+            LLMContextAggregatorPair(context).assistant(),
+        ]
+    )
+    params = PipelineParams(
+        audio_in_sample_rate=transport.sample_rate, audio_out_sample_rate=transport.sample_rate
+    )
+    task = PipelineTask(pipeline, params=params, idle_timeout_secs=None)
+    running = asyncio.create_task(PipelineRunner(handle_sigint=False).run(task))
+    bot = Bot(task, recorder, context)
+    try:
+        yield bot
+        await bot.end()
+        await running
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
