@@ -31,6 +31,7 @@ class Instance(OwnAsterisk):
         arguments: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
         tls: bool = False,
+        real_time: bool = True,
     ) -> None:
         """``module`` is the chan_websocket.so to begin with, by default the build's patched one;
         ``environment`` is added to this process's own for Asterisk.
@@ -39,7 +40,7 @@ class Instance(OwnAsterisk):
         """
         folder = folder.resolve()
         process = AsteriskProcess(build.version, folder, environment)
-        super().__init__(process, folder, extensions, arguments, tls)
+        super().__init__(process, folder, extensions, arguments, tls, real_time)
         self._build = build
         self._module = module or build.patched_module
         self._modules = self.folder / "modules"

@@ -105,12 +105,14 @@ class OwnAsterisk(ABC):
         extensions: Sequence[Extension] = (),
         arguments: Sequence[str] = (),
         tls: bool = False,
+        real_time: bool = True,
     ) -> None:
         """With ``tls`` media connections to Asterisk are made over TLS, and those of Asterisk to an
         application at wss://127.0.0.1 verify it, with `certificates`.
 
         ``arguments`` go to Asterisk: ``-ddd`` for debug messages, which cost time, so that a
-        measurement should do without.
+        measurement should do without. Without ``real_time`` it competes with other programs for
+        the processors: for load that would starve the rest of the host, of which no time is judged.
         """
         self.process = process
         self.folder = folder
@@ -118,6 +120,7 @@ class OwnAsterisk(ABC):
         self._arguments = arguments
         self._resources = ExitStack()
         self._tls = tls
+        self._real_time = real_time
         self.ari_password = secrets.token_hex(16)
 
     # Set by __enter__.
@@ -318,7 +321,8 @@ class OwnAsterisk(ABC):
         self._check_ports()
         tone = self.directories.state / MUSIC_FOLDER / "tone"
         self.console.run(f"dialplan set global {TONE_VARIABLE} {tone}")
-        self._take_real_time_priority()
+        if self._real_time:
+            self._take_real_time_priority()
 
     def _take_real_time_priority(self) -> None:
         """Other programs cannot make it late then: what it does late is its own doing.

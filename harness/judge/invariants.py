@@ -7,6 +7,7 @@ moved from bridge to bridge, masqueraded, hung up at any moment, broken off by t
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -263,12 +264,16 @@ class _Connection:
             self._counted(event, time_ns)
 
     def _moves_not(self, event: Event) -> None:
-        """While media waits nothing is played but what was on its way, and nothing is missed."""
+        """While media waits nothing is played but what was on its way, and nothing is missed.
+
+        In passthrough mode a message of any length may have been on its way.
+        """
         since = self._suspended
         if since is None or not since.is_json:
             return
         played_ms, underruns = event.decimal("played_ms"), event.count("underruns")
-        if played_ms is not None and played_ms > since.number("played_ms") + _BURST_MS:
+        most_ms = math.inf if self._passthrough else since.number("played_ms") + _BURST_MS
+        if played_ms is not None and played_ms > most_ms:
             self._not_waiting.append(f"media waits since {since}, but went on: {event}")
         if underruns is not None and underruns > since.number("underruns"):
             self._not_waiting.append(f"media waits since {since}, it is no underrun: {event}")

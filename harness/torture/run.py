@@ -90,7 +90,9 @@ def torture(
     result = TortureResult(folder)
     killed = False
     try:
-        with Instance(build, folder, module=module, tls=plan.tls, environment=environment) as one:
+        with Instance(
+            build, folder, module=module, tls=plan.tls, environment=environment, real_time=False
+        ) as one:
             try:
                 asyncio.run(_run(one, plan, result, progress))
             except Fault:

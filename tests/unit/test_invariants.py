@@ -318,6 +318,14 @@ def test_media_goes_on_that_did_not_wait() -> None:
     assert "media did not wait" in faults(call.closed("application"))
 
 
+def test_in_passthrough_a_long_message_was_on_its_way() -> None:
+    call = waiting_call()
+    call.report(received=320, played=320, played_ms=900.0, final=True)
+    call.closed("application")
+    assert "but went on" in faults(call)
+    assert "but went on" not in "".join(broken_invariants(call.messages, passthrough=True))
+
+
 def test_who_does_not_read_is_told_the_latest_only() -> None:
     call = waiting_call()
     call.command("REPORT_PLAYBACK")
