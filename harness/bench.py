@@ -28,6 +28,8 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
+from random import Random
+from urllib.parse import urlsplit
 
 from chan_websocket.protocol import Event
 from harness.application.client import MediaServer
@@ -209,6 +211,9 @@ class Conditions:
     """in a conference, or an ARI bridge"""
     transferred: bool = False
     """whether the caller transfers the call to himself, see `LiveCall.transfer`"""
+    cuts: Random | None = None
+    """what the application sends arrives in TCP segments of random sizes with random pauses, and so
+    do the replies"""
 
 
 GOOD_CONDITIONS = Conditions()
@@ -243,16 +248,23 @@ class _Application:
         """Listen, if the port is for this call alone. Raises InputFault for an impossible delay."""
         if self.is_server and not self._listener.port:
             await self._listen(stack)
-        if self._conditions.websocket_delay_ms:
-            if self.server is None:
-                raise InputFault(
-                    "this media connection cannot be delayed",
-                    "Use an outgoing connection, and a target that leaves the port to us.",
-                )
-            port = self.server.port
-            slow = tcp_relay(self._listener.host, port, self._conditions.websocket_delay_ms)
-            relay_port = await stack.enter_async_context(slow)
-            self.server.uri = self.server.uri.replace(f":{port}", f":{relay_port}")
+        if self._conditions.websocket_delay_ms and self.server is None:
+            raise InputFault(
+                "this media connection cannot be delayed",
+                "Use an outgoing connection, and a target that leaves the port to us.",
+            )
+        if self.server is not None:
+            self.server.uri = await self.relayed(stack, self.server.uri)
+
+    async def relayed(self, stack: AsyncExitStack, uri: str) -> str:
+        """The URI to connect to in place of ``uri``: a relay's, if the conditions ask for one."""
+        delay_ms, cuts = self._conditions.websocket_delay_ms, self._conditions.cuts
+        if not delay_ms and cuts is None:
+            return uri
+        where = urlsplit(uri)
+        assert where.hostname is not None and where.port is not None, uri
+        relay = tcp_relay(where.hostname, where.port, delay_ms, cuts)
+        return uri.replace(f":{where.port}", f":{await stack.enter_async_context(relay)}")
 
     async def open_fixed_port(self, stack: AsyncExitStack) -> None:
         """Listen at the port that all calls use, one after the other."""
@@ -474,6 +486,7 @@ class Bench:
                 await sip.answered()
             return sip, await application.server.accept(), None
         uri = await asyncio.to_thread(self.target.connection_uri, sip.call_id)
+        uri = await application.relayed(stack, uri)
         session = await stack.enter_async_context(connect(uri, self.target.media_tls))
         if answered:
             await sip.answered()

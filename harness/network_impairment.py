@@ -23,6 +23,8 @@ from harness.errors import InputFault
 
 _READ_BYTES = 65536
 _CHUNKS_ON_THE_WAY = 64
+_MOST_SEGMENTS = 40
+"""that what was read at once is cut into"""
 
 
 @dataclass(frozen=True)
@@ -127,21 +129,25 @@ class UdpRelay(RtpPorts):
 
 
 @asynccontextmanager
-async def tcp_relay(address: str, port: int, delay_ms: float) -> AsyncIterator[int]:
-    """A port on 127.0.0.1 that stands for ``address``:``port``, with a slow network between.
+async def tcp_relay(
+    address: str, port: int, delay_ms: float = 0.0, cuts: random.Random | None = None
+) -> AsyncIterator[int]:
+    """A port on ``address``, which is this machine's, that stands for ``port`` there, with a slow
+    network between.
 
     Every byte arrives ``delay_ms`` later, in either direction, and a connection that breaks off
-    here breaks off there. Yields the port. Leaving ends all connections.
+    here breaks off there. Where there are ``cuts``, bytes leave in segments of random sizes with
+    random pauses between. Yields the port. Leaving ends all connections.
     """
     tasks: set[asyncio.Task[None]] = set()
 
     def join(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # Not a coroutine, whose task would be asyncio's: that reports a cancelled one as an error.
-        task = asyncio.ensure_future(_join(reader, writer, address, port, delay_ms / 1000))
+        task = asyncio.ensure_future(_join(reader, writer, address, port, delay_ms / 1000, cuts))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    server = await asyncio.start_server(join, "127.0.0.1", 0)
+    server = await asyncio.start_server(join, address, 0)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
@@ -157,6 +163,7 @@ async def _join(
     address: str,
     port: int,
     delay_s: float,
+    cuts: random.Random | None,
 ) -> None:
     """Carry bytes both ways between a connection and a new one, until both have ended."""
     writers = [near_writer]
@@ -164,7 +171,8 @@ async def _join(
         far_reader, far_writer = await asyncio.open_connection(address, port)
         writers.append(far_writer)
         await _together(
-            _carry(near_reader, far_writer, delay_s), _carry(far_reader, near_writer, delay_s)
+            _carry(near_reader, far_writer, delay_s, cuts),
+            _carry(far_reader, near_writer, delay_s, cuts),
         )
     except OSError:  # one of them was broken off, or never there: so the other one is, too
         for writer in writers:
@@ -175,7 +183,10 @@ async def _join(
 
 
 async def _carry(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay_s: float
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    delay_s: float,
+    cuts: random.Random | None,
 ) -> None:
     loop = asyncio.get_running_loop()
     # Not more: a relay that takes in all would hide that the other side does not read.
@@ -193,12 +204,33 @@ async def _carry(
             await asyncio.sleep(due - loop.time())
             if not data:
                 break
-            writer.write(data)
-            await writer.drain()
+            for segment in _segments(data, cuts) if cuts else [data]:
+                writer.write(segment)
+                await writer.drain()
+                if cuts:
+                    await asyncio.sleep(_pause_s(cuts))
         if writer.can_write_eof():
             writer.write_eof()
 
     await _together(take_in(), give_out())
+
+
+def _segments(data: bytes, cuts: random.Random) -> Iterator[bytes]:
+    """``data``, now and then as it is, else in parts down to a byte."""
+    largest = cuts.choice((3, 50, 1500, len(data)))
+    # Of a byte each they would take too long.
+    most = max(largest, len(data) // _MOST_SEGMENTS)
+    begin = 0
+    while begin < len(data):
+        size = cuts.randint(1, most)
+        yield data[begin : begin + size]
+        begin += size
+
+
+def _pause_s(cuts: random.Random) -> float:
+    """Mostly none, sometimes some ms, rarely so long that what is queued runs out."""
+    [longest] = cuts.choices((0.0, 0.005, 0.05, 1.5), (80, 16, 3.7, 0.3))
+    return cuts.uniform(0, longest)
 
 
 async def _together(*parts: Coroutine[object, object, None]) -> None:

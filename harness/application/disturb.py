@@ -10,6 +10,7 @@ import struct
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
+from random import Random
 
 from websockets.asyncio.server import ServerConnection
 from websockets.frames import Frame, Opcode
@@ -21,6 +22,10 @@ from harness.application.recording import RecordedSession
 from harness.errors import InputFault
 
 _ETHERNET_SEGMENT_BYTES = 1460
+_PINGS = 0.05
+"""behind so many of all fragments that are cut at random"""
+_MOST_WRITES = 40
+"""of such a message"""
 
 
 class DisturbingSession(RecordedSession):
@@ -68,6 +73,40 @@ class DisturbingSession(RecordedSession):
                         frames.send_ping(b"between fragments")
                     frames.send_continuation(piece, fin=last)
                 self._write(b"".join(frames.data_to_send()))
+
+    async def send_cut(self, message: bytes | str, cuts: Random) -> None:
+        """Send audio (bytes) or a command (text) as RFC 6455 allows it, with ``cuts`` at random.
+
+        That is in any number of fragments, some of them empty, with pings between, and in writes of
+        any size: over TLS each is a record.
+        """
+        is_media = isinstance(message, bytes)
+        data = message if isinstance(message, bytes) else message.encode()
+        async with self._sending, self._frames() as frames:
+            self._on_sent("binary" if is_media else "text", data)
+            self.sent_bytes += len(data) if is_media else 0
+            fragments = cuts.choice((1, 1, 1, 2, 5, 20))
+            places = [cuts.randint(0, len(data)) for _ in range(fragments - 1)]
+            ends = [*sorted(places), len(data)]
+            for number, (begin, end) in enumerate(zip([0, *ends], ends, strict=False)):
+                fin = number == fragments - 1
+                if number:
+                    frames.send_continuation(data[begin:end], fin=fin)
+                elif is_media:
+                    frames.send_binary(data[begin:end], fin=fin)
+                else:
+                    frames.send_text(data[begin:end], fin=fin)
+                if cuts.random() < _PINGS:
+                    frames.send_ping(cuts.randbytes(cuts.randint(0, 125)))
+            self._write_cut(b"".join(frames.data_to_send()), cuts)
+
+    def _write_cut(self, data: bytes, cuts: Random) -> None:
+        largest = cuts.choice((10, 200, len(data)))
+        begin = 0
+        while begin < len(data):
+            size = cuts.randint(1, max(largest, len(data) // _MOST_WRITES))
+            self._write(data[begin : begin + size])
+            begin += size
 
     async def send_media_stalled(self, data: bytes, stall_s: float, pieces: int = 2) -> None:
         """Send audio as one message in so many pieces, with ``stall_s`` seconds between two.

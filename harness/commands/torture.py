@@ -13,6 +13,7 @@ from harness.record.run_folder import new_run_folder
 from harness.record.verdict_files import shown
 from harness.report.mark_table import compact_table
 from harness.torture.run import TorturePlan, torture
+from harness.torture.storm import storm
 
 _DESCRIPTION = """\
 Applications that send anything and break off, connections in both directions, wanted or not, and a
@@ -33,6 +34,11 @@ def add_to(commands: Commands) -> None:
     parser.add_argument("--seed", type=int, default=defaults.seed)
     parser.add_argument("--calls", type=positive, default=defaults.calls, help="at once")
     parser.add_argument("--tls", action="store_true", help="media connections are wss://")
+    parser.add_argument(
+        "--storm",
+        action="store_true",
+        help="legal WebSocket traffic instead, cut at random, on calls that are measured",
+    )
     parser.set_defaults(command=_run)
 
 
@@ -42,11 +48,12 @@ def _run(options: argparse.Namespace, console: Console) -> int:
     folder = new_run_folder(OUT)
     console.print(
         f"Asterisk {build.version}, patched module: {plan.calls} calls at once over "
-        f"{'wss' if plan.tls else 'ws'} for {plan.seconds:g} s, seed {plan.seed}",
+        f"{'wss' if plan.tls else 'ws'} for {plan.seconds:g} s, seed {plan.seed}"
+        + (", a storm" if options.storm else ""),
         soft_wrap=True,
     )
     with progress_bar(console, "seconds", int(plan.seconds)) as advance:
-        result = torture(
+        result = (storm if options.storm else torture)(
             build,
             folder,
             build.patched_module,

@@ -18,6 +18,7 @@ from test_threads import build_for_threads, racing_files, sanitizer_runtime
 from harness.host_lock import HOST
 from harness.install.build import Build
 from harness.torture.run import TorturePlan, TortureResult, torture
+from harness.torture.storm import storm
 
 pytestmark = pytest.mark.slow
 
@@ -26,6 +27,8 @@ SECONDS = float(os.environ.get("TORTURE_SECONDS", "0"))
 MODULE_SECONDS = 15.0
 SANITIZED_SECONDS = 6.0
 SANITIZED_CALLS = 10
+STORM_SECONDS = 8.0
+STORM_CALLS = 6
 MUTANT_SECONDS = 3.0
 MUTANT_CALLS = 6
 
@@ -112,6 +115,25 @@ def test_no_data_race_is_seen_when_sanitized(build: Build, run_folder: Path) -> 
     result = tortured(build, folder, module, plan(SANITIZED_SECONDS, SANITIZED_CALLS), environment)
     assert racing_files(reports) == set()
     assert result.faults == []
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["ws", "wss"])
+def test_the_media_goes_on_in_a_storm(build: Build, run_folder: Path, tls: bool) -> None:
+    folder = run_folder / f"storm-{'wss' if tls else 'ws'}"
+    with HOST.alone():
+        result = storm(
+            build, folder, build.patched_module, plan(STORM_SECONDS, STORM_CALLS, tls=tls)
+        )
+    assert result.faults == []
+    assert result.counts["marks"] > 100
+
+
+@pytest.mark.parametrize("name", ["twice", "no-final-report"])
+def test_a_broken_module_does_not_stand_a_storm(build: Build, run_folder: Path, name: str) -> None:
+    folder = run_folder / f"storm-{name}"
+    with HOST.alone():
+        result = storm(build, folder, build_mutant(build, name), TorturePlan(1.0, 1, 2))
+    assert result.faults != []
 
 
 @pytest.mark.parametrize("name", ["twice", "out-of-order", "no-final-report"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -53,6 +54,32 @@ async def frames(reader: asyncio.StreamReader, protocol: ClientProtocol, count: 
         protocol.receive_data(await reader.read(1 << 20))
         found += [event for event in protocol.events_received() if isinstance(event, Frame)]
     return found
+
+
+def test_messages_that_are_cut_are_whole_and_have_pings_between() -> None:
+    async def test() -> None:
+        sent: list[bytes | str] = [b"", b"x" * 5000, "MARK id=a", b"y" * 20, "GET_STATUS"] * 8
+        async with raw_call() as (session, reader, protocol, _):
+            cuts = random.Random(2)
+            for message in sent:
+                await session.send_cut(message, cuts)
+            got: list[Frame] = []
+            while sum(one.fin and one.opcode is not Opcode.PING for one in got) < len(sent):
+                got += await frames(reader, protocol, 1)
+            assert session.sent_bytes == 8 * 5020
+        data = [one for one in got if one.opcode is not Opcode.PING]
+        assert len(got) > len(data) > len(sent)
+        received: list[bytes | str] = []
+        message, text = b"", False
+        for one in data:
+            text = one.opcode is Opcode.TEXT or (one.opcode is Opcode.CONT and text)
+            message += bytes(one.data)
+            if one.fin:
+                received.append(message.decode() if text else message)
+                message = b""
+        assert received == sent
+
+    run(test)
 
 
 def test_fragments_have_the_size_asked_for_and_none_is_empty() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -204,6 +205,35 @@ def test_a_slow_connection_carries_everything_later_and_ends_when_it_is_ended() 
             assert await reader.read() == sent
             assert time.monotonic() - begin >= 0.1
             await ended.wait()
+            writer.close()
+        server.close()
+
+    asyncio.run(asyncio.wait_for(test(), TIMEOUT_S))
+
+
+def test_a_connection_can_be_cut_into_segments_of_any_size() -> None:
+    async def test() -> None:
+        sizes = []
+
+        async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            received = b""
+            while data := await reader.read(1 << 20):
+                sizes.append(len(data))
+                received += data
+            writer.write(received)
+            writer.close()
+
+        server = await asyncio.start_server(listen, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with tcp_relay("127.0.0.1", port, cuts=random.Random(1)) as relay_port:
+            sent = os.urandom(20_000)
+            reader, writer = await asyncio.open_connection("127.0.0.1", relay_port)
+            for begin in range(0, len(sent), 2000):
+                writer.write(sent[begin : begin + 2000])
+                await asyncio.sleep(0)
+            writer.write_eof()
+            assert await reader.read() == sent
+            assert len(sizes) > 10
             writer.close()
         server.close()
 
