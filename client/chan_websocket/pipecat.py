@@ -159,8 +159,9 @@ class _Input(BaseInputTransport):
 
     async def _digits(self) -> None:
         async for event in self._call.incoming_events():
-            if event.name == "DTMF_END":
-                await self.push_frame(InputDTMFFrame(KeypadEntry(str(event.fields["digit"]))))
+            digit = str(event.fields.get("digit", ""))
+            if event.name == "DTMF_END" and digit in {entry.value for entry in KeypadEntry}:
+                await self.push_frame(InputDTMFFrame(KeypadEntry(digit)))
 
 
 class _Held:

@@ -44,7 +44,7 @@ EVENT_TIMEOUT_S = 10.0
 """the usual time-out of `wait_event`"""
 
 
-class ConnectionEnded(HarnessFault):
+class ConnectionEnded(HarnessFault, CallEnded):
     """Something was to be done on a connection that has ended, by whichever side."""
 
 
