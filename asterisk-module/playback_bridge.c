@@ -143,6 +143,7 @@ struct playback_bridge_view playback_bridge_look(struct ast_channel *channel)
 		}
 	}
 	if (!view.busy) {
+		view.dissolved = bridge->dissolved;
 		view.peer = playback_bridge_peer(bridge, channel);
 		ao2_unlock(bridge);
 	}

@@ -42,6 +42,8 @@ struct playback_bridge_view {
 	const struct ast_bridge_channel *peer;
 	/*! The bridge was locked: it may be about to begin or to cease to mix */
 	int busy;
+	/*! The bridge is over, and what is delivered to it goes nowhere */
+	int dissolved;
 };
 
 /*! \brief What is remembered of the bridge of a channel */

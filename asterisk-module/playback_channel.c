@@ -35,6 +35,9 @@
 /*! \brief When a socket that was full is tried again, in ns */
 #define RETRY_NS (20 * NS_PER_MS)
 
+/*! \brief For how many ticks media waits at most until it is seen who hears it */
+#define UNSEEN_TICKS_MAX 2
+
 struct playback_channel_list playback_channels = AST_RWLIST_HEAD_INIT_VALUE;
 
 int playback_init(struct playback_channel *playback,
@@ -556,10 +559,18 @@ static int is_with_peer(struct playback_channel *playback,
 }
 
 /*!
- * \brief See who will hear the next frame
+ * \brief Whether it matters what becomes of what is delivered
  *
- * On a channel for which nothing waits for what is heard nobody is looked for.
+ * Not on a channel for which nothing waits for what is heard.  An application may use its
+ * first mark behind its first media.
  */
+static int follows_peer(const struct playback_channel *playback)
+{
+	return playback->opted_in || playback->pads
+		|| playback_listener_is_new(&playback->listener, playback_now_ns());
+}
+
+/*! \brief See who will hear the next frame */
 static void follow_peer(struct playback_channel *playback,
 	const struct playback_bridge_view *view)
 {
@@ -569,7 +580,7 @@ static void follow_peer(struct playback_channel *playback,
 		return;
 	}
 	leave_peer(playback);
-	if (view->peer && (playback->opted_in || playback->pads)
+	if (view->peer && follows_peer(playback)
 		&& playback_peer_meet(peer, playback->driver.channel)) {
 		ast_mutex_lock(&playback->lock);
 		playback_ledger_watching(playback->ledger, 1, peer->packet_ns,
@@ -707,7 +718,7 @@ static struct ast_frame *miss_frame(struct playback_channel *playback,
 	time_ns = playback_now_ns();
 	ast_mutex_lock(&playback->lock);
 	playback_bridge_follow(&playback->bridge, playback->ledger, &view, time_ns);
-	if (tick && !*playback->driver.paused && !playback->suspension) {
+	if (tick && !*playback->driver.paused && !playback->is_held) {
 		playback_ledger_starved(playback->ledger);
 		/* All is played */
 		playback->pace.late_ns = 0;
@@ -758,12 +769,43 @@ static void tell_suspension(struct playback_channel *playback,
 	}
 }
 
-/*! \brief At a tick, pause media that nobody would hear until playback_read_end() */
+/*!
+ * \brief Whether it cannot be seen for the moment who will hear the next frame
+ *
+ * The bridge or the peer is busy when a call is set up or is moved, or the bridge is over and
+ * the channel still in it.  What is delivered then would not be followed, and count as played
+ * whatever becomes of it.
+ */
+static int is_peer_unseen(struct playback_channel *playback)
+{
+	struct playback_peer *peer = &playback->peer;
+	struct playback_bridge_view view;
+
+	if (!follows_peer(playback) || playback->bridge.mixer
+		|| (peer->bridge_channel && (!peer->rtp || !playback_peer_has_changed(peer)))) {
+		return 0;
+	}
+	view = playback_bridge_look(playback->driver.channel);
+	follow_peer(playback, &view);
+	return !view.mixer && !peer->bridge_channel
+		&& (view.busy || view.dissolved || view.peer);
+}
+
+/*!
+ * \brief At a tick, pause media until playback_read_end() that nobody would hear, or for a
+ * tick or two if who hears it is not seen
+ */
 static void suspend_unheard(struct playback_channel *playback)
 {
+	int unseen;
+
 	playback->suspension = playback_listener_look(&playback->listener,
 		playback->driver.channel, playback->opted_in, playback_now_ns());
-	if (playback->suspension) {
+	unseen = !playback->suspension && is_peer_unseen(playback);
+	playback->unseen_ticks = unseen ? playback->unseen_ticks + 1 : 0;
+	playback->is_held = playback->suspension
+		|| (unseen && playback->unseen_ticks <= UNSEEN_TICKS_MAX);
+	if (playback->is_held) {
 		playback->was_paused = *playback->driver.paused;
 		*playback->driver.paused = 1;
 	}
@@ -894,7 +936,7 @@ struct ast_frame *playback_read_end(struct playback_channel *playback,
 
 	playback_outbox_release(&playback->outbox);
 	restore_partial(playback);
-	if (tick && playback->suspension) {
+	if (tick && playback->is_held) {
 		*playback->driver.paused = playback->was_paused;
 	}
 	if (tick) {

@@ -149,7 +149,11 @@ struct playback_channel {
 	enum playback_suspension suspension;
 	/*! Whether the application was told that it waits */
 	int told_suspended;
-	/*! What the driver's \c paused was before it was set because media waits */
+	/*! For how many ticks it has not been seen who hears the next frame */
+	unsigned int unseen_ticks;
+	/*! Whether media waits at this tick, so that the driver's \c paused was set */
+	int is_held;
+	/*! What the driver's \c paused was before */
 	int was_paused;
 
 	/* Guarded by the channel's lock: the partial frame for the time of a read */

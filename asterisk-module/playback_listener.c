@@ -344,8 +344,10 @@ static enum playback_suspension unheard_unbridged(struct playback_listener *list
 		"BackGround", "Playback", "Read", "SayDigits", "SayNumber", "Wait", "WaitExten",
 	};
 	const char *application = S_OR(ast_channel_appl(channel), "");
+	int calls = is_one_of(application, calling, ARRAY_LEN(calling));
 
-	if (is_hooked(channel)) {
+	/* A SIP transfer puts a framehook on a channel that calls, to tell of its progress */
+	if (calls ? ast_channel_audiohooks(channel) != NULL : is_hooked(channel)) {
 		return PLAYBACK_NOT_SUSPENDED;
 	}
 	if (ast_channel_state(channel) != AST_STATE_UP && listener->no_auto_answer) {
@@ -359,7 +361,7 @@ static enum playback_suspension unheard_unbridged(struct playback_listener *list
 		&& !ast_channel_pbx(channel) && is_one_of(application, deaf, ARRAY_LEN(deaf))) {
 		return PLAYBACK_DIAL;
 	}
-	if (is_one_of(application, calling, ARRAY_LEN(calling))) {
+	if (calls) {
 		return PLAYBACK_RINGING;
 	}
 	return strcmp(application, "Stasis") ? PLAYBACK_NOT_SUSPENDED : PLAYBACK_UNBRIDGED;
@@ -433,6 +435,11 @@ enum playback_suspension playback_listener_look(struct playback_listener *listen
 		listener->begun = 1;
 	}
 	return waits || !listener->begun ? listener->latest : PLAYBACK_NOT_SUSPENDED;
+}
+
+int playback_listener_is_new(const struct playback_listener *listener, int64_t now_ns)
+{
+	return !listener->first_ns || now_ns - listener->first_ns <= FIRST_WAIT_NS;
 }
 
 int playback_listener_tells(const struct playback_listener *listener, int opted_in)

@@ -108,6 +108,9 @@ void playback_listener_destroy(struct playback_listener *listener);
 enum playback_suspension playback_listener_look(struct playback_listener *listener,
 	struct ast_channel *channel, int opted_in, int64_t now_ns);
 
+/*! \brief Whether it is still the time in which a call is set up */
+int playback_listener_is_new(const struct playback_listener *listener, int64_t now_ns);
+
 /*!
  * \brief Whether the application is to be told: it has opted in, and the time in which a
  * call is set up is over

@@ -643,8 +643,19 @@ AST_TEST_DEFINE(far_end)
 	return AST_TEST_PASS;
 }
 
+/*! \brief A framehook that does nothing */
+static struct ast_frame *pass_on(struct ast_channel *channel, struct ast_frame *frame,
+	enum ast_framehook_event event, void *data)
+{
+	return frame;
+}
+
 AST_TEST_DEFINE(listener_unbridged)
 {
+	struct ast_framehook_interface hook = {
+		.version = AST_FRAMEHOOK_INTERFACE_VERSION,
+		.event_cb = pass_on,
+	};
 	struct playback_listener early = { .waits = 1, .no_auto_answer = 1, };
 	struct ast_generator generator = { .release = NULL, };
 	struct fixture *fixture;
@@ -689,7 +700,15 @@ AST_TEST_DEFINE(listener_unbridged)
 	/* A spy hears it wherever it is */
 	ast_channel_audiohooks_set(fixture->channel, (struct ast_audiohook_list *) hooks);
 	ast_test_validate_cleanup(test, !seen_in(fixture, "Stasis"), result, done);
+	ast_test_validate_cleanup(test, !seen_in(fixture, "Dial"), result, done);
 	ast_channel_audiohooks_set(fixture->channel, NULL);
+	/* A framehook may be anything, but one on a channel that calls is a SIP transfer's */
+	ast_test_validate_cleanup(test,
+		ast_framehook_attach(fixture->channel, &hook) >= 0, result, done);
+	ast_test_validate_cleanup(test, !seen_in(fixture, "Stasis"), result, done);
+	ast_test_validate_cleanup(test, seen_in(fixture, "Dial") == PLAYBACK_RINGING,
+		result, done);
+	ast_framehook_list_destroy(fixture->channel);
 	/* Before it is answered, by itself or by its application */
 	ast_channel_state_set(fixture->channel, AST_STATE_DOWN);
 	ast_test_validate_cleanup(test, seen_in(fixture, "AppDial") == PLAYBACK_DIAL,
@@ -829,6 +848,7 @@ AST_TEST_DEFINE(listener_bridged)
 	struct ast_channel *other;
 	struct fixture *fixture;
 	char data[1];
+	int ticks;
 	enum ast_test_result_state result = AST_TEST_PASS;
 
 	switch (cmd) {
@@ -919,6 +939,16 @@ AST_TEST_DEFINE(listener_bridged)
 		result, done);
 	ast_channel_audiohooks_set(fixture->channel, (struct ast_audiohook_list *) data);
 	ast_test_validate_cleanup(test, !seen_bridged(fixture), result, done);
+	/* One that is over takes nothing any more: media waits, but not for long */
+	technology.capabilities = 0;
+	bridge->dissolved = 1;
+	AST_LIST_REMOVE(&bridge->channels, &party, entry);
+	for (ticks = 1; ticks <= 4; ticks++) {
+		playback_read_begin(&fixture->playback, 1);
+		ast_test_validate_cleanup(test, fixture->paused == (ticks <= 2), result, done);
+		playback_read_end(&fixture->playback, NULL, NULL, 1);
+		ast_test_validate_cleanup(test, !fixture->paused, result, done);
+	}
 done:
 	ast_rtp_glue_unregister(&glue);
 	ast_channel_audiohooks_set(fixture->channel, NULL);

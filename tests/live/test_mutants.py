@@ -12,13 +12,11 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import pytest
 from live_calls import JSON, Script, passing_call, place, skip, why_inconclusive
 from module_variants import compile_variant, copy_sources, is_up_to_date, variant
-from test_listener import ACTIONS, ARI, parties
 from test_marks import STRETCH, played, send
 
 from harness.application.client import MediaSession
@@ -48,7 +46,7 @@ WORDS = (1456, 1460)
 """where two of them stand by position: amid a frame, with half a ms between them"""
 
 
-ALL_PLAYED = Expectations("mute", {"all": "played"}, {}, gapless=False)
+ALL_PLAYED = Expectations("hold", {"all": "played"}, {}, gapless=False)
 ALL_SENT = Expectations("one_of_each", {}, {}, gapless=False, stage="sent")
 """The caller's channel can be seen"""
 
@@ -91,14 +89,13 @@ async def one_of_each(call: LiveCall) -> None:
     await one_tick(session)
 
 
-async def spoken_into_a_mute_channel(mutated: Bench, call: LiveCall) -> None:
+async def spoken_into_a_hold(call: LiveCall) -> None:
     """What is said there waits, or is lost."""
     session = call.session
     call.expectations = ALL_PLAYED
-    _, mute = ACTIONS["mute-the-agent"]
     for mark in ("before", "meanwhile", "afterwards"):
         if mark == "meanwhile":
-            undo = await mute(await parties(mutated, session))
+            await call.sip.hold("sendonly")
             with suppress(HarnessFault):
                 await session.wait_event("PLAYBACK_SUSPENDED", 1.0)
         await send(session, STRETCH)
@@ -106,7 +103,7 @@ async def spoken_into_a_mute_channel(mutated: Bench, call: LiveCall) -> None:
         if mark == "meanwhile":
             with suppress(HarnessFault):
                 await session.wait_event("MARK_PLAYED", 0.5, id=mark)
-            await undo()
+            await call.sip.resume()
         else:
             await played(session, mark)
 
@@ -289,11 +286,9 @@ CAUGHT = {
 """What each mutant must be accused of; of every other mark and counter the judge says PASS"""
 
 
-def script_for(name: str, mutated: Bench) -> tuple[Script, Extension]:
-    """The call that shows what is wrong with a mutant."""
-    if name == "never-waits":
-        return partial(spoken_into_a_mute_channel, mutated), ARI
-    return one_of_each, JSON
+def script_for(name: str) -> Script:
+    """What is done in the call that shows what is wrong with a mutant."""
+    return spoken_into_a_hold if name == "never-waits" else one_of_each
 
 
 def build_mutant(build: Build, name: str) -> Path:
@@ -356,8 +351,7 @@ def test_the_driver_as_it_is_passes(exchanged: Bench) -> None:
 
 
 def test_the_driver_as_it_is_waits_for_its_listener(exchanged: Bench) -> None:
-    script, extension = script_for("never-waits", exchanged)
-    call = passing_call(exchanged, "waits", script, extension)
+    call = passing_call(exchanged, "waits", spoken_into_a_hold, JSON)
     assert [mark.outcome for mark in call.judged.marks] == ["played"] * 3
 
 
@@ -411,9 +405,9 @@ def test_a_mutant_is_caught(exchanged: Bench, build: Build, name: str) -> None:
         stalled = any(end - begin >= FRAME_NS for begin, end in stalls)
         return bool(unlike(call)) and (stalled or unlike(call) <= {*NOTHING_SAID, Verdict.PASS})
 
-    script, extension = script_for(name, exchanged)
+    script = script_for(name)
     call = until_reliable(
-        name, lambda name: asyncio.run(place(exchanged, name, script, extension)), unreliable
+        name, lambda name: asyncio.run(place(exchanged, name, script, JSON)), unreliable
     )
     if unreliable(call) and unlike(call) - {Verdict.PASS}:
         skip(why_inconclusive(call))
