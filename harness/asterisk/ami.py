@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from harness.asterisk.own_asterisk import OwnAsterisk
 from harness.errors import HarnessFault
 
-ACTION_TIMEOUT_S = 10.0
+ACTION_TIMEOUT_S = 30.0
 _USER = "harness"
 _LARGEST_ANSWER = 1 << 24
 """in bytes: that of a console command may be long"""
