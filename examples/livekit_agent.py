@@ -18,7 +18,7 @@ from livekit.agents.types import USERDATA_TIMED_TRANSCRIPT, TimedString
 from talking import GOODBYE, GREETING, Ears, answer, speak
 
 from chan_websocket import Call, serve
-from chan_websocket.livekit import attach
+from chan_websocket.livekit import AsteriskAudioOutput
 
 
 async def voice(text: str, sample_rate: int) -> AsyncIterator[rtc.AudioFrame]:
@@ -32,9 +32,9 @@ async def voice(text: str, sample_rate: int) -> AsyncIterator[rtc.AudioFrame]:
 
 async def agent(call: Call) -> None:
     """One call."""
-    session: AgentSession[None] = AgentSession()
-    attach(session, call)
-    session.input.set_audio_enabled(False)  # the ears are ours
+    session: AgentSession[None] = AgentSession(vad=None)
+    # With real services `attach(session, call)`: here the ears are ours.
+    session.output.audio = AsteriskAudioOutput(call)
     await session.start(Agent(instructions=""))
     rate = call.codec.sample_rate
     saying = session.say(GREETING, audio=voice(GREETING, rate))
