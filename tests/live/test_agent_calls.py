@@ -11,7 +11,7 @@ from live_calls import measured, passing_call, place, unreliable
 from chan_websocket import Utterance
 from chan_websocket.protocol import Format
 from harness.asterisk.configuration import Connection, Extension
-from harness.bench import Bench, LiveCall
+from harness.bench import Bench, Conditions, LiveCall
 from harness.media.probe_signal import probe_signal
 
 INTERRUPTIONS = 12
@@ -123,3 +123,52 @@ def test_without_the_patch_it_is_an_estimate(stock: Bench) -> None:
 
     call = measured("estimate", estimated, unreliable)
     assert set(range(WORDS * WORD)) <= heard(call)
+
+
+def test_an_utterance_goes_on_where_a_hold_has_stopped_it(patched: Bench) -> None:
+    """What was on its way then, a frame or two, is lost and told; all words count as heard."""
+    said: list[Utterance] = []
+
+    async def script(call: LiveCall) -> None:
+        utterance = await say(call, "held")
+        said[:] = [utterance]
+        await utterance.end()
+        assert await utterance.started()
+        await call.sip.hold("sendonly")
+        await call.session.wait_event("PLAYBACK_SUSPENDED")
+        assert call.session.suspended == "hold"
+        await call.sip.resume()
+        played = await utterance.played()
+        assert not played.interrupted
+        assert played.text.count("held") == WORDS
+        assert call.session.suspended == ""
+
+    call = passing_call(patched, "agent-held", script)
+    played = said[0].result
+    assert played is not None
+    missing = set(range(WORDS * WORD)) - heard(call)
+    assert played.lost_ms == len(missing) / BYTES_PER_MS
+    assert len(missing) <= 3 * 160
+
+
+def test_an_agent_that_speaks_before_it_is_bridged_is_heard_from_its_first_word(
+    patched: Bench,
+) -> None:
+    """`started` is then, and not when it was sent."""
+
+    async def script(call: LiveCall) -> None:
+        utterance = await say(call, "early", words=3)
+        await utterance.end()
+        assert await utterance.started()
+        assert (await utterance.played()).text == "early.0 early.1 early.2 "
+
+    extension = Extension("agent-early", bridge="ari", message_format=Format.JSON)
+    late = Conditions(bridge_after_ms=800)
+
+    async def placed(name: str) -> LiveCall:
+        async with patched.call(name, extension, conditions=late) as call:
+            await script(call)
+        return call
+
+    call = measured("agent-early", placed, unreliable)
+    assert heard(call) == set(range(3 * WORD))
