@@ -5,4 +5,4 @@
 # names each. More than half of it is no test of the change either.
 set -eu
 cd "$(dirname "$0")/.."
-exec .venv/bin/harness run --group full --keep-going --max-inconclusive 50
+exec .venv/bin/harness run --group full --target patched,patched-tls --keep-going --max-inconclusive 50

@@ -11,8 +11,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 import subprocess
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from random import Random
+from urllib.parse import urlsplit
 
 import pytest
 from live_calls import PLAIN, ids, of, passing_call, place
@@ -20,12 +23,16 @@ from module_variants import compile_variant, copy_sources, is_up_to_date, varian
 from test_disturbances import longest_gap_ns, media
 from test_marks import STRETCH, played, send
 
-from harness.application.disturb import DisturbingSession
+from harness.application.disturb import DisturbingSession, connect
 from harness.asterisk.configuration import Connection, Extension
 from harness.bench import Bench, Conditions, LiveCall
 from harness.bench import bench as start_bench
+from harness.caller.rtp_socket import RtpSocket
+from harness.caller.sip_peer import SipPeer
+from harness.caller.sipp import CallRequest, place_call
 from harness.install.build import Build
 from harness.media.speech import interruption
+from harness.targets.target import OwnTarget
 
 MESSAGE_MAX = 1024 * 1024
 STALL_S = 0.6
@@ -98,6 +105,101 @@ def test_what_is_queued_goes_on_while_a_message_comes_slowly(
     name = f"pieces-{pieces}-{connection}"
     call = passing_call(either, name, script, extension(connection))
     assert longest_gap_ns(call) < STALL_S * 1e9
+
+
+class Cutter:
+    """Relays a connection; what goes to Asterisk is cut into segments of 1 to 40 bytes."""
+
+    def __init__(self, uri: str) -> None:
+        self.asterisk = urlsplit(uri)
+        self.stall_s = 0.0
+        """stands still so long in the middle of what comes next, once"""
+        self._random = Random(1)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @asynccontextmanager
+    async def relaying(self) -> AsyncIterator[str]:
+        """The URI to connect to instead."""
+        host = self.asterisk.hostname
+        async with await asyncio.start_server(self._relay, host, 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            yield self.asterisk._replace(netloc=f"{host}:{port}").geturl()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _relay(self, near: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
+        far, on = await asyncio.open_connection(self.asterisk.hostname, self.asterisk.port)
+        self._tasks.append(asyncio.create_task(self._copy(far, back)))
+        await self._cut(near, on)
+
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(1 << 16):
+            writer.write(data)
+        writer.close()
+
+    async def _cut(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(1 << 16):
+            at, middle = 0, len(data) // 2
+            while at < len(data):
+                size = self._random.randint(1, 40)
+                if self.stall_s and at <= middle < at + size:
+                    await asyncio.sleep(self.stall_s)
+                    self.stall_s = 0.0
+                writer.write(data[at : at + size])
+                at += size
+                await asyncio.sleep(0)
+        writer.close()
+
+
+def test_the_connections_own_pieces_may_be_cut_anywhere(either: Bench, run_folder: Path) -> None:
+    """TCP segments that hold a part of a frame, of its header, of a TLS record."""
+    incoming, network = extension("incoming"), either.instance.network
+    either.instance.use_extensions([incoming])
+    folder = run_folder / f"cut-{network.https_port or network.http_port}"
+    folder.mkdir()
+    marks = [f"m{number}" for number in range(11)]
+
+    async def call(rtp: RtpSocket) -> None:
+        peer = SipPeer(network.address, network.sip_port, local_address=network.address)
+        request = CallRequest(incoming.name, "127.0.0.1", rtp.port, incoming.codec)
+        async with place_call(peer, request, folder) as sip:
+            uri = await asyncio.to_thread(either.instance.connection_uri, sip.call_id)
+            cutter = Cutter(uri)
+            async with (
+                cutter.relaying() as uri,
+                connect(uri, OwnTarget(either.instance).media_tls) as session,
+            ):
+                await session.start_buffering()
+                for number in range(10):
+                    await send(session, 1 + 300 * number)
+                    await session.mark(f"m{number}")
+                assert await asyncio.to_thread(rtp.wait_for_packets, 10, 5.0)
+                cutter.stall_s = STALL_S
+                await session.send_media_fragmented(media(session, 5 * STRETCH), 1500, pings=True)
+                await session.mark("m10")
+                await played(session, *marks)
+                await sip.hang_up()
+                await session.wait_closed()
+            assert ids([e for e in session.events if e.name == "MARK_PLAYED"]) == marks
+            (final,) = [e for e in session.events if e.name == "PLAYBACK"]
+            assert final.number("played") == session.sent_bytes == final.number("received")
+
+    with RtpSocket() as rtp:
+        asyncio.run(call(rtp))
+        times = [packet.time_ns for packet in rtp.packets]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
+    assert max(gaps) < STALL_S * 1e9
+
+
+def test_hundreds_of_commands_in_one_write_are_all_answered(either: Bench) -> None:
+    """More than the outbox keeps for an application that does not read."""
+
+    async def script(call: LiveCall) -> None:
+        session = call.session
+        await session.send_in_one_write(["GET_STATUS"] * 500 + ["MARK id=m"])
+        await played(session, "m")
+
+    call = asyncio.run(place(either, "many", script, PLAIN))
+    assert len(of(call, "STATUS")) == 500
 
 
 def longest_silence_ns(session: DisturbingSession) -> int:
