@@ -228,6 +228,12 @@ class OwnAsterisk(ABC):
                     f"Is its extension one with an incoming connection? See {self.log}.",
                 )
 
+    def cpu_seconds(self) -> float:
+        """The time of a processor that it has used so far."""
+        # Fields 14 and 15 of proc(5), counted behind the name, which may hold anything.
+        stat = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
+
     def check_alive(self, within_s: float = 0.0) -> None:
         """See `AsteriskProcess.check_alive`."""
         self.process.check_alive(within_s)

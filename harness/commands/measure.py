@@ -1,5 +1,5 @@
 """``harness measure``: many marks behind pieces of random size, over several calls at once; what
-a pending mark takes of memory."""
+a pending mark takes of memory; what the patched driver takes of a processor."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from harness.commands.command import (
     add_max_inconclusive,
     positive,
 )
+from harness.commands.measure_cpu import CALLS, ROUNDS, measure_cpu, print_cpu
 from harness.commands.measure_stalls import (
     STALL_S,
     STALLS,
@@ -90,7 +91,11 @@ def add_to(commands: Commands) -> None:
     parser = commands.add_parser("measure", help="many marks behind pieces of random size")
     parser.add_argument("--module", choices=("patched", "stock"), default=defaults.module)
     parser.add_argument("--marks", type=positive, default=defaults.marks, help="in all calls")
-    parser.add_argument("--calls", type=positive, default=defaults.calls, help="at once")
+    parser.add_argument(
+        "--calls",
+        type=positive,
+        help=f"at once (default: {defaults.calls}; with --cpu {CALLS}, of either module)",
+    )
     parser.add_argument("--seed", type=int, default=defaults.seed, help="of the first call")
     parser.add_argument(
         "--ptime",
@@ -101,24 +106,31 @@ def add_to(commands: Commands) -> None:
     )
     parser.add_argument("--json", action="store_true", help="JSON control message format")
     add_max_inconclusive(parser, "each call's marks")
-    parser.add_argument(
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument(
         "--memory", action="store_true", help="measure the memory of a pending mark instead"
     )
-    parser.add_argument(
+    instead.add_argument(
         "--stalls",
         action="store_true",
         help="measure how late speech stays after stalls of the host, patched beside stock",
+    )
+    instead.add_argument(
+        "--cpu",
+        action="store_true",
+        help="measure Asterisk's CPU instead, the patched module beside the stock one",
     )
     parser.set_defaults(command=_run)
 
 
 def _run(options: argparse.Namespace, console: Console) -> int:
+    message_format = Format.JSON if options.json else Format.PLAIN
     plan = MeasurePlan(
         options.module,
         options.marks,
-        min(options.calls, options.marks),
+        min(options.calls or MeasurePlan.calls, options.marks),
         options.seed,
-        Format.JSON if options.json else Format.PLAIN,
+        message_format,
         options.max_inconclusive,
         options.ptime,
     )
@@ -128,6 +140,8 @@ def _run(options: argparse.Namespace, console: Console) -> int:
         return _run_memory(build, folder, console)
     if options.stalls:
         return _run_stalls(build, folder, options.seed, console)
+    if options.cpu:
+        return _run_cpu(build, folder, options.calls or CALLS, message_format, console)
     console.print(
         f"Asterisk {build.version}, {plan.module} module: {plan.marks} x {plan.command} behind "
         f"pieces of 1 to 3000 bytes, {plan.calls} calls at once"
@@ -166,6 +180,22 @@ def _run_stalls(build: Build, folder: Path, seed: int, console: Console) -> int:
     with progress_bar(console, "stalls", STALLS) as advance:
         measured = measure_stalls(build, folder, seed=seed, on_stall=advance)
     print_stalls(console, measured)
+    verdict = measured.result
+    print_verdict(console, verdict)
+    return EXIT_CODES[verdict]
+
+
+def _run_cpu(
+    build: Build, folder: Path, calls: int, message_format: Format, console: Console
+) -> int:
+    console.print(
+        f"Asterisk {build.version}: {calls} calls with 5 marks a second each, stock and patched "
+        "module in turn",
+        soft_wrap=True,
+    )
+    with progress_bar(console, "rounds", ROUNDS) as advance:
+        measured = measure_cpu(build, folder, calls, message_format, on_round=advance)
+    print_cpu(console, measured)
     verdict = measured.result
     print_verdict(console, verdict)
     return EXIT_CODES[verdict]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import ssl
 from collections import Counter
@@ -187,12 +186,6 @@ class TorturedPbx:
 
     def open_descriptors(self) -> int:
         return sum(1 for _ in Path(f"/proc/{self.asterisk.pid}/fd").iterdir())
-
-    def cpu_seconds(self) -> float:
-        """The time of a processor that Asterisk has used so far."""
-        # Fields 14 and 15 of proc(5), counted behind the name, which may hold anything.
-        stat = Path(f"/proc/{self.asterisk.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @asynccontextmanager

@@ -220,8 +220,8 @@ async def _wait_until_idle(
 
 
 async def _look_at_idle_cpu(pbx: TorturedPbx, result: TortureResult) -> None:
-    used = pbx.cpu_seconds()
+    used = pbx.asterisk.cpu_seconds()
     await asyncio.sleep(IDLE_WINDOW_S)
-    share = (pbx.cpu_seconds() - used) / IDLE_WINDOW_S
+    share = (pbx.asterisk.cpu_seconds() - used) / IDLE_WINDOW_S
     if share > IDLE_CPU:
         result.faults.append(f"Asterisk uses {share:.1%} of a processor with no call up")

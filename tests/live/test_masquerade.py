@@ -20,7 +20,6 @@ from pathlib import Path
 import pytest
 from callerless import NOTHING, SILENCE, Channels, channels, cpu_share, is_idle, nothing_left, until
 from live_calls import fail, measured, result, skip, unreliable
-from sip_phone import SipPhone
 from test_marks import played, send
 
 from chan_websocket.protocol import Event, Format
@@ -32,6 +31,7 @@ from harness.asterisk.configuration import ARI_APPLICATION, CONTEXT, Extension
 from harness.asterisk.instance import Instance
 from harness.bench import Bench, LiveCall
 from harness.caller.rtp_socket import RtpSocket
+from harness.caller.sip_phone import SipPhone
 from harness.capture.host_stalls import watch_host_stalls
 from harness.install.build import Build
 from harness.judge.invariants import broken_invariants

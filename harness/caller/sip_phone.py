@@ -1,4 +1,5 @@
-"""A telephone that transfers its calls: what the harness's callers, which SIPp plays, do not do."""
+"""A telephone that holds many calls, and transfers them: what SIPp, which plays the other callers,
+does not do, or not without a process for each."""
 
 from __future__ import annotations
 
