@@ -144,6 +144,7 @@ struct playback_bridge_view playback_bridge_look(struct ast_channel *channel)
 	}
 	if (!view.busy) {
 		view.dissolved = bridge->dissolved;
+		view.parties = bridge->num_channels;
 		view.peer = playback_bridge_peer(bridge, channel);
 		ao2_unlock(bridge);
 	}

@@ -40,6 +40,8 @@ struct playback_bridge_view {
 	 * a reference: only to be compared
 	 */
 	const struct ast_bridge_channel *peer;
+	/*! How many are in the bridge, 0 if that was not seen */
+	unsigned int parties;
 	/*! The bridge was locked: it may be about to begin or to cease to mix */
 	int busy;
 	/*! The bridge is over, and what is delivered to it goes nowhere */

@@ -515,6 +515,15 @@ static int enter_sent(struct playback_channel *playback, int done)
 	return !entered || playback_ledger_owes_packet(playback->ledger);
 }
 
+/*! \brief Tell the ledger whether it can be seen what is sent, and in which packets */
+static void watch_packets(struct playback_channel *playback, int watching)
+{
+	SCOPED_MUTEX(lock, &playback->lock);
+
+	playback_ledger_watching(playback->ledger, watching, playback->peer.packet_ns,
+		playback_now_ns());
+}
+
 void playback_watch_peer(struct playback_channel *playback)
 {
 	if (!playback->peer.rtp || !enter_sent(playback, 0) || playback->is_returning
@@ -526,26 +535,21 @@ void playback_watch_peer(struct playback_channel *playback)
 		enter_sent(playback, 1);
 		return;
 	}
-	ast_mutex_lock(&playback->lock);
-	playback_ledger_watching(playback->ledger, 1, playback->peer.packet_ns,
-		playback_now_ns());
-	ast_mutex_unlock(&playback->lock);
+	watch_packets(playback, 1);
 	enter_sent(playback, 0);
 }
 
 /*! \brief The peer is left: what it has not sent of what it was given it never will */
 static void leave_peer(struct playback_channel *playback)
 {
-	if (!playback->peer.bridge_channel) {
+	if (!playback->peer.near.bridge_channel) {
 		return;
 	}
 	if (playback->peer.rtp) {
 		enter_sent(playback, 1);
-		ast_mutex_lock(&playback->lock);
-		playback_ledger_watching(playback->ledger, 0, 0, playback_now_ns());
-		ast_mutex_unlock(&playback->lock);
 	}
 	playback_peer_leave(&playback->peer);
+	watch_packets(playback, 0);
 }
 
 /*! \brief Whether the peer is still who it was, as far as seen; or still nobody */
@@ -554,7 +558,7 @@ static int is_with_peer(struct playback_channel *playback,
 {
 	struct playback_peer *peer = &playback->peer;
 
-	return (view->busy && !view->mixer) || (view->peer == peer->bridge_channel
+	return (view->busy && !view->mixer) || (view->peer == peer->near.bridge_channel
 		&& !playback_peer_has_changed(peer));
 }
 
@@ -575,17 +579,19 @@ static void follow_peer(struct playback_channel *playback,
 	const struct playback_bridge_view *view)
 {
 	struct playback_peer *peer = &playback->peer;
+	int is_awaited = follows_peer(playback);
 
+	if (view->mixer && view->mixer == playback->bridge.mixer && !view->busy
+		&& !peer->near.bridge_channel && is_awaited) {
+		playback_peer_mixed(peer, playback->driver.channel, view->mixer, view->parties);
+		watch_packets(playback, 0);
+	}
 	if (is_with_peer(playback, view)) {
 		return;
 	}
 	leave_peer(playback);
-	if (view->peer && follows_peer(playback)
-		&& playback_peer_meet(peer, playback->driver.channel)) {
-		ast_mutex_lock(&playback->lock);
-		playback_ledger_watching(playback->ledger, 1, peer->packet_ns,
-			playback_now_ns());
-		ast_mutex_unlock(&playback->lock);
+	if (view->peer && is_awaited) {
+		watch_packets(playback, playback_peer_meet(peer, playback->driver.channel));
 	}
 }
 
@@ -593,7 +599,7 @@ void playback_find_peer(struct playback_channel *playback)
 {
 	struct playback_bridge_view view;
 
-	if (!playback->peer.bridge_channel) {
+	if (!playback->peer.near.bridge_channel) {
 		view = playback_bridge_look(playback->driver.channel);
 		follow_peer(playback, &view);
 	}
@@ -617,6 +623,14 @@ static struct ast_frame *deliver_frame(struct playback_channel *playback,
 	};
 	struct playback_bridge_view view = playback_bridge_look(playback->driver.channel);
 
+	if (view.mixer != playback->bridge.mixer && !view.busy) {
+		/* What is held belongs to the one or to the other */
+		leave_peer(playback);
+		ast_mutex_lock(&playback->lock);
+		playback_bridge_follow(&playback->bridge, playback->ledger, &view,
+			playback_now_ns());
+		ast_mutex_unlock(&playback->lock);
+	}
 	follow_peer(playback, &view);
 	delivered.delivered_ns = playback_now_ns();
 	if (playback->pads && delivered.media.bytes
@@ -692,7 +706,7 @@ static int has_ticks(struct playback_channel *playback)
  */
 static int keeps_rest(const struct playback_channel *playback)
 {
-	return playback->peer.rtp && playback->suspension
+	return playback->peer.near.bridge_channel && playback->suspension
 		&& !playback_ledger_ordered_events(playback->ledger);
 }
 
@@ -782,12 +796,12 @@ static int is_peer_unseen(struct playback_channel *playback)
 	struct playback_bridge_view view;
 
 	if (!follows_peer(playback) || playback->bridge.mixer
-		|| (peer->bridge_channel && (!peer->rtp || !playback_peer_has_changed(peer)))) {
+		|| (peer->rtp ? !playback_peer_has_changed(peer) : peer->is_known)) {
 		return 0;
 	}
 	view = playback_bridge_look(playback->driver.channel);
 	follow_peer(playback, &view);
-	return !view.mixer && !peer->bridge_channel
+	return !view.mixer && !peer->is_known
 		&& (view.busy || view.dissolved || view.peer);
 }
 

@@ -118,10 +118,13 @@ struct playback_ledger {
 	/*! How long all frames sent last together, in ns */
 	int64_t clock_media_ns;
 
-	/* The peer, where it can be seen what it sends */
-	/*! Whether that can be seen */
+	/* The peer */
+	/*! Whether it can be seen what it sends */
 	int watching;
-	/*! How long its packets last in ns, 0 if each frame is one */
+	/*!
+	 * How long its packets last in ns, 0 if each frame is one; of a bridge that mixes the
+	 * longest ones that any listener gets
+	 */
 	int64_t packet_ns;
 	/*! What was seen to be sent of the oldest frame held, but is not all of it, in ns */
 	int64_t part_sent_ns;
@@ -248,6 +251,19 @@ static enum playback_stage current_stage(const struct playback_ledger *ledger)
 		: ledger->mixing ? PLAYBACK_STAGE_MIXED : PLAYBACK_STAGE_DELIVERED;
 }
 
+/*!
+ * \brief How much can be left that does not fill a packet of what comes in frames of
+ * \a frame_ns, in ns
+ *
+ * It is a packet without the smallest part of one that such frames leave over.
+ */
+static int64_t rest_of_packet(const struct playback_ledger *ledger, int64_t frame_ns)
+{
+	int64_t over_ns = ledger->packet_ns % frame_ns;
+
+	return ledger->packet_ns - (over_ns || !ledger->packet_ns ? over_ns : frame_ns);
+}
+
 /*! \brief When a frame has left at the latest that is sent now */
 static int64_t leaving_ns(const struct playback_ledger *ledger, int64_t now_ns)
 {
@@ -255,7 +271,9 @@ static int64_t leaving_ns(const struct playback_ledger *ledger, int64_t now_ns)
 	case PLAYBACK_STAGE_SENT:
 		return now_ns;
 	case PLAYBACK_STAGE_MIXED:
-		return now_ns + PLAYBACK_MIXED_SEND_DELAY_NS;
+		/* The mixer goes on, if with silence: a packet is filled in time */
+		return now_ns + PLAYBACK_MIXED_SEND_DELAY_NS
+			+ rest_of_packet(ledger, ledger->mixer_interval_ns);
 	case PLAYBACK_STAGE_DELIVERED:
 		break;
 	}
@@ -411,6 +429,37 @@ static void send_held(struct playback_ledger *ledger, int64_t most_ns, int64_t n
 	}
 }
 
+/*! \brief What of the media that was sent has not been played by the media clock */
+static struct playback_media unplayed(const struct playback_ledger *ledger,
+	int64_t now_ns)
+{
+	int64_t into_ns = now_ns - ledger->playing_start_ns;
+	struct playback_media rest = ledger->playing;
+
+	if (into_ns >= rest.ns) {
+		memset(&rest, 0, sizeof(rest));
+	} else if (into_ns > 0) {
+		rest.bytes -= rest.bytes * into_ns / rest.ns;
+		rest.ns -= into_ns;
+	}
+	return rest;
+}
+
+/*! \brief Send \a most_ns of what a mixer holds, the result of which came at \a result_ns */
+static void send_mixed(struct playback_ledger *ledger, int64_t most_ns, int64_t result_ns,
+	int64_t now_ns)
+{
+	struct playback_media rest = unplayed(ledger, now_ns);
+	uint64_t before = ledger->sent.bytes;
+
+	send_held(ledger, most_ns, result_ns);
+	if (ledger->packet_ns && ledger->sent.bytes > before) {
+		/* A packet keeps back more than the latest interval */
+		add(&ledger->playing, rest);
+		ledger->playing_start_ns -= rest.ns;
+	}
+}
+
 /*! \brief Take \a dropped_ns, which were to be sent next, off a time that may count them */
 static void take_unsent(const struct playback_ledger *ledger, int64_t *media_ns,
 	int64_t dropped_ns)
@@ -499,7 +548,7 @@ static void drop_held(struct playback_ledger *ledger, int64_t most_ns, int64_t n
 			continue;
 		}
 		enter_lost(ledger, &dropped,
-			ledger->watching ? PLAYBACK_DROP_UNSENT : PLAYBACK_DROP_BRIDGE);
+			ledger->mixing ? PLAYBACK_DROP_BRIDGE : PLAYBACK_DROP_UNSENT);
 	}
 	if (!ledger->held.bytes) {
 		/* What was flushed behind it is not waited for */
@@ -528,93 +577,21 @@ static void merge_held(struct playback_ledger *ledger)
 	}
 }
 
-void playback_ledger_delivered(struct playback_ledger *ledger,
-	struct playback_media media, int64_t frame_ns, int64_t now_ns)
-{
-	const struct playback_frame frame = {
-		.media = media,
-		.frame_ns = frame_ns,
-		.delivered_ns = now_ns,
-	};
-
-	playback_ledger_caught_up(ledger, &frame);
-}
-
-void playback_ledger_caught_up(struct playback_ledger *ledger,
-	const struct playback_frame *delivered)
-{
-	struct playback_frame frame = *delivered;
-	int64_t now_ns = frame.delivered_ns;
-
-	frame.position = queue_begin(ledger);
-	if (current_stage(ledger) != PLAYBACK_STAGE_SENT) {
-		/* What becomes of its timestamp is not known */
-		frame.behind_ns = 0;
-	}
-	if (current_stage(ledger) == PLAYBACK_STAGE_DELIVERED) {
-		send_frame(ledger, &frame, now_ns);
-		return;
-	}
-	if (ledger->held_count == PLAYBACK_HELD_MAX && ledger->watching) {
-		/* The peer's thread is kept from its work, and will send them all */
-		merge_held(ledger);
-	}
-	if (ledger->held_count == PLAYBACK_HELD_MAX) {
-		/* Cannot be seen, and holds more than any mixer does */
-		drop_held(ledger, PLAYBACK_NEVER, now_ns);
-	}
-	ledger->held_frames[ledger->held_count++] = frame;
-	ledger->held_frames_ns += frame.frame_ns;
-	add(&ledger->held, frame.media);
-}
-
-/*! \brief Whether a mark of a queue stands in the oldest \a bytes queued, or behind them */
-static int stands_in(const struct playback_ledger *ledger,
-	const struct playback_queue *queue, uint64_t bytes)
-{
-	const struct playback_mark *mark = queue->unplayed;
-
-	while (mark && mark->position <= queue_begin(ledger)) {
-		mark = mark->next;
-	}
-	return mark && mark->position <= queue_begin(ledger) + bytes;
-}
-
-int playback_ledger_can_skip(const struct playback_ledger *ledger, uint64_t bytes)
-{
-	return !ledger->held_count && !stands_in(ledger, &ledger->marks, bytes)
-		&& !stands_in(ledger, &ledger->events, bytes);
-}
-
-void playback_ledger_skipped(struct playback_ledger *ledger, struct playback_media media,
-	int64_t now_ns)
-{
-	const struct playback_frame skipped = {
-		.position = queue_begin(ledger),
-		.media = media,
-	};
-
-	enter_lost(ledger, &skipped, PLAYBACK_DROP_LATE);
-	schedule_reached(ledger, queue_begin(ledger), reached_ns(ledger, now_ns));
-}
-
 void playback_ledger_watching(struct playback_ledger *ledger, int watching,
 	int64_t packet_ns, int64_t now_ns)
 {
 	if (ledger->watching == watching && ledger->packet_ns == packet_ns) {
 		return;
 	}
-	ledger->part_sent_ns = 0;
-	ledger->packet_ns = packet_ns;
-	if (ledger->watching == watching) {
-		return;
-	}
-	if (ledger->watching) {
+	if (ledger->watching ? !watching : !ledger->mixing) {
+		/* What the mixer holds stays there */
 		drop_held(ledger, PLAYBACK_NEVER, now_ns);
 	}
+	ledger->part_sent_ns = 0;
+	ledger->packet_ns = packet_ns;
+	ledger->silent = ledger->silent && watching;
 	ledger->watching = watching;
-	ledger->silent = 0;
-	/* The one is seen, the other estimated */
+	/* What is seen and what is estimated, and another estimate, do not go together */
 	ledger->clock_count = 0;
 }
 
@@ -667,17 +644,79 @@ static void send_packets(struct playback_ledger *ledger, unsigned int packets,
 	ledger->part_sent_ns = ledger->held_count ? sent_ns : 0;
 }
 
-/*!
- * \brief How much may be left of what is held that does not fill a packet, in ns
- *
- * Frames last a tick, so it is a packet without the smallest part of one that frames
- * leave over.
- */
-static int64_t rest_of_packet(const struct playback_ledger *ledger)
+void playback_ledger_delivered(struct playback_ledger *ledger,
+	struct playback_media media, int64_t frame_ns, int64_t now_ns)
 {
-	int64_t over_ns = ledger->packet_ns % ledger->tick_ns;
+	const struct playback_frame frame = {
+		.media = media,
+		.frame_ns = frame_ns,
+		.delivered_ns = now_ns,
+	};
 
-	return ledger->packet_ns - (over_ns || !ledger->packet_ns ? over_ns : ledger->tick_ns);
+	playback_ledger_caught_up(ledger, &frame);
+}
+
+void playback_ledger_caught_up(struct playback_ledger *ledger,
+	const struct playback_frame *delivered)
+{
+	struct playback_frame frame = *delivered;
+	int64_t now_ns = frame.delivered_ns;
+
+	frame.position = queue_begin(ledger);
+	if (current_stage(ledger) != PLAYBACK_STAGE_SENT) {
+		/* What becomes of its timestamp is not known */
+		frame.behind_ns = 0;
+	}
+	if (current_stage(ledger) == PLAYBACK_STAGE_DELIVERED && !ledger->packet_ns) {
+		send_frame(ledger, &frame, now_ns);
+		return;
+	}
+	if (ledger->held_count == PLAYBACK_HELD_MAX && !ledger->mixing) {
+		/* The peer's thread is kept from its work, and will send them all */
+		merge_held(ledger);
+	}
+	if (ledger->held_count == PLAYBACK_HELD_MAX) {
+		/* Cannot be seen, and holds more than any mixer does */
+		drop_held(ledger, PLAYBACK_NEVER, now_ns);
+	}
+	ledger->held_frames[ledger->held_count++] = frame;
+	ledger->held_frames_ns += frame.frame_ns;
+	add(&ledger->held, frame.media);
+	if (current_stage(ledger) == PLAYBACK_STAGE_DELIVERED) {
+		/* It is not seen, but what fills no packet cannot be sent */
+		send_packets(ledger, (ledger->held_frames_ns - ledger->part_sent_ns)
+			/ ledger->packet_ns, now_ns);
+	}
+}
+
+/*! \brief Whether a mark of a queue stands in the oldest \a bytes queued, or behind them */
+static int stands_in(const struct playback_ledger *ledger,
+	const struct playback_queue *queue, uint64_t bytes)
+{
+	const struct playback_mark *mark = queue->unplayed;
+
+	while (mark && mark->position <= queue_begin(ledger)) {
+		mark = mark->next;
+	}
+	return mark && mark->position <= queue_begin(ledger) + bytes;
+}
+
+int playback_ledger_can_skip(const struct playback_ledger *ledger, uint64_t bytes)
+{
+	return !ledger->held_count && !stands_in(ledger, &ledger->marks, bytes)
+		&& !stands_in(ledger, &ledger->events, bytes);
+}
+
+void playback_ledger_skipped(struct playback_ledger *ledger, struct playback_media media,
+	int64_t now_ns)
+{
+	const struct playback_frame skipped = {
+		.position = queue_begin(ledger),
+		.media = media,
+	};
+
+	enter_lost(ledger, &skipped, PLAYBACK_DROP_LATE);
+	schedule_reached(ledger, queue_begin(ledger), reached_ns(ledger, now_ns));
 }
 
 /*! \brief How much of what is held is older than the \a packets that left latest, in ns */
@@ -716,8 +755,8 @@ int playback_ledger_looked(struct playback_ledger *ledger, unsigned int packets,
 	if (done && playback_ledger_owes_packet(ledger)) {
 		ledger->part_sent_ns = 0;
 		ledger->silent = 1;
-		drop_held(ledger, ledger->packet_ns
-			? ledger->held_frames_ns - rest_of_packet(ledger) : PLAYBACK_NEVER, now_ns);
+		drop_held(ledger, ledger->packet_ns ? ledger->held_frames_ns
+			- rest_of_packet(ledger, ledger->tick_ns) : PLAYBACK_NEVER, now_ns);
 	}
 	ledger->unsent_at_ns = now_ns;
 	return 1;
@@ -759,6 +798,7 @@ void playback_ledger_mixing(struct playback_ledger *ledger, int mixing, int64_t 
 {
 	if (!mixing && ledger->mixing) {
 		drop_held(ledger, PLAYBACK_NEVER, now_ns);
+		ledger->packet_ns = 0;
 	}
 	if (mixing != ledger->mixing) {
 		/*
@@ -821,11 +861,11 @@ int64_t playback_ledger_wants_silence(const struct playback_ledger *ledger,
 	int64_t mixes_ns = ledger->mixer_took_ns
 		+ (intervals + 1) * ledger->mixer_period_ns;
 
-	if (ledger->watching) {
+	if (!ledger->mixing) {
 		return playback_ledger_owes_packet(ledger) || !wanted_of_held(ledger)
 			? 0 : rest_silence(ledger, now_ns);
 	}
-	if (!ledger->mixing || wanted_of_held(ledger) <= intervals * interval_ns
+	if (wanted_of_held(ledger) <= intervals * interval_ns
 		|| now_ns < mixes_ns - ledger->tick_ns - ledger->tick_ns / TICK_SLACK) {
 		return 0;
 	}
@@ -900,7 +940,7 @@ void playback_ledger_mixed(struct playback_ledger *ledger, int64_t interval_ns,
 	ledger->mixer_result_ns = now_ns;
 	/* A mixer takes a whole interval or nothing */
 	if (held_before_mixing(ledger, PLAYBACK_MIXER_GUARD_NS) >= interval_ns) {
-		send_held(ledger, interval_ns, now_ns);
+		send_mixed(ledger, interval_ns, now_ns, now_ns);
 	} else {
 		/* The listener got silence, which is not on our clock */
 		ledger->clock_count = 0;
@@ -943,8 +983,8 @@ void playback_ledger_mixer_holds(struct playback_ledger *ledger, int64_t held_ns
 		}
 		/* It was mixed after all; what came later, in an interval yet to be seen */
 		before_ns = surplus_ns < before_ns ? surplus_ns : before_ns;
-		send_held(ledger, before_ns - odd_part(ledger, before_ns),
-			ledger->mixer_result_ns);
+		send_mixed(ledger, before_ns - odd_part(ledger, before_ns),
+			ledger->mixer_result_ns, now_ns);
 	} else if (surplus_ns < -PLAYBACK_MIXER_TOLERANCE_NS
 		&& ledger->held_count < PLAYBACK_HELD_MAX) {
 		/* Other audio is ahead of ours */
@@ -1454,17 +1494,9 @@ struct playback_mark *playback_ledger_pop(struct playback_ledger *ledger, int64_
 /*! \brief What has been played by the media clock */
 static struct playback_media played(const struct playback_ledger *ledger, int64_t now_ns)
 {
-	int64_t into_ns = now_ns - ledger->playing_start_ns;
 	struct playback_media played = ledger->sent;
-	struct playback_media rest = ledger->playing;
 
-	if (into_ns < rest.ns) {
-		if (into_ns > 0) {
-			rest.bytes -= rest.bytes * into_ns / rest.ns;
-			rest.ns -= into_ns;
-		}
-		subtract(&played, rest);
-	}
+	subtract(&played, unplayed(ledger, now_ns));
 	return played;
 }
 

@@ -32,7 +32,7 @@
  *
  * "delivered" is to Asterisk's core, "sent" is towards the listener.  Between the two it
  * is held by a bridge that mixes, or by the peer's channel where it can be seen what that
- * sends; without either, the two are one moment.  "played" is as much of what was sent as
+ * sends, or known that it does not fill a packet; else the two are one moment.  "played" is as much of what was sent as
  * has had its time on the media clock.  At every moment
  * received = queued + held + sent + flushed + dropped.
  */
@@ -352,16 +352,22 @@ void playback_ledger_mixer_holds(struct playback_ledger *ledger, int64_t held_ns
 	int64_t now_ns);
 
 /*!
- * \brief Whether it can be seen what the peer's channel sends; may be repeated
+ * \brief Whether it can be seen what the peer's channel sends, and how long its packets
+ * last; may be repeated
  *
  * The peer is the only other channel in a bridge that does not mix.  While it can be seen,
- * what is delivered is held until playback_ledger_looked() says what became of it.  What
- * is held when that ends is dropped.
+ * what is delivered is held until playback_ledger_looked() says what became of it.  Where
+ * it cannot, what is delivered is taken to be sent, but for what does not fill a packet
+ * yet: that is held.  What is held when the peer is another one is dropped.
+ *
+ * In a bridge that mixes a packet is filled by what the mixer goes on to write, if with
+ * silence: there it says how much later media leaves.
  *
  * \param ledger
- * \param watching
+ * \param watching whether it can be seen; not in a bridge that mixes
  * \param packet_ns how long each of the peer's packets lasts, which it fills with frames or
- *        parts of them; 0 if each frame is a packet
+ *        parts of them; 0 if each frame is a packet.  Of a bridge that mixes the longest
+ *        ones that any listener gets
  * \param now_ns when
  */
 void playback_ledger_watching(struct playback_ledger *ledger, int watching,

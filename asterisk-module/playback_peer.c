@@ -10,13 +10,17 @@
 
 /*!
  * \file
- * \brief The peer: the only other channel in a bridge that does not mix, and what it sends
+ * \brief The peer: the only other channel in a bridge that does not mix, who listens there,
+ * and what is sent
  */
 
 #include "asterisk.h"
 
 #include "asterisk/bridge.h"
+#include "asterisk/core_local.h"
 #include "asterisk/format_cache.h"
+#include "asterisk/framehook.h"
+#include "asterisk/ilbc.h"
 #include "asterisk/smoother.h"
 
 #include "playback_bridge.h"
@@ -30,10 +34,10 @@
 /*! \brief Bytes that SRTP and a header extension add to a packet at most */
 #define EXTRA_BYTES 24
 
-/*! \brief After how many frames a peer without RTP is asked again: a second */
+/*! \brief After how many frames a peer without RTP is asked again, at most: a second */
 #define ASK_AGAIN_FRAMES 50
 
-/*! \brief How often a peer's lock is tried when it is met, and the pause between, in us */
+/*! \brief How often a channel's lock is tried when it is met, and the pause between, in us */
 #define TRIES 5
 #define TRY_AGAIN_US 40
 
@@ -54,7 +58,7 @@
  */
 #define NEGATIVE_FROM_S 32768
 
-/*! \brief What is known of a peer's RTP */
+/*! \brief What is known of a channel's RTP */
 struct rtp_view {
 	/*! With a reference, NULL if there is none that counts its packets */
 	struct ast_rtp_instance *rtp;
@@ -62,6 +66,16 @@ struct rtp_view {
 	int64_t packet_ns;
 	int packet_bytes;
 	int64_t skew_ns;
+};
+
+/*! \brief What is coded at once in a format */
+struct coded {
+	/*! How long it lasts in ns, 0 if that is not known */
+	int64_t ns;
+	/*! Its size in bytes */
+	int bytes;
+	/*! Whether each is a frame of its own, whatever the frames before the coder are */
+	int is_frame;
 };
 
 static int counts(struct ast_rtp_instance *rtp)
@@ -72,87 +86,250 @@ static int counts(struct ast_rtp_instance *rtp)
 	return rtp && !ast_rtp_instance_get_stats(rtp, &stats, AST_RTP_INSTANCE_STAT_TXCOUNT);
 }
 
-/*!
- * \brief Whether a format's frames last as long as the format says, and a translator makes
- * one of each 20 ms
- */
-static int is_regular(struct ast_format *format)
+static int is_same(const struct ast_format *a, const struct ast_format *b)
 {
-	return ast_format_get_minimum_ms(format) == 10
-		|| ast_format_cmp(format, ast_format_gsm) == AST_FORMAT_CMP_EQUAL;
+	return ast_format_cmp(a, b) == AST_FORMAT_CMP_EQUAL;
 }
 
-/*! \brief How long the packets last that are made of a format, in ms, 0 if as a frame */
-static unsigned int packet_ms(struct ast_rtp_instance *rtp, struct ast_format *format)
+/*! \brief What Asterisk's coders make of audio; those of other modules are not known */
+static struct coded coded_at_once(const struct ast_format *format)
+{
+	const char *codec = ast_format_get_codec_name(format);
+	struct coded coded = {
+		.ns = ast_format_get_minimum_ms(format) * NS_PER_MS,
+		.bytes = ast_format_get_minimum_bytes(format),
+	};
+	const struct ilbc_attr *ilbc;
+
+	if (!strcmp(codec, "lpc10")) {
+		/* 180 samples, though its format says 20 ms */
+		coded.ns = 22500000;
+		coded.is_frame = 1;
+	} else if (!strcmp(codec, "ilbc")) {
+		ilbc = ast_format_get_attribute_data(format);
+		coded.ns = (ilbc ? ilbc->mode : 30) * NS_PER_MS;
+		coded.bytes = coded.ns == 20 * NS_PER_MS ? 38 : 50;
+		coded.is_frame = 1;
+	} else if (coded.ns != 10 * NS_PER_MS && strcmp(codec, "gsm")
+		&& strcmp(codec, "codec2")) {
+		coded.ns = 0;
+	}
+	return coded;
+}
+
+/*! \brief Bytes that packets are made of, of frames of any size, 0 if each is as a frame */
+static int smoothed_bytes(struct ast_rtp_instance *rtp, const struct ast_format *format)
 {
 	unsigned int framing_ms;
 
-	if (!ast_format_can_be_smoothed(format)) {
+	if (!rtp || !ast_format_can_be_smoothed(format)) {
 		return 0;
 	}
 	framing_ms = ast_rtp_codecs_get_framing(ast_rtp_instance_get_codecs(rtp));
 	if (!framing_ms && ast_format_get_smoother_flags(format) & AST_SMOOTHER_FLAG_FORCED) {
 		framing_ms = ast_format_get_default_ms(format);
 	}
-	return framing_ms;
+	return framing_ms * ast_format_get_minimum_bytes(format)
+		/ ast_format_get_minimum_ms(format);
+}
+
+/*! \brief What the packets are that a channel makes of frames in the format \a given */
+static void look_at_packets(const struct playback_peer *peer, struct rtp_view *view,
+	const struct ast_format *format, const struct ast_format *given)
+{
+	struct coded coded = coded_at_once(format);
+	int bytes = smoothed_bytes(view->rtp, format);
+
+	if (is_same(format, given)) {
+		coded.is_frame = 0;
+		coded.ns = ast_format_get_minimum_ms(format) * NS_PER_MS;
+		coded.bytes = ast_format_get_minimum_bytes(format);
+	}
+	if (!bytes && coded.is_frame) {
+		bytes = coded.bytes;
+	}
+	if (bytes && coded.bytes) {
+		view->packet_ns = bytes * coded.ns / coded.bytes;
+		view->packet_bytes = bytes;
+	} else if (coded.ns) {
+		view->packet_bytes = ast_format_get_default_ms(format) * NS_PER_MS
+			* coded.bytes / coded.ns;
+	}
+	if (peer->passthrough) {
+		view->packet_bytes = 0;
+	}
 }
 
 /*! \brief Look at the RTP of a channel, which is locked */
 static struct rtp_view look_at_rtp(const struct playback_peer *peer,
 	struct ast_channel *channel)
 {
+	const struct ast_format *given = peer->given ? peer->given : peer->ours;
 	struct ast_rtp_glue *glue = ast_rtp_instance_get_glue(ast_channel_tech(channel)->type);
 	struct ast_format *format = ast_channel_rawwriteformat(channel);
 	struct rtp_view view = { .rtp = NULL, };
-	unsigned int ms;
 
-	if (!glue || !glue->get_rtp_info || !format || (!is_regular(format)
-		&& ast_format_cmp(format, peer->ours) != AST_FORMAT_CMP_EQUAL)) {
+	if (!format || (!coded_at_once(format).ns && !is_same(format, given))) {
 		return view;
 	}
-	/* With SRTP it says that others must not use it, and gives it all the same */
-	glue->get_rtp_info(channel, &view.rtp);
-	ms = view.rtp ? packet_ms(view.rtp, format) : 0;
+	if (glue && glue->get_rtp_info) {
+		/* With SRTP it says that others must not use it, and gives it all the same */
+		glue->get_rtp_info(channel, &view.rtp);
+	}
+	look_at_packets(peer, &view, format, given);
 	/* Where no silence can be added the end of an utterance would be waited for */
-	if (!counts(view.rtp) || (ms > ast_format_get_default_ms(peer->ours)
-		&& !playback_media_has_silence(peer->ours))) {
+	if (view.packet_ns > ast_format_get_default_ms(peer->ours) * NS_PER_MS
+		&& !playback_media_has_silence(peer->ours)) {
+		view.packet_ns = 0;
 		ao2_cleanup(view.rtp);
 		view.rtp = NULL;
-		return view;
 	}
-	view.packet_ns = ms * NS_PER_MS;
 	view.skew_ns = TIMESTAMP_SKEW * NS_PER_S / ast_rtp_get_rate(format);
-	if (!peer->passthrough && ast_format_get_minimum_ms(format)) {
-		view.packet_bytes = (ms ? ms : ast_format_get_default_ms(format))
-			* ast_format_get_minimum_bytes(format) / ast_format_get_minimum_ms(format);
+	if (!counts(view.rtp)) {
+		ao2_cleanup(view.rtp);
+		view.rtp = NULL;
 	}
 	return view;
 }
 
-static struct ast_bridge_channel *find_peer(struct ast_channel *channel)
+static int try_lock(const struct playback_peer *peer, struct ast_channel *channel)
 {
-	struct ast_bridge *bridge = ast_channel_get_bridge(channel);
+	int i;
+
+	for (i = 1; ast_channel_trylock(channel); i++) {
+		if (i >= peer->tries) {
+			return 0;
+		}
+		usleep(TRY_AGAIN_US);
+	}
+	return 1;
+}
+
+static void leave_place(struct playback_place *place)
+{
+	place->channel = ast_channel_cleanup(place->channel);
+	ao2_cleanup(place->bridge_channel);
+	place->bridge_channel = NULL;
+}
+
+/*! \brief Go to a place in a bridge; takes the reference, and 0 if nobody is there */
+static int go_to(struct playback_place *place, struct ast_bridge_channel *bridge_channel)
+{
+	if (!bridge_channel) {
+		return 0;
+	}
+	/* It has a channel as long as it is in the bridge, which may end here */
+	if (!ast_bridge_channel_trylock(bridge_channel)) {
+		place->channel = bridge_channel->chan
+			? ast_channel_ref(bridge_channel->chan) : NULL;
+		ast_bridge_channel_unlock(bridge_channel);
+	}
+	if (!place->channel) {
+		ao2_ref(bridge_channel, -1);
+		return 0;
+	}
+	place->bridge_channel = bridge_channel;
+	return 1;
+}
+
+/*!
+ * \brief The other place in a bridge of two that does not mix
+ *
+ * \param bridge takes the reference; may be NULL
+ * \param channel
+ * \param[out] own the place of \a channel, may be NULL
+ * \return with a reference, NULL if there is none
+ */
+static struct ast_bridge_channel *find_other(struct ast_bridge *bridge,
+	const struct ast_channel *channel, struct ast_bridge_channel **own)
+{
 	struct ast_bridge_channel *found = NULL;
+	struct ast_bridge_channel *first;
 
 	if (!bridge) {
 		return NULL;
 	}
 	if (!ao2_trylock(bridge)) {
 		found = ao2_bump(playback_bridge_peer(bridge, channel));
+		if (found && own) {
+			first = AST_LIST_FIRST(&bridge->channels);
+			*own = ao2_bump(first == found ? AST_LIST_NEXT(first, entry) : first);
+		}
 		ao2_unlock(bridge);
 	}
 	ao2_ref(bridge, -1);
 	return found;
 }
 
-static int try_lock(struct ast_channel *channel)
+/*! \brief Forget who listens, but not the peer */
+static void leave_listener(struct playback_peer *peer)
 {
-	int i;
+	ao2_cleanup(peer->rtp);
+	peer->rtp = NULL;
+	peer->packet_ns = 0;
+	leave_place(&peer->listener);
+	leave_place(&peer->half);
+	ao2_cleanup(peer->beyond);
+	peer->beyond = NULL;
+	ao2_cleanup(peer->given);
+	peer->given = NULL;
+	peer->is_known = 0;
+}
 
-	for (i = 0; i < TRIES && ast_channel_trylock(channel); i++) {
-		usleep(TRY_AGAIN_US);
+/*! \brief Look who listens at the other end of a Local channel, whose other half is known */
+static void cross(struct playback_peer *peer)
+{
+	struct ast_channel *half = peer->half.channel;
+
+	if (!try_lock(peer, half)) {
+		return;
 	}
-	return i < TRIES;
+	/* A hook may keep frames, or make others of them */
+	if (ast_framehook_list_contains_no_active(ast_channel_framehooks(half))
+		&& !ast_channel_audiohooks(half)) {
+		peer->beyond = ast_channel_get_bridge(half);
+	}
+	ast_channel_unlock(half);
+	go_to(&peer->listener, find_other(ao2_bump(peer->beyond), half,
+		&peer->half.bridge_channel));
+}
+
+/*! \brief Look who listens, and what that sends */
+static void find_listener(struct playback_peer *peer)
+{
+	struct playback_place *listener = &peer->listener;
+	struct ast_channel *near = peer->near.channel;
+	struct rtp_view view;
+
+	leave_listener(peer);
+	if (!try_lock(peer, near)) {
+		return;
+	}
+	if (!strcmp(ast_channel_tech(near)->type, "Local")) {
+		peer->half.channel = ast_local_get_peer(near);
+		peer->given = ao2_bump(ast_channel_rawwriteformat(near));
+		ast_channel_unlock(near);
+		if (!peer->half.channel || !peer->given || !coded_at_once(peer->given).ns
+			|| coded_at_once(peer->given).is_frame) {
+			return;
+		}
+		cross(peer);
+		if (!listener->channel || !try_lock(peer, listener->channel)) {
+			leave_place(listener);
+			return;
+		}
+	} else {
+		listener->channel = ast_channel_ref(near);
+		listener->bridge_channel = ao2_bump(peer->near.bridge_channel);
+	}
+	view = look_at_rtp(peer, listener->channel);
+	peer->is_known = 1;
+	peer->format = ast_channel_rawwriteformat(listener->channel);
+	ast_channel_unlock(listener->channel);
+	peer->rtp = view.rtp;
+	peer->packet_ns = view.packet_ns;
+	peer->packet_bytes = view.packet_bytes;
+	peer->skew_ns = view.skew_ns;
 }
 
 static int differs(const struct playback_reported_time *a,
@@ -199,37 +376,21 @@ void playback_peer_init(struct playback_peer *peer, const struct ast_format *our
 	memset(peer, 0, sizeof(*peer));
 	peer->ours = ours;
 	peer->passthrough = passthrough;
+	peer->tries = TRIES;
 }
 
 int playback_peer_meet(struct playback_peer *peer, struct ast_channel *channel)
 {
-	struct ast_bridge_channel *bridge_channel = find_peer(channel);
 	struct playback_peer_count count;
-	struct rtp_view view;
 
 	playback_peer_leave(peer);
-	if (!bridge_channel) {
+	if (!go_to(&peer->near,
+		find_other(ast_channel_get_bridge(channel), channel, NULL))) {
 		return 0;
 	}
-	/* It has a channel as long as it is in the bridge, which may end here */
-	if (!ast_bridge_channel_trylock(bridge_channel)) {
-		peer->channel = bridge_channel->chan ? ast_channel_ref(bridge_channel->chan) : NULL;
-		ast_bridge_channel_unlock(bridge_channel);
-	}
-	if (!peer->channel || !try_lock(peer->channel)) {
-		peer->channel = ast_channel_cleanup(peer->channel);
-		ao2_ref(bridge_channel, -1);
-		return 0;
-	}
-	view = look_at_rtp(peer, peer->channel);
-	peer->format = ast_channel_rawwriteformat(peer->channel);
-	ast_channel_unlock(peer->channel);
-	peer->bridge_channel = bridge_channel;
-	peer->rtp = view.rtp;
-	peer->packet_ns = view.packet_ns;
-	peer->packet_bytes = view.packet_bytes;
-	peer->skew_ns = view.skew_ns;
-	peer->ask_again = ASK_AGAIN_FRAMES;
+	find_listener(peer);
+	peer->asked_after = 1;
+	peer->ask_again = 1;
 	if (!peer->rtp) {
 		return 0;
 	}
@@ -242,20 +403,95 @@ int playback_peer_meet(struct playback_peer *peer, struct ast_channel *channel)
 
 void playback_peer_leave(struct playback_peer *peer)
 {
-	ao2_cleanup(peer->rtp);
-	peer->rtp = NULL;
-	peer->channel = ast_channel_cleanup(peer->channel);
-	ao2_cleanup(peer->bridge_channel);
-	peer->bridge_channel = NULL;
+	leave_listener(peer);
+	leave_place(&peer->near);
+	peer->mixer = NULL;
+}
+
+/*!
+ * \brief How long the packets last that a party of a mixer gets, in ns
+ *
+ * \param place takes the references
+ * \param latest_ns what to say where that cannot be seen now
+ */
+static int64_t packets_of(struct playback_place place, int64_t latest_ns)
+{
+	/* What a mixer writes is coded anew for each party */
+	struct playback_peer party = { .ours = ast_format_slin, .near = place, };
+	int64_t packet_ns;
+
+	find_listener(&party);
+	packet_ns = party.is_known ? party.packet_ns : latest_ns;
+	playback_peer_leave(&party);
+	return packet_ns;
+}
+
+void playback_peer_mixed(struct playback_peer *peer, struct ast_channel *channel,
+	const struct ast_bridge *mixer, unsigned int parties)
+{
+	struct ast_bridge *bridge;
+	struct ast_bridge_channel *party;
+	struct playback_place *places;
+	int64_t latest_ns = peer->mixer == mixer ? peer->packet_ns : 0;
+	unsigned int count = 0;
+
+	if (peer->mixer == mixer && peer->parties == parties && --peer->ask_again) {
+		return;
+	}
+	bridge = ast_channel_get_bridge(channel);
+	if (!bridge || ao2_trylock(bridge)) {
+		ao2_cleanup(bridge);
+		peer->ask_again = 1;
+		return;
+	}
+	places = ast_alloca((bridge->num_channels + 1) * sizeof(*places));
+	AST_LIST_TRAVERSE(&bridge->channels, party, entry) {
+		if (party->chan != channel && !party->suspended && count < bridge->num_channels) {
+			places[count].channel = ast_channel_ref(party->chan);
+			places[count++].bridge_channel = ao2_bump(party);
+		}
+	}
+	ao2_unlock(bridge);
+	ao2_ref(bridge, -1);
+	peer->packet_ns = 0;
+	while (count--) {
+		peer->packet_ns = MAX(peer->packet_ns, packets_of(places[count], latest_ns));
+	}
+	peer->mixer = mixer;
+	peer->parties = parties;
+	peer->ask_again = ASK_AGAIN_FRAMES;
+}
+
+/*! \brief Whether one that is not seen can be by now, or has other packets */
+static int asked_again(struct playback_peer *peer)
+{
+	int64_t packet_ns = peer->packet_ns;
+
+	peer->asked_after = MIN(2 * peer->asked_after, ASK_AGAIN_FRAMES);
+	peer->ask_again = peer->asked_after;
+	find_listener(peer);
+	return peer->rtp || peer->packet_ns != packet_ns;
+}
+
+static int has_left(const struct playback_place *place)
+{
+	return place->bridge_channel
+		&& place->bridge_channel->state != BRIDGE_CHANNEL_STATE_WAIT;
 }
 
 int playback_peer_has_changed(struct playback_peer *peer)
 {
 	/* Of all these a look without their locks is enough: the next one comes in a tick */
-	return peer->bridge_channel
-		&& (peer->bridge_channel->state != BRIDGE_CHANNEL_STATE_WAIT
-		|| ast_channel_rawwriteformat(peer->channel) != peer->format
-		|| (!peer->rtp && !--peer->ask_again));
+	if (!peer->near.bridge_channel) {
+		return 0;
+	}
+	if (!peer->rtp) {
+		return has_left(&peer->near) || (!--peer->ask_again && asked_again(peer));
+	}
+	return has_left(&peer->near) || has_left(&peer->half) || has_left(&peer->listener)
+		|| ast_channel_rawwriteformat(peer->listener.channel) != peer->format
+		|| (peer->beyond && (peer->beyond->num_channels != 2
+		|| peer->half.bridge_channel->bridge != peer->beyond));
 }
 
 struct playback_peer_count playback_peer_count(struct playback_peer *peer)
@@ -294,34 +530,53 @@ void playback_peer_accept(struct playback_peer *peer,
 	peer->bytes = count->bytes;
 }
 
-int playback_peer_is_done(const struct playback_peer *peer)
+/*!
+ * \brief Whether the thread of a channel is done with all it was given
+ *
+ * \param place
+ * \param reads whether it is what it reads that counts, not what the bridge gives it
+ */
+static int is_done(const struct playback_place *place, int reads)
 {
-	struct ast_bridge_channel *bridge_channel = peer->bridge_channel;
+	struct ast_bridge_channel *bridge_channel = place->bridge_channel;
 	int done;
 
+	/* First of all: while its thread has one of these it is not idle */
+	if (reads && !AST_LIST_EMPTY(ast_channel_readq(place->channel))) {
+		return 0;
+	}
 	if (ast_bridge_channel_trylock(bridge_channel)) {
 		return 0;
 	}
 	/* One that leaves the bridge throws away what it has not written yet */
 	done = bridge_channel->suspended
 		|| (bridge_channel->activity == BRIDGE_CHANNEL_THREAD_IDLE
-		&& (AST_LIST_EMPTY(&bridge_channel->wr_queue)
+		&& (reads || AST_LIST_EMPTY(&bridge_channel->wr_queue)
 		|| bridge_channel->state != BRIDGE_CHANNEL_STATE_WAIT));
 	ast_bridge_channel_unlock(bridge_channel);
 	return done;
 }
 
+int playback_peer_is_done(const struct playback_peer *peer)
+{
+	/* In the order in which frames pass them */
+	return is_done(&peer->near, 0)
+		&& (!peer->half.channel || (is_done(&peer->half, 1)
+		&& is_done(&peer->listener, 0)));
+}
+
 int playback_peer_confirm(struct playback_peer *peer)
 {
+	struct ast_channel *listener = peer->listener.channel;
 	struct playback_peer_count count;
 	struct rtp_view view;
 	int same;
 
-	if (ast_channel_trylock(peer->channel)) {
+	if (ast_channel_trylock(listener)) {
 		return 0;
 	}
-	view = look_at_rtp(peer, peer->channel);
-	ast_channel_unlock(peer->channel);
+	view = look_at_rtp(peer, listener);
+	ast_channel_unlock(listener);
 	if (!view.rtp) {
 		/* It has none for the moment; what it had sends nothing any more */
 		return 1;
@@ -371,19 +626,26 @@ struct playback_far_end playback_peer_far_end(const struct playback_peer *peer,
 	return far_end;
 }
 
+/*! \brief What is written to a channel with that flag ends its generator instead */
+static int generates(const struct ast_channel *channel)
+{
+	return ast_channel_generatordata(channel)
+		&& !ast_test_flag(ast_channel_flags((struct ast_channel *) channel),
+			AST_FLAG_WRITE_INT);
+}
+
 enum playback_unheard playback_peer_unheard(const struct playback_peer *peer)
 {
 	if (!peer->rtp) {
 		return PLAYBACK_UNHEARD_NO;
 	}
-	if (peer->bridge_channel->suspended) {
+	if (peer->near.bridge_channel->suspended
+		|| peer->listener.bridge_channel->suspended) {
 		return PLAYBACK_UNHEARD_SUSPENDED;
 	}
-	/* What is written to a channel with that flag ends its generator instead */
-	if (ast_channel_generatordata(peer->channel)
-		&& !ast_test_flag(ast_channel_flags(peer->channel), AST_FLAG_WRITE_INT)) {
+	if (generates(peer->near.channel) || generates(peer->listener.channel)) {
 		return PLAYBACK_UNHEARD_GENERATOR;
 	}
-	return !peer->packet_bytes && ast_channel_sending_dtmf_digit(peer->channel)
+	return !peer->packet_bytes && ast_channel_sending_dtmf_digit(peer->listener.channel)
 		? PLAYBACK_UNHEARD_DIGIT : PLAYBACK_UNHEARD_NO;
 }

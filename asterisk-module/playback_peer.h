@@ -10,24 +10,33 @@
 
 /*!
  * \file
- * \brief The peer: the only other channel in a bridge that does not mix, and what it sends
+ * \brief The peer: the only other channel in a bridge that does not mix, who listens there,
+ * and what is sent
  *
  * What is delivered to the peer is sent by its own thread, or not at all: the far end has
  * put it on hold, it sends a digit, it is played something else.  Its RTP counts the
  * packets that have left the socket, and the bridge knows whether its thread is done with
  * all it was given.  Together they say of each frame what became of it.
  *
+ * Where the peer is half of a Local channel it is the only other channel in the bridge of
+ * the other half that sends.  One such channel is looked through: of two in a row it is not
+ * known who listens.
+ *
+ * Where the packets cannot be counted, and in a bridge that mixes, it is looked how long
+ * they last, since media waits in Asterisk until one is full.
+ *
  * Called with our channel locked, by the thread that reads it; that thread has queued each
- * frame for the peer before it reads again.  Other locks: the peer's bridge channel's and
- * the peer channel's own are only tried, since with a channel locked they must not be
- * waited for, and one at a time; nobody else's frame is lost for it.  The RTP instance's is
- * taken for as long as its counts take to be copied; whoever holds it sends a packet, and
- * takes no lock of a channel.
+ * frame for the peer before it reads again.  Other locks: those of the bridges, of the
+ * channels in them and of their places there are only tried, since with a channel locked
+ * they must not be waited for, and one at a time; nobody else's frame is lost for it.  The
+ * RTP instance's is taken for as long as its counts take to be copied; whoever holds it
+ * sends a packet, and takes no lock of a channel.  That of a Local channel's two halves is
+ * taken with one half locked, as Asterisk does.
  *
  * Costs: playback_peer_count(), at each tick, is that one lock and copy, some 0.2 us.  The
- * locks are tried only where a packet is missing, and the peer channel's, whose thread
- * drops audio if it does not get it within half a ms, only where one is about to be given
- * up, and when the peer is another one.
+ * locks are tried only where a packet is missing, and a channel's, whose thread drops
+ * audio if it does not get it within half a ms, only where one is about to be given up,
+ * when the peer is another one, and once a second of each party that a mixer writes to.
  *
  * The same counts show what the far end's RTCP reports say, but not when these came.  So
  * a report is one by which some of the figures change: one that says no other than all
@@ -73,21 +82,40 @@ struct playback_peer_reports {
 	unsigned int lost;
 };
 
+/*! \brief A place in a bridge, and who is there; both with a reference, or NULL */
+struct playback_place {
+	/*! The place */
+	struct ast_bridge_channel *bridge_channel;
+	/*! The channel */
+	struct ast_channel *channel;
+};
+
 /*! \brief The peer, and what its RTP had sent at the latest look */
 struct playback_peer {
 	/*! Our format; set once */
 	const struct ast_format *ours;
 	/*! Whether our frames have any size, as in passthrough mode; set once */
 	int passthrough;
-	/*! Its place in the bridge, with a reference; NULL if there is no peer */
-	struct ast_bridge_channel *bridge_channel;
-	/*! The channel, with a reference */
-	struct ast_channel *channel;
+	/*! The peer; nobody if there is none */
+	struct playback_place near;
+	/*! If that is half of a Local channel: its other half */
+	struct playback_place half;
+	/*! The bridge that that is in, with a reference */
+	struct ast_bridge *beyond;
+	/*!
+	 * Who listens: the peer, or the only other channel in that bridge; nobody if it is not
+	 * known
+	 */
+	struct playback_place listener;
+	/*! The format of what it is given, with a reference; NULL if that is ours */
+	struct ast_format *given;
+	/*! Whether it was looked at */
+	int is_known;
 	/*! Its RTP, with a reference; NULL if it has none whose packets are counted */
 	struct ast_rtp_instance *rtp;
 	/*! The format it is written, only to be compared */
 	const struct ast_format *format;
-	/*! How long each of its packets lasts in ns, 0 if each frame is one */
+	/*! How long each of its packets lasts in ns, 0 if each frame is one or it is not known */
 	int64_t packet_ns;
 	/*! Bytes of media in a packet, 0 if they differ */
 	int packet_bytes;
@@ -99,8 +127,9 @@ struct playback_peer {
 	/*! Packets and bytes sent up to the latest playback_peer_accept() */
 	unsigned int packets;
 	unsigned int bytes;
-	/*! When to ask again a peer without RTP, in frames */
+	/*! When to ask again where there is no RTP, and how long that was put off, in frames */
 	unsigned int ask_again;
+	unsigned int asked_after;
 	/*! When it was looked latest, in ns */
 	int64_t looked_ns;
 	/*! What its far end had reported by then */
@@ -109,6 +138,12 @@ struct playback_peer {
 	int64_t reported_ns;
 	/*! The same of the latest one with a round trip time */
 	int64_t rtt_reported_ns;
+	/*! How often a lock is tried */
+	int tries;
+	/*! The bridge that mixes, whose longest packets are known; only to be compared */
+	const struct ast_bridge *mixer;
+	/*! How many were in it then */
+	unsigned int parties;
 };
 
 /*! \brief What the peer has sent */
@@ -131,6 +166,20 @@ void playback_peer_init(struct playback_peer *peer, const struct ast_format *our
  * \retval 0 there is none, or what it sends cannot be seen
  */
 int playback_peer_meet(struct playback_peer *peer, struct ast_channel *channel);
+
+/*!
+ * \brief Look how long the longest packets last that the others in a bridge get which
+ * mixes: see \c packet_ns
+ *
+ * Once a second, or when there are more or fewer of them.
+ *
+ * \param peer which is nobody
+ * \param channel ours
+ * \param mixer the bridge, only to be compared
+ * \param parties how many are in it
+ */
+void playback_peer_mixed(struct playback_peer *peer, struct ast_channel *channel,
+	const struct ast_bridge *mixer, unsigned int parties);
 
 /*! \brief Forget the peer */
 void playback_peer_leave(struct playback_peer *peer);

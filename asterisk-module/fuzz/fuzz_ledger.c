@@ -180,29 +180,34 @@ static void starve(struct run *run)
 {
 	const struct playback_ledger *ledger = &run->ledger;
 	uint64_t held = ledger->held.bytes, dropped = ledger->dropped_of_held.bytes;
+	uint64_t sent = ledger->sent.bytes;
 	int64_t silence_ns = playback_ledger_wants_silence(ledger, run->now);
 
 	playback_ledger_starved(&run->ledger);
-	CHECK(silence_ns >= 0 && silence_ns < (ledger->watching ? ledger->packet_ns
-		: ledger->mixer_interval_ns) + MS);
+	CHECK(silence_ns >= 0 && silence_ns < (ledger->mixing ? ledger->mixer_interval_ns
+		: ledger->packet_ns) + MS);
 	if (!silence_ns) {
 		return;
 	}
-	CHECK((ledger->mixing || ledger->watching) && held);
+	CHECK((ledger->mixing || ledger->packet_ns) && held);
 	playback_ledger_delivered(&run->ledger, media(0), silence_ns, run->now);
 	/* A packet is filled tick by tick */
-	CHECK(ledger->watching || !playback_ledger_wants_silence(ledger, PLAYBACK_NEVER));
-	CHECK(held == ledger->held.bytes + ledger->dropped_of_held.bytes - dropped);
+	CHECK(!ledger->mixing || !playback_ledger_wants_silence(ledger, PLAYBACK_NEVER));
+	CHECK(held == ledger->held.bytes + ledger->dropped_of_held.bytes - dropped
+		+ ledger->sent.bytes - sent);
 }
 
-static void set_mixing(struct run *run, int mixing)
+static void set_mixing(struct run *run, int mixing, int64_t packet_ns)
 {
 	uint64_t dropped = run->ledger.dropped_of_held.bytes
-		+ (mixing && !run->ledger.watching ? 0 : run->ledger.held.bytes);
+		+ (mixing && run->ledger.mixing ? 0 : run->ledger.held.bytes);
 
 	/* One or the other */
 	playback_ledger_watching(&run->ledger, 0, 0, run->now);
 	playback_ledger_mixing(&run->ledger, mixing, run->now);
+	if (mixing) {
+		playback_ledger_watching(&run->ledger, 0, packet_ns, run->now);
+	}
 	CHECK(run->ledger.dropped_of_held.bytes == dropped);
 }
 
@@ -210,7 +215,8 @@ static void set_watching(struct run *run, int watching, int64_t packet_ns)
 {
 	playback_ledger_mixing(&run->ledger, 0, run->now);
 	playback_ledger_watching(&run->ledger, watching, packet_ns, run->now);
-	CHECK(run->ledger.watching == watching && (watching || !run->ledger.held.bytes));
+	CHECK(run->ledger.watching == watching
+		&& (watching || packet_ns || !run->ledger.held.bytes));
 }
 
 /* The peer has sent so many packets, which may be more than it was given */
@@ -547,7 +553,7 @@ static void operate(struct run *run, uint8_t operation, uint8_t amount)
 		if (amount & 32) {
 			set_watching(run, amount & 1, (amount / 2 & 7) * 10 * MS);
 		} else {
-			set_mixing(run, amount & 1);
+			set_mixing(run, amount & 1, (amount / 2 & 7) * 10 * MS);
 		}
 		break;
 	case 'l':

@@ -1952,6 +1952,119 @@ static void what_is_held_when_watching_ends_is_dropped(void)
 	EXPECT(marks[1].stage, PLAYBACK_STAGE_DELIVERED);
 }
 
+/* The peer cannot be seen, but its packets are known */
+static void begin_unseen(int64_t packet_ns)
+{
+	begin();
+	playback_ledger_watching(&ledger, 0, packet_ns, T0);
+}
+
+static void what_fills_no_packet_is_not_taken_to_be_sent(void)
+{
+	begin_unseen(2 * TICK);
+	receive(160);
+	mark(0, T0);
+	deliver(T0);
+	EXPECT(playback_ledger_next_due(&ledger), PLAYBACK_NEVER);
+	EXPECT(ledger.held.bytes, 160);
+	/* Nothing is to be seen */
+	EXPECT(playback_ledger_look_due(&ledger), PLAYBACK_NEVER);
+	receive(160);
+	mark(1, T0);
+	deliver(T0 + TICK);
+	/* Both leave now, and play one after the other */
+	expect_pop(0, PLAYBACK_PLAYED, START + 2 * TICK);
+	EXPECT(marks[0].due_ns, START + 2 * TICK);
+	EXPECT(marks[0].stage, PLAYBACK_STAGE_DELIVERED);
+	expect_pop(1, PLAYBACK_PLAYED, START + 3 * TICK);
+	EXPECT(marks[1].due_ns, START + 3 * TICK);
+	EXPECT(playback_ledger_wants_silence(&ledger, T0 + 2 * TICK), 0);
+}
+
+static void rest_of_an_unseen_packet_is_filled_with_silence(void)
+{
+	begin_unseen(3 * TICK);
+	receive(160);
+	mark(0, T0);
+	deliver(T0);
+	/* A tick's at each tick */
+	EXPECT(playback_ledger_wants_silence(&ledger, T0 + TICK), TICK);
+	playback_ledger_delivered(&ledger, ulaw(0), TICK, T0 + TICK);
+	EXPECT(marks[0].due_ns, PLAYBACK_NEVER);
+	EXPECT(playback_ledger_wants_silence(&ledger, T0 + 2 * TICK), TICK);
+	playback_ledger_delivered(&ledger, ulaw(0), TICK, T0 + 2 * TICK);
+	EXPECT(marks[0].due_ns, START + 3 * TICK);
+	EXPECT(playback_ledger_wants_silence(&ledger, T0 + 3 * TICK), 0);
+}
+
+static void coder_with_frames_of_22_ms_keeps_a_part(void)
+{
+	/* LPC10 */
+	const int64_t packet = 22500000;
+	int i;
+
+	begin_unseen(packet);
+	receive(160 * 9);
+	for (i = 0; i < 9; i++) {
+		deliver(T0 + i * TICK);
+		/* As many whole ones as fit */
+		EXPECT(ledger.sent.bytes, (i + 1) * TICK / packet * 180);
+	}
+	EXPECT(ledger.held_count, 0);
+	receive(160);
+	mark(0, T0);
+	deliver(T0 + 9 * TICK);
+	EXPECT(playback_ledger_wants_silence(&ledger, T0 + 10 * TICK), 3 * MS);
+	playback_ledger_delivered(&ledger, ulaw(0), 3 * MS, T0 + 10 * TICK);
+	EXPECT(marks[0].due_ns, START + 11 * TICK);
+}
+
+static void what_an_unseen_peer_kept_is_dropped_with_it(void)
+{
+	struct playback_drop drop;
+
+	begin_unseen(2 * TICK);
+	receive(160);
+	mark(0, T0);
+	deliver(T0);
+	playback_ledger_watching(&ledger, 0, 0, T0 + MS);
+	expect_pop(0, PLAYBACK_DROPPED, T0 + MS);
+	EXPECT(playback_ledger_pop_drop(&ledger, PLAYBACK_NEVER / 2, &drop), 1);
+	EXPECT(drop.reason, PLAYBACK_DROP_UNSENT);
+	EXPECT(drop.bytes, 160);
+	receive(160);
+	mark(1, T0);
+	deliver(T0 + TICK);
+	expect_pop(1, PLAYBACK_PLAYED, START + 2 * TICK);
+}
+
+static void listeners_of_a_mixer_get_long_packets(void)
+{
+	int i;
+
+	begin();
+	playback_ledger_mixing(&ledger, 1, T0);
+	playback_ledger_watching(&ledger, 0, 3 * TICK, T0);
+	receive(160 * 4);
+	mark(0, T0);
+	for (i = 0; i < 4; i++) {
+		deliver(T0 + i * TICK);
+		mix(T0 + i * TICK + MS);
+		/* None of the first three has left when the third one is mixed */
+		EXPECT(played_bytes(MIXED_START + MS + i * TICK), i < 3 ? 0 : 159);
+	}
+	/* What a packet begins with leaves two mixing intervals later, all else as late */
+	EXPECT(marks[0].due_ns, MIXED_START + MS + (3 + 2 + 1) * TICK);
+	EXPECT(marks[0].stage, PLAYBACK_STAGE_MIXED);
+	EXPECT(played_bytes(MIXED_START + MS + (3 + 2 + 1) * TICK), 160 * 4);
+	/* They are not dropped when the bridge ceases to mix */
+	playback_ledger_mixing(&ledger, 0, T0 + 4 * TICK);
+	EXPECT(ledger.dropped_of_held.bytes, 0);
+	receive(160);
+	deliver(T0 + 20 * TICK);
+	EXPECT(ledger.held.bytes, 0);
+}
+
 static void peer_that_is_kept_from_its_work_is_waited_for(void)
 {
 	int i;
@@ -2111,6 +2224,11 @@ int main(void)
 	RUN(flush_ends_the_piece_before_it);
 	RUN(nobody_hears_what_is_replaced);
 	RUN(what_is_held_when_watching_ends_is_dropped);
+	RUN(what_fills_no_packet_is_not_taken_to_be_sent);
+	RUN(rest_of_an_unseen_packet_is_filled_with_silence);
+	RUN(coder_with_frames_of_22_ms_keeps_a_part);
+	RUN(what_an_unseen_peer_kept_is_dropped_with_it);
+	RUN(listeners_of_a_mixer_get_long_packets);
 	RUN(peer_that_is_kept_from_its_work_is_waited_for);
 	RUN(stages_are_told_apart);
 	return failures ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -105,6 +105,6 @@ def test_what_nobody_hears_is_claimed(
 
 @pytest.mark.parametrize("bridge", ["local", "local n"])
 def test_a_local_channel_hides_the_packets(stock: Bench, run_folder: Path, bridge: str) -> None:
-    call, folder = run(stock, run_folder, f"wire_local_hidden[bridge={bridge},ptime_ms=40]")
+    call, folder = run(stock, run_folder, f"wire_local[bridge={bridge},ptime_ms=40]")
     assert {len(packet.payload) for packet in sent(folder)} == {320}
     assert call.counts["EARLY"] > call.marks / 2
