@@ -22,6 +22,7 @@ from statistics import median
 
 from rich.console import Console
 
+from chan_websocket.protocol import Format, MarkCommand
 from harness.application.client import MediaSession, serve
 from harness.application.marks import acknowledged, mark, random_sizes
 from harness.asterisk.configuration import Extension
@@ -31,7 +32,6 @@ from harness.caller.sip_peer import local_address_towards
 from harness.caller.sip_phone import SipPhone
 from harness.install.build import Build
 from harness.judge.verdicts import Result
-from harness.protocol import Format, MarkCommand
 from harness.report.mark_table import compact_table
 
 CALLS = 200
