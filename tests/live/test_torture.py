@@ -113,7 +113,7 @@ def test_no_data_race_is_seen_when_sanitized(build: Build, run_folder: Path) -> 
     }
     module = build_for_threads(build, broken=False)
     result = tortured(build, folder, module, plan(SANITIZED_SECONDS, SANITIZED_CALLS), environment)
-    assert racing_files(reports) == set()
+    assert racing_files(folder) == set()
     assert result.faults == []
 
 
