@@ -400,8 +400,6 @@ class _Output(BaseOutputTransport):
 
     async def _push(self, frames: list[tuple[Frame, FrameDirection]]) -> None:
         for frame, direction in frames:
-            if isinstance(frame, BotStoppedSpeakingFrame):
-                await _let_through()
             await super().push_frame(frame, direction)
         self._changed.set()
 
