@@ -32,7 +32,7 @@ async def voice(text: str, sample_rate: int) -> AsyncIterator[rtc.AudioFrame]:
 
 async def agent(call: Call) -> None:
     """One call."""
-    session: AgentSession[None] = AgentSession(vad=None, turn_detection=None)
+    session: AgentSession[None] = AgentSession(vad=None)
     # With real services `attach(session, call)`: here the ears are ours.
     session.output.audio = AsteriskAudioOutput(call)
     await session.start(Agent(instructions=""))
