@@ -31,6 +31,7 @@ from harness.errors import HarnessFault
 from harness.install.build import Build
 from harness.judge.evidence import Evidence, read_evidence
 from harness.judge.verdicts import Bounds, Verdict
+from harness.media.position_code import DECODABLE_BYTES
 from harness.record.capture_files import load_timeline
 from harness.torture.run import TorturePlan, TortureResult
 
@@ -78,7 +79,12 @@ async def _storm(
             if time.monotonic() > until:
                 return
             random = Random(f"{plan.seed}/{slot}/{number}")
-            call = await _call(bench, random, f"{slot}-{number}", until, result.counts)
+            name = f"{slot}-{number}"
+            try:
+                call = await _call(bench, random, name, until, result.counts)
+            except HarnessFault as fault:
+                result.faults.append(f"call {name}: {fault.what} {fault.remedy}")
+                continue
             async with judging:
                 result.faults += await asyncio.to_thread(_faults, call, result.counts)
             progress(time.monotonic() - started)
@@ -136,6 +142,8 @@ class StormyApplication:
         self._counts = counts
         self._began = time.monotonic()
         self._buffers = False
+        self._jumps = False
+        """whether the RTP goes on elsewhere in the stream: the next piece has to show where"""
         self._number = 0
         actions: list[tuple[int, Callable[[], Awaitable[object]]]] = [
             (40, self._speak),
@@ -181,6 +189,9 @@ class StormyApplication:
             size = self._random.randint(0, size)
         else:
             size = _FRAME * self._random.randint(1, self._random.choice((1, 5, 40)))
+        if self._jumps:
+            size = max(size, DECODABLE_BYTES)
+            self._jumps = False
         codec = str(self._session.media_start.fields["format"])
         [piece] = coded_pieces([size], self._session.sent_bytes, codec)
         return piece
@@ -237,6 +248,7 @@ class StormyApplication:
         flush_id = self._random.choice((None, f"f{self._id()}"))
         await self._send(protocol.command_flush(self._session.format, flush_id))
         self._buffers = False
+        self._jumps = True
 
     async def _pause(self) -> None:
         await self._simple("PAUSE_MEDIA")
@@ -248,6 +260,10 @@ class StormyApplication:
             return  # which does not know it
         await self._send(protocol.command_set_direction(self._random.choice(("in", "out"))))
         await asyncio.sleep(self._random.uniform(0, 0.1))
+        if self._random.random() < 0.5:
+            # Of direction "in" it is thrown away.
+            await self._speak()
+            self._jumps = True
         await self._send(protocol.command_set_direction("both"))
 
     async def _report(self) -> None:
