@@ -74,6 +74,14 @@ class DisturbingSession(RecordedSession):
                     frames.send_continuation(piece, fin=last)
                 self._write(b"".join(frames.data_to_send()))
 
+    async def send_frames(self, frames: bytes) -> None:
+        """Write WebSocket frames as they stand, and do not count or record them.
+
+        For what is too much to be made anew each time. Returns when the kernel takes more.
+        """
+        async with self._sending, self._frames():
+            self._write(frames)
+
     async def send_cut(self, message: bytes | str, cuts: Random) -> None:
         """Send audio (bytes) or a command (text) as RFC 6455 allows it, with ``cuts`` at random.
 

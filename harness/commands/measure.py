@@ -30,6 +30,7 @@ from harness.commands.command import (
     positive,
 )
 from harness.commands.measure_cpu import CALLS, ROUNDS, measure_cpu, print_cpu
+from harness.commands.measure_receive import RECEIVE_ROUNDS, SCHEMES, measure_receive, print_receive
 from harness.commands.measure_stalls import (
     STALL_S,
     STALLS,
@@ -120,6 +121,11 @@ def add_to(commands: Commands) -> None:
         action="store_true",
         help="measure Asterisk's CPU instead, the patched module beside the stock one",
     )
+    instead.add_argument(
+        "--receive",
+        action="store_true",
+        help="measure the CPU a megabyte of media with commands takes, patched beside stock",
+    )
     parser.set_defaults(command=_run)
 
 
@@ -138,6 +144,8 @@ def _run(options: argparse.Namespace, console: Console) -> int:
     folder = new_run_folder(OUT)
     if options.memory:
         return _run_memory(build, folder, console)
+    if options.receive:
+        return _run_receive(build, folder, console)
     if options.stalls:
         return _run_stalls(build, folder, options.seed, console)
     if options.cpu:
@@ -169,6 +177,16 @@ def _run_memory(build: Build, folder: Path, console: Console) -> int:
         soft_wrap=True,
     )
     return EXIT_PASS
+
+
+def _run_receive(build: Build, folder: Path, console: Console) -> int:
+    console.print(f"Asterisk {build.version}, stock and patched module in turn, as fast as it goes")
+    with progress_bar(console, "rounds", RECEIVE_ROUNDS * len(SCHEMES)) as advance:
+        measured = measure_receive(build, folder, on_round=advance)
+    print_receive(console, measured)
+    verdict = measured.result
+    print_verdict(console, verdict)
+    return EXIT_CODES[verdict]
 
 
 def _run_stalls(build: Build, folder: Path, seed: int, console: Console) -> int:

@@ -30,6 +30,7 @@ from harness.bench import bench as start_bench
 from harness.caller.rtp_socket import RtpSocket
 from harness.caller.sip_peer import SipPeer
 from harness.caller.sipp import CallRequest, place_call
+from harness.commands.measure_receive import SCHEMES, measure_receive
 from harness.install.build import Build
 from harness.media.speech import interruption
 from harness.targets.target import OwnTarget
@@ -419,3 +420,12 @@ async def mark_one(session: DisturbingSession) -> None:
     await send(session, STRETCH)
     await session.mark("m")
     await played(session, "m")
+
+
+def test_what_a_megabyte_takes_can_be_measured(build: Build, run_folder: Path) -> None:
+    """The numbers are a benchmark's affair: `harness measure --receive`."""
+    measured = measure_receive(build, run_folder / "receive", rounds=1)
+    assert set(measured.ms_a_megabyte) == {
+        (scheme, module) for scheme in SCHEMES for module in ("stock", "patched")
+    }
+    assert all(times[0] > 0 for times in measured.ms_a_megabyte.values())
