@@ -524,10 +524,32 @@ static void watch_packets(struct playback_channel *playback, int watching)
 		playback_now_ns());
 }
 
+/*!
+ * \brief Enter whether the peer has nowhere to send to
+ * \return non-zero if so, or if that cannot be seen now
+ */
+static int enter_shut(struct playback_channel *playback)
+{
+	int shut = playback_peer_is_shut(&playback->peer);
+
+	if (shut >= 0) {
+		ast_mutex_lock(&playback->lock);
+		playback_ledger_shut(playback->ledger, shut, playback_now_ns());
+		ast_mutex_unlock(&playback->lock);
+	}
+	return shut;
+}
+
 void playback_watch_peer(struct playback_channel *playback)
 {
-	if (!playback->peer.rtp || !enter_sent(playback, 0) || playback->is_returning
-		|| !playback_peer_is_done(&playback->peer)) {
+	int missing = playback->peer.rtp && enter_sent(playback, 0);
+	/* What fills no packet it keeps, also while it has nowhere to send to */
+	int keeps = playback->peer.rtp
+		&& playback->peer.packet_ns > playback_media_frame_ns(&playback->format);
+
+	if ((!missing && !keeps) || playback->is_returning
+		|| !playback_peer_is_done(&playback->peer)
+		|| (keeps && enter_shut(playback)) || !missing) {
 		return;
 	}
 	/* Rather than to be lost, the packet has left meanwhile, or somewhere else */

@@ -132,6 +132,10 @@ struct playback_ledger {
 	int silent;
 	/*! When it was looked latest and the oldest frame held had not been sent, in ns */
 	int64_t unsent_at_ns;
+	/*! Whether it has nowhere to send to, as of the latest look */
+	int shut;
+	/*! How much of what is held the peer keeps and will send in any case, in ns */
+	int64_t kept_ns;
 
 	/* The mixer of the bridge the channel is in */
 	/*! Whether that bridge mixes */
@@ -356,19 +360,26 @@ static void schedule_marks(struct playback_ledger *ledger, struct playback_queue
 	queue->unplayed = mark;
 }
 
+/*!
+ * \brief Up to which position it is settled what became of all media
+ *
+ * What was flushed or dropped between two frames that are held waits for neither.
+ */
+static uint64_t settled_end(const struct playback_ledger *ledger)
+{
+	return ledger->held.bytes ? ledger->held_frames[0].position : queue_begin(ledger);
+}
+
 /*! \brief A frame is sent towards the listener */
 static void send_frame(struct playback_ledger *ledger, const struct playback_frame *frame,
 	int64_t now_ns)
 {
 	int64_t start_ns = playing_start(ledger, frame, now_ns);
 	int64_t media_ns = ledger->sent.ns;
-	uint64_t limit = frame->position + frame->media.bytes;
+	uint64_t limit;
 
 	add(&ledger->sent, frame->media);
-	if (!ledger->held.bytes) {
-		/* What was flushed behind the last frame is not waited for */
-		limit = queue_begin(ledger);
-	}
+	limit = settled_end(ledger);
 	schedule_marks(ledger, &ledger->marks, frame, limit, media_ns, start_ns);
 	schedule_marks(ledger, &ledger->events, frame, limit, media_ns, start_ns);
 	if (frame->media.bytes) {
@@ -402,6 +413,7 @@ static struct playback_frame take_held(struct playback_ledger *ledger, int64_t m
 	}
 	subtract(&ledger->held, part.media);
 	ledger->held_frames_ns -= part.frame_ns;
+	ledger->kept_ns = ledger->kept_ns > part.frame_ns ? ledger->kept_ns - part.frame_ns : 0;
 	return part;
 }
 
@@ -460,11 +472,14 @@ static void send_mixed(struct playback_ledger *ledger, int64_t most_ns, int64_t 
 	}
 }
 
-/*! \brief Take \a dropped_ns, which were to be sent next, off a time that may count them */
+/*!
+ * \brief Take \a dropped_ns, which were to be sent after \a ahead_ns, off a time that may
+ * count them
+ */
 static void take_unsent(const struct playback_ledger *ledger, int64_t *media_ns,
-	int64_t dropped_ns)
+	int64_t ahead_ns, int64_t dropped_ns)
 {
-	int64_t unsent_ns = *media_ns - ledger->sent.ns;
+	int64_t unsent_ns = *media_ns - ledger->sent.ns - ahead_ns;
 
 	if (unsent_ns > 0) {
 		*media_ns -= unsent_ns < dropped_ns ? unsent_ns : dropped_ns;
@@ -473,7 +488,7 @@ static void take_unsent(const struct playback_ledger *ledger, int64_t *media_ns,
 
 /*! \brief Enter what was dropped of a frame into the marks it was to be played before */
 static void count_in_marks(struct playback_ledger *ledger,
-	const struct playback_frame *dropped)
+	const struct playback_frame *dropped, int64_t ahead_ns)
 {
 	uint64_t counted = 0;
 	uint64_t before;
@@ -485,7 +500,7 @@ static void count_in_marks(struct playback_ledger *ledger,
 		}
 		before = mark->position - dropped->position;
 		mark->media_ns -= part_ns(dropped->media, before);
-		take_unsent(ledger, &mark->flush_media_ns, dropped->media.ns);
+		take_unsent(ledger, &mark->flush_media_ns, ahead_ns, dropped->media.ns);
 		if (before > dropped->media.bytes) {
 			before = dropped->media.bytes;
 		}
@@ -498,17 +513,17 @@ static void count_in_marks(struct playback_ledger *ledger,
 	}
 }
 
-/*! \brief The oldest media that was queued and not sent is dropped */
+/*! \brief Media that was queued is dropped; \a ahead_ns ahead of it are still to be sent */
 static void enter_lost(struct playback_ledger *ledger, const struct playback_frame *lost,
-	enum playback_drop_reason reason)
+	int64_t ahead_ns, enum playback_drop_reason reason)
 {
 	add(&ledger->dropped_of_held, lost->media);
 	/* A mark that did not wait for it may have told it, and a flush came behind it */
-	take_unsent(ledger, &ledger->told_media_ns, lost->media.ns);
-	take_unsent(ledger, &ledger->flush_media_ns, lost->media.ns);
+	take_unsent(ledger, &ledger->told_media_ns, ahead_ns, lost->media.ns);
+	take_unsent(ledger, &ledger->flush_media_ns, ahead_ns, lost->media.ns);
 	enter_drop(ledger, reason, lost->media.bytes,
 		playback_gaps_lost(&ledger->gaps, lost->position, lost->media.bytes));
-	count_in_marks(ledger, lost);
+	count_in_marks(ledger, lost, ahead_ns);
 }
 
 /*! \brief When a mark is reached that has nothing left to play before it */
@@ -529,12 +544,22 @@ static void schedule_reached(struct playback_ledger *ledger, uint64_t limit,
 	schedule_marks(ledger, &ledger->events, &nothing, limit, ledger->sent.ns, due_ns);
 }
 
+/*! \brief A frame is dropped that was held, with \a ahead_ns of media ahead of it */
+static void drop_frame(struct playback_ledger *ledger,
+	const struct playback_frame *dropped, int64_t ahead_ns)
+{
+	/* Without media it is other audio */
+	if (dropped->media.bytes) {
+		enter_lost(ledger, dropped, ahead_ns,
+			ledger->mixing ? PLAYBACK_DROP_BRIDGE : PLAYBACK_DROP_UNSENT);
+	}
+}
+
 /*! \brief The oldest \a most_ns of what was held is dropped */
 static void drop_held(struct playback_ledger *ledger, int64_t most_ns, int64_t now_ns)
 {
 	int64_t due_ns = reached_ns(ledger, now_ns);
 	struct playback_frame dropped;
-	uint64_t limit = 0;
 
 	if (!ledger->held_count) {
 		return;
@@ -542,19 +567,36 @@ static void drop_held(struct playback_ledger *ledger, int64_t most_ns, int64_t n
 	while (ledger->held_count && most_ns > 0) {
 		dropped = take_held(ledger, most_ns);
 		most_ns -= dropped.frame_ns;
-		limit = dropped.position + dropped.media.bytes;
-		if (!dropped.media.bytes) {
-			/* Other audio */
+		drop_frame(ledger, &dropped, 0);
+	}
+	schedule_reached(ledger, settled_end(ledger), due_ns);
+}
+
+/*! \brief All that is held is dropped, but for its oldest \a keep_ns of whole frames */
+static void drop_all_but(struct playback_ledger *ledger, int64_t keep_ns, int64_t now_ns)
+{
+	int64_t due_ns = reached_ns(ledger, now_ns);
+	int64_t ahead_ns = 0;
+	struct playback_frame *frame;
+	unsigned int kept = 0;
+	unsigned int i;
+
+	for (i = 0; i < ledger->held_count; i++) {
+		frame = &ledger->held_frames[i];
+		if (i == kept && keep_ns >= frame->frame_ns) {
+			keep_ns -= frame->frame_ns;
+			ahead_ns += frame->media.ns;
+			kept++;
 			continue;
 		}
-		enter_lost(ledger, &dropped,
-			ledger->mixing ? PLAYBACK_DROP_BRIDGE : PLAYBACK_DROP_UNSENT);
+		subtract(&ledger->held, frame->media);
+		ledger->held_frames_ns -= frame->frame_ns;
+		drop_frame(ledger, frame, ahead_ns);
 	}
+	ledger->held_count = kept;
 	if (!ledger->held.bytes) {
-		/* What was flushed behind it is not waited for */
-		limit = queue_begin(ledger);
+		schedule_reached(ledger, queue_begin(ledger), due_ns);
 	}
-	schedule_reached(ledger, limit, due_ns);
 }
 
 /*! \brief Make one frame of the two oldest held between which nothing was flushed */
@@ -588,8 +630,10 @@ void playback_ledger_watching(struct playback_ledger *ledger, int watching,
 		drop_held(ledger, PLAYBACK_NEVER, now_ns);
 	}
 	ledger->part_sent_ns = 0;
+	ledger->kept_ns = 0;
 	ledger->packet_ns = packet_ns;
 	ledger->silent = ledger->silent && watching;
+	ledger->shut = ledger->shut && watching;
 	ledger->watching = watching;
 	/* What is seen and what is estimated, and another estimate, do not go together */
 	ledger->clock_count = 0;
@@ -715,7 +759,7 @@ void playback_ledger_skipped(struct playback_ledger *ledger, struct playback_med
 		.media = media,
 	};
 
-	enter_lost(ledger, &skipped, PLAYBACK_DROP_LATE);
+	enter_lost(ledger, &skipped, 0, PLAYBACK_DROP_LATE);
 	schedule_reached(ledger, queue_begin(ledger), reached_ns(ledger, now_ns));
 }
 
@@ -765,9 +809,33 @@ int playback_ledger_looked(struct playback_ledger *ledger, unsigned int packets,
 void playback_ledger_unheard(struct playback_ledger *ledger, int64_t now_ns)
 {
 	if (ledger->watching) {
-		ledger->part_sent_ns = 0;
-		drop_held(ledger, PLAYBACK_NEVER, now_ns);
+		drop_all_but(ledger, ledger->kept_ns, now_ns);
 	}
+}
+
+void playback_ledger_shut(struct playback_ledger *ledger, int shut, int64_t now_ns)
+{
+	unsigned int i;
+	int64_t before_ns = 0;
+
+	if (!ledger->watching || !ledger->packet_ns) {
+		return;
+	}
+	/*
+	 * A frame is written as soon as it is delivered, so mostly while the peer was as it was
+	 * found before that.  Had it been taken and filled a packet, that would have left.
+	 */
+	for (i = 0; i < ledger->held_count && !ledger->shut; i++) {
+		before_ns += ledger->held_frames[i].frame_ns;
+		if (shut && before_ns - ledger->part_sent_ns >= ledger->packet_ns) {
+			break;
+		}
+		ledger->kept_ns = before_ns > ledger->kept_ns ? before_ns : ledger->kept_ns;
+	}
+	if (shut || ledger->shut) {
+		drop_all_but(ledger, ledger->kept_ns, now_ns);
+	}
+	ledger->shut = shut;
 }
 
 /*! \brief Whether a queue has a mark that waits for what was delivered */
@@ -862,8 +930,8 @@ int64_t playback_ledger_wants_silence(const struct playback_ledger *ledger,
 		+ (intervals + 1) * ledger->mixer_period_ns;
 
 	if (!ledger->mixing) {
-		return playback_ledger_owes_packet(ledger) || !wanted_of_held(ledger)
-			? 0 : rest_silence(ledger, now_ns);
+		return ledger->shut || playback_ledger_owes_packet(ledger)
+			|| !wanted_of_held(ledger) ? 0 : rest_silence(ledger, now_ns);
 	}
 	if (wanted_of_held(ledger) <= intervals * interval_ns
 		|| now_ns < mixes_ns - ledger->tick_ns - ledger->tick_ns / TICK_SLACK) {

@@ -391,8 +391,20 @@ void playback_ledger_watching(struct playback_ledger *ledger, int watching,
 int playback_ledger_looked(struct playback_ledger *ledger, unsigned int packets, int done,
 	int64_t now_ns);
 
-/*! \brief Nobody will hear what is held: it is dropped */
+/*!
+ * \brief Nobody will hear what is held: it is dropped, but for what the peer was found to
+ * keep because it does not fill a packet
+ */
 void playback_ledger_unheard(struct playback_ledger *ledger, int64_t now_ns);
+
+/*!
+ * \brief Whether the peer, which is done with all it was given, has nowhere to send to
+ *
+ * To be told at each look where packets last longer than a frame.  What the peer is given
+ * meanwhile is lost.  What it kept before, because it does not fill a packet, it keeps, and
+ * sends with what it is given afterwards: that stays held.
+ */
+void playback_ledger_shut(struct playback_ledger *ledger, int shut, int64_t now_ns);
 
 /*! \brief Whether the peer was given so much that a packet more has to leave */
 int playback_ledger_owes_packet(const struct playback_ledger *ledger);

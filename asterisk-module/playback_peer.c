@@ -565,6 +565,18 @@ int playback_peer_is_done(const struct playback_peer *peer)
 		&& is_done(&peer->listener, 0)));
 }
 
+int playback_peer_is_shut(const struct playback_peer *peer)
+{
+	struct ast_sockaddr address;
+
+	if (ao2_trylock(peer->rtp)) {
+		return -1;
+	}
+	ast_rtp_instance_get_remote_address(peer->rtp, &address);
+	ao2_unlock(peer->rtp);
+	return ast_sockaddr_isnull(&address);
+}
+
 int playback_peer_confirm(struct playback_peer *peer)
 {
 	struct ast_channel *listener = peer->listener.channel;

@@ -37,6 +37,8 @@
  * locks are tried only where a packet is missing, and a channel's, whose thread drops
  * audio if it does not get it within half a ms, only where one is about to be given up,
  * when the peer is another one, and once a second of each party that a mixer writes to.
+ * Where packets are longer than a frame, whether its thread is done and has somewhere to
+ * send to is seen at each tick, too: a lock more each.
  *
  * The same counts show what the far end's RTCP reports say, but not when these came.  So
  * a report is one by which some of the figures change: one that says no other than all
@@ -200,6 +202,15 @@ void playback_peer_accept(struct playback_peer *peer,
 
 /*! \brief Whether the peer's thread is done with all frames it was given, as far as seen */
 int playback_peer_is_done(const struct playback_peer *peer);
+
+/*!
+ * \brief Whether the peer has nowhere to send to: its far end holds the call
+ *
+ * \retval 1 so it is: what it is given it throws away
+ * \retval 0 it has
+ * \retval -1 its RTP is busy
+ */
+int playback_peer_is_shut(const struct playback_peer *peer);
 
 /*!
  * \brief A packet is missing: ask the peer for its RTP again

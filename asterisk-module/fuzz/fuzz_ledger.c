@@ -152,6 +152,8 @@ static void catch_up(struct run *run, unsigned int size)
 		.delivered_ns = run->now, .behind_ns = TICK,
 	};
 
+	/* No frame is shorter than what is in it */
+	frame.frame_ns = frame.media.ns > TICK ? frame.media.ns : TICK;
 	if (!run->passthrough) {
 		playback_ledger_caught_up(&run->ledger, &frame);
 		count(&run->delivered, frame.media);
@@ -559,6 +561,8 @@ static void operate(struct run *run, uint8_t operation, uint8_t amount)
 	case 'l':
 		if (run->ledger.watching && amount == 255) {
 			playback_ledger_unheard(&run->ledger, run->now);
+		} else if (run->ledger.watching && amount > 252) {
+			playback_ledger_shut(&run->ledger, amount & 1, run->now);
 		} else if (run->ledger.watching) {
 			look(run, amount / 2 & 7, amount & 1);
 		} else if (amount & 128) {

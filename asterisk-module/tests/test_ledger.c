@@ -1843,6 +1843,48 @@ static void rest_that_fills_no_packet_is_not_lost(void)
 	EXPECT(ledger.held.bytes, 0);
 }
 
+static void what_is_kept_over_a_hold_leaves_behind_it(void)
+{
+	begin_watching(3 * TICK);
+	receive(160 * 7);
+	deliver(T0);
+	mark_at(0, 160, T0);
+	mark_at(1, 320, T0);
+	mark_at(2, 640, T0);
+	playback_ledger_shut(&ledger, 0, T0 + TICK);
+	/* It is found to hold: one that was delivered before that has been taken, too */
+	deliver(T0 + TICK);
+	playback_ledger_shut(&ledger, 1, T0 + 2 * TICK);
+	EXPECT(ledger.held.bytes, 320);
+	/* Two that come meanwhile are lost; nothing is pushed out, and nothing told */
+	deliver(T0 + 2 * TICK);
+	playback_ledger_shut(&ledger, 1, T0 + 3 * TICK);
+	EXPECT(ledger.dropped_of_held.bytes, 160);
+	EXPECT(playback_ledger_wants_silence(&ledger, T0 + 3 * TICK), 0);
+	EXPECT(playback_ledger_next_due(&ledger), PLAYBACK_NEVER);
+	deliver(T0 + 3 * TICK);
+	playback_ledger_shut(&ledger, 0, T0 + 4 * TICK);
+	EXPECT(ledger.dropped_of_held.bytes, 320);
+	EXPECT(ledger.held.bytes, 320);
+	/* With the next one the packet is full */
+	deliver(T0 + 4 * TICK);
+	look(1, T0 + 4 * TICK + MS);
+	EXPECT(ledger.sent.bytes, 480);
+	expect_pop(0, PLAYBACK_PLAYED, T0 + 5 * TICK + MS);
+	expect_pop(1, PLAYBACK_PLAYED, T0 + 6 * TICK + MS);
+	EXPECT(playback_ledger_next_due(&ledger), T0 + 6 * TICK + PLAYBACK_SEND_DELAY_NS);
+	expect_pop(2, PLAYBACK_DROPPED, T0 + 6 * TICK + MS);
+	/* One that fills a packet would have left, had it been taken */
+	deliver(T0 + 5 * TICK);
+	deliver(T0 + 6 * TICK);
+	playback_ledger_shut(&ledger, 0, T0 + 7 * TICK);
+	receive(160);
+	deliver(T0 + 7 * TICK);
+	playback_ledger_shut(&ledger, 1, T0 + 8 * TICK);
+	EXPECT(ledger.held.bytes, 320);
+	EXPECT(ledger.dropped_of_held.bytes, 480);
+}
+
 static void silence_pushes_the_rest_out_of_the_peer(void)
 {
 	begin_watching(3 * TICK);
@@ -2219,6 +2261,7 @@ int main(void)
 	RUN(packet_longer_than_a_frame_leaves_with_its_last_frame);
 	RUN(packets_of_any_length_take_their_part_of_the_frames);
 	RUN(rest_that_fills_no_packet_is_not_lost);
+	RUN(what_is_kept_over_a_hold_leaves_behind_it);
 	RUN(silence_pushes_the_rest_out_of_the_peer);
 	RUN(ordered_event_waits_until_it_is_known_what_left);
 	RUN(flush_ends_the_piece_before_it);

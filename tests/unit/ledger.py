@@ -131,6 +131,9 @@ class Ledger:
         """Whether the packets have been entered."""
         return bool(_library().playback_ledger_looked(self._handle, packets, int(done), _time(now)))
 
+    def shut(self, shut: bool, now: int) -> None:
+        _library().playback_ledger_shut(self._handle, int(shut), _time(now))
+
     def unheard(self, now: int) -> None:
         _library().playback_ledger_unheard(self._handle, _time(now))
 

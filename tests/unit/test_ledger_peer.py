@@ -1,8 +1,9 @@
 """The compiled ledger beside a simulated peer: what is told of a mark is what became of its media.
 
 The peer's thread takes the frames it is given, mostly at once, sometimes late; fills packets of any
-length with them; and sends these, or throws them away while it is on hold. The driver looks at each
-tick as playback_channel.c does, and once between two ticks where a mark waits.
+length with them; and sends these, or throws them away while it sends a digit. While it has nowhere
+to send to, since the far end holds the call, it throws the frames away instead. The driver looks at
+each tick as playback_channel.c does, and once between two ticks where a mark waits.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ TICKS = st.lists(
     st.tuples(
         st.sampled_from(["frame", "frame", "frame", "frame", "nothing"]),
         st.sampled_from(
-            ["", "", "", "", "", "hold", "resume", "reset", "stall", "flush", "unheard"]
+            [*[""] * 5, "hold", "resume", "reset", "stall", "flush", "unheard", "shut", "open"]
         ),
     ),
     min_size=1,
@@ -51,6 +52,8 @@ class Peer:
     packets: int = 0
     """that it has sent"""
     hears: bool = True
+    shut: bool = False
+    """nothing gets so far as to fill a packet"""
     given: list[Frame] = field(default_factory=list)
     smoother: list[Frame] = field(default_factory=list)
     left_ns: dict[int, int] = field(default_factory=dict)
@@ -58,7 +61,7 @@ class Peer:
 
     def run(self, now: int) -> None:
         """Write all frames that were given."""
-        for frame in self.given:
+        for frame in [] if self.shut else self.given:
             if not self.packet_ns:
                 self.send([frame], now)
                 continue
@@ -107,8 +110,12 @@ class Driver:
     def look(self) -> None:
         """As playback_watch_peer() does."""
         done = not self.peer.given
+        packet_ns = self.peer.packet_ns
         if self.ledger.looked(self.peer.packets - self.counted, False, self.now):
             self.counted = self.peer.packets
+        if done and packet_ns:
+            self.ledger.shut(self.peer.shut, self.now)
+        done = done and not (packet_ns and self.peer.shut)
         if done and self.ledger.looked(self.peer.packets - self.counted, True, self.now):
             self.counted = self.peer.packets
         while popped := self.ledger.pop(self.now):
@@ -137,7 +144,7 @@ class Driver:
             self.ledger.received(FRAME, TICK, self.now)
             self.ledger.mark(self.marks, Outcome.WAITING, self.now)
             self.ledger.delivered(FRAME, TICK, TICK, self.now)
-            if event == "unheard" and not self.peer.given and not self.peer.smoother:
+            if event == "unheard" and not self.peer.given:
                 self.unheard.add(self.marks)
                 self.ledger.unheard(self.now)
             else:
@@ -157,6 +164,9 @@ class Driver:
         if look_ns < NEVER:
             self.now += LOOK_NS + HANDOVER_NS
             self.look()
+        # Frames are written as soon as they are delivered; so far it is as it was found.
+        if event in ("shut", "open"):
+            self.peer.shut = event == "shut"
         self.now = next_tick_ns
 
 
@@ -168,6 +178,7 @@ def test_what_is_told_of_a_mark_is_what_became_of_its_media(packet_ms: int) -> N
         driver = Driver(packet_ms * MS)
         for what, event in ticks:
             driver.tick(what, event)
+        driver.tick("nothing", "open")
         # Where no media comes any more nothing that a mark waits for stays anywhere.
         for _ in range(5 + 2 * packet_ms // 20):
             driver.tick("nothing", "", late=True)
