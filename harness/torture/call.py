@@ -38,6 +38,8 @@ HUNG_UP_BEFORE = "hung up by another call before they were connected"
 _CODECS = ("ulaw", "ulaw", "ulaw", "alaw", "slin", "slin16", "g722")
 _CONNECTION_TIMEOUT_S = 10.0
 _CLOSE_TIMEOUT_S = 10.0
+_BAD_REQUEST_ENDS_S = 1.0
+"""for Asterisk to be done with a request that it refused: until then it refuses another one"""
 _LONGEST_CALL = 150
 """actions"""
 _MOVES = 0.06
@@ -200,8 +202,10 @@ class TorturedCall:
     async def _connect(self, stack: AsyncExitStack, connection_id: str) -> DisturbingSession | None:
         """Connect to Asterisk as an application may do it; None if no connection comes of it."""
         uri, tls = self._pbx.media_uri(connection_id), self._pbx.media_tls
+        retry_until = 0.0
         if self._random.random() < 0.2:
             await self._bad_request(uri, tls, "another", 400)
+            retry_until = time.monotonic() + _BAD_REQUEST_ENDS_S
         if self._random.random() < 0.2:
             await self._bad_request(uri[:-1], tls, "media", 404)
         hang_up = None
@@ -209,7 +213,14 @@ class TorturedCall:
             self._pbx.counts["hung up while connecting"] += 1
             hang_up = asyncio.create_task(self._hang_up_within(0.01))
         at_once = 2 if self._random.random() < 0.3 else 1
-        outcomes = await asyncio.gather(*(_attempt(connect(uri, tls)) for _ in range(at_once)))
+        while True:
+            outcomes = await asyncio.gather(*(_attempt(connect(uri, tls)) for _ in range(at_once)))
+            refusals = [
+                str(outcome) for _, outcome in outcomes if isinstance(outcome, HarnessFault)
+            ]
+            conflicts = [refusal for refusal in refusals if "HTTP 409" in refusal]
+            if len(conflicts) < at_once or time.monotonic() > retry_until:
+                break
         if hang_up is not None:
             await hang_up
         accepted = []
