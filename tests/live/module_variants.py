@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
+import functools
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Concatenate, ParamSpec
 
 import pytest
 
@@ -17,6 +20,22 @@ _FLAGS = (
     *("-DAST_MODULE_SELF_SYM=__internal_chan_websocket_self", "-Wl,--version-script"),
     "-Wl,chan_websocket.exports",
 )
+
+_Arguments = ParamSpec("_Arguments")
+_Builder = Callable[Concatenate[Build, _Arguments], Path]
+
+
+def one_at_a_time(builder: _Builder[_Arguments]) -> _Builder[_Arguments]:
+    """For what makes a variant: tests that want the same one run side by side."""
+
+    @functools.wraps(builder)
+    def locked(build: Build, /, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> Path:
+        folder = build.patched_module.parents[1]
+        with (folder / f"{builder.__name__}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return builder(build, *args, **kwargs)
+
+    return locked
 
 
 def variant(build: Build, name: str) -> Path:

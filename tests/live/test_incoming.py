@@ -18,7 +18,7 @@ import pytest
 import websockets
 from callerless import channels, is_idle, nothing_left
 from live_calls import passing_call
-from module_variants import compile_variant, is_up_to_date, variant
+from module_variants import compile_variant, is_up_to_date, one_at_a_time, variant
 from test_marks import played, send
 from websockets.asyncio.client import connect as websocket_connect
 
@@ -161,6 +161,7 @@ def test_a_query_cannot_choose_another_channel(patched: Bench) -> None:
 # --- Between the request and the hand-over ---
 
 
+@one_at_a_time
 def build_stopping(build: Build) -> Path:
     """The module that stops before it hands a connection over."""
     module = variant(build, "stops-at-hand-over")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from live_calls import JSON, Script, passing_call, place, skip, why_inconclusive
-from module_variants import compile_variant, copy_sources, is_up_to_date, variant
+from module_variants import compile_variant, copy_sources, is_up_to_date, one_at_a_time, variant
 from test_marks import STRETCH, played, send
 
 from harness.application.client import MediaSession
@@ -291,6 +291,7 @@ def script_for(name: str) -> Script:
     return spoken_into_a_hold if name == "never-waits" else one_of_each
 
 
+@one_at_a_time
 def build_mutant(build: Build, name: str) -> Path:
     """The module with one of the patches; a second when the patch or the module has changed."""
     patch = MUTANTS / f"{name}.patch"

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 from live_calls import JSON, PLAIN
-from module_variants import compile_variant, is_up_to_date, variant
+from module_variants import compile_variant, is_up_to_date, one_at_a_time, variant
 from test_marks import send
 from test_own_tests import check_own_tests
 
@@ -43,6 +43,7 @@ MESSAGE_MAX = 1024 * 1024
 Script = Callable[[SipCall, DisturbingSession], Awaitable[None]]
 
 
+@one_at_a_time
 def build_sanitized(build: Build) -> Path:
     """The patched module's sources compiled with the sanitizers; some seconds when they changed."""
     module = variant(build, "sanitized")

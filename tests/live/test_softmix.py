@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from live_calls import JSON, fail, measured, place, result, why_inconclusive
-from module_variants import compile_variant, copy_sources, is_up_to_date, variant
+from module_variants import compile_variant, copy_sources, is_up_to_date, one_at_a_time, variant
 
 from harness.application.marks import coded_pieces, play_with_marks, random_sizes
 from harness.asterisk.configuration import Extension
@@ -57,6 +57,7 @@ def test_the_compiler_sees_a_layout_that_moved(build: Build, tmp_path: Path, mov
     assert ("struct softmix_channel has changed" in compiled.stderr) == moved
 
 
+@one_at_a_time
 def build_outside_the_tree(build: Build, *, known: bool) -> Path:
     """The module compiled without bridge_softmix's header; the release in its table or not."""
     module = variant(build, "softmix-known" if known else "softmix-unknown")

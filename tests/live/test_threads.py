@@ -16,7 +16,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from module_variants import compile_variant, is_up_to_date, variant
+from module_variants import compile_variant, is_up_to_date, one_at_a_time, variant
 
 from harness.application.disturb import connect
 from harness.asterisk.configuration import Extension
@@ -57,6 +57,7 @@ def sanitizer_runtime(folder: Path) -> str:
     return str(Path(found.stdout.strip()).resolve())
 
 
+@one_at_a_time
 def build_for_threads(build: Build, *, broken: bool) -> Path:
     """The module compiled with ThreadSanitizer.
 
