@@ -27,6 +27,10 @@ Id = str | int
 MAX_OFFSET = 2**53 - 1
 """of a mark: what every JSON library reads exactly"""
 
+MAX_MESSAGE_BYTES = 1 << 20
+"""of media in a message to the patched driver: of a longer one nothing is played, and the
+connection ends"""
+
 MarkCommand = Literal["MARK", "MARK_MEDIA"]
 """The two kinds of mark: the patched driver's, and the stock driver's own"""
 

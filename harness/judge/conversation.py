@@ -11,7 +11,15 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from chan_websocket.protocol import Command, Event, Id, MarkCommand, parse_command, parse_event
+from chan_websocket.protocol import (
+    MAX_MESSAGE_BYTES,
+    Command,
+    Event,
+    Id,
+    MarkCommand,
+    parse_command,
+    parse_event,
+)
 from harness.capture.timeline import Message, Sender
 from harness.judge.verdicts import MarkOutcome
 
@@ -310,6 +318,8 @@ class Conversation:
     # ---- the application -------------------------------------------------------------------------
 
     def _read_media(self, message: Message) -> None:
+        if len(message.data) > MAX_MESSAGE_BYTES:
+            return
         self._chunks.append(message.data)
         self.media_ends.append(self.sent + len(message.data))
         self.media_times.append(message.time_ns)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hand_made import MS, START_NS, Call
 
-from chan_websocket.protocol import UNPARSEABLE
+from chan_websocket.protocol import MAX_MESSAGE_BYTES, UNPARSEABLE
 from harness.judge.conversation import Conversation
 
 
@@ -27,6 +27,14 @@ def test_media_is_counted_and_known_by_when_it_was_sent() -> None:
         *(None, at(1), at(1), at(2), at(2), None)
     ]
     assert [talk.sent_until(at(ms)) for ms in (0, 1, 1.5, 2)] == [0, 160, 160, 200]
+
+
+def test_a_message_that_is_too_long_is_not_received() -> None:
+    call = Call()
+    call.send(1, 160)
+    call.send(2, MAX_MESSAGE_BYTES)
+    call.send(3, MAX_MESSAGE_BYTES + 1)
+    assert conversation(call).sent == 160 + MAX_MESSAGE_BYTES
 
 
 def test_pauses_are_spans_and_the_last_may_be_open() -> None:
