@@ -59,6 +59,7 @@ class TorturedCall:
         self._incoming = random.random() < 0.5
         self._waits_for_answer = random.random() < 0.15
         self._passthrough = random.random() < 0.1
+        self._tones: list[str] = []
         self._runs_on = random.random() < 0.2
         self._makers: tuple[Callable[[], Awaitable[str]], ...] = (
             self._external_media,
@@ -304,6 +305,7 @@ class TorturedCall:
     async def _bridge_to_tone(self) -> None:
         self._pbx.counts["bridged with a tone"] += 1
         tone = f"{self.token}-tone-{self._random.randrange(1 << 32)}"
+        self._tones += [tone, f"{tone};2"]
         await self._pbx.ami.action(
             "Originate",
             Channel=f"Local/tone@{CONTEXT}",
@@ -368,8 +370,16 @@ class TorturedCall:
 
     async def hang_up(self) -> None:
         """Have Asterisk hang up its channel, if it is there."""
+        await self._hang_up_channel(self.token)
+
+    async def clear(self) -> None:
+        """Hang up all that is left of it: also the tones, which nobody else would end."""
+        for channel in (self.token, *self._tones):
+            await self._hang_up_channel(channel)
+
+    async def _hang_up_channel(self, channel: str) -> None:
         with suppress(ActionFailed):
-            await self._pbx.ami.action("Hangup", Channel=self.token)
+            await self._pbx.ami.action("Hangup", Channel=channel)
 
 
 Connecting = AbstractAsyncContextManager[DisturbingSession]

@@ -177,7 +177,7 @@ async def _call(
     except HarnessFault as fault:
         faults = [f"{fault.what} {fault.remedy}"]
     # One that failed may be up still; the others have ended, one way or another.
-    await call.hang_up()
+    await call.clear()
     if faults:
         call.save(result.folder / "calls" / f"{call.token}.txt")
         result.faults += [f"call {call.token}: {fault}" for fault in faults]
