@@ -98,6 +98,8 @@ class Mark:
     """something before it was held when it was made"""
     dropped_before: int = 0
     """bytes that had been held, and dropped, when it was made"""
+    left: int = 0
+    """bytes before it that were held when it was made, and still when the channel was hung up"""
 
 
 class Model:
@@ -243,6 +245,8 @@ class Model:
             self.marks += self.ahead
             self.ahead = []
         for mark in self.marks + self.events:
+            if outcome is Outcome.HUNGUP and mark.held:
+                mark.left = self.count("held", before=mark.place)
             if mark.outcome is Outcome.WAITING and (
                 outcome is Outcome.HUNGUP or self.count("queued", before=mark.place)
             ):
@@ -583,6 +587,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert popped["number"] == mark.number
         if mark.outcome is Outcome.ORDERED_EVENT:
             gone = self.model.count("dropped_of_held", before=mark.place) - mark.dropped_before
+            gone += mark.left  # nobody will hear it any more
             assert (popped["outcome"], popped["dropped"]) == (mark.outcome, gone)
             return
         dropped = 0 if is_event else max(mark.dropped - self.model.told, 0)
