@@ -5,6 +5,7 @@ make build && .venv/bin/python examples/on_asterisk.py examples/asterisk_agent.p
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import subprocess
 import sys
@@ -48,6 +49,8 @@ def main(example: str) -> None:
         try:
             assert agent.stdout is not None
             printed = agent.stdout.readline()
+            if not printed:
+                sys.exit(f"{example} ended before it waited for a call")
             uri = printed.split()[-1]
             asyncio.run(call(OwnTarget(asterisk), uri, Path(name)))
             printed += agent.communicate(timeout=TIMEOUT_S)[0]
@@ -60,4 +63,8 @@ def main(example: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("example", help="a program that takes a port and waits for a call there")
+    main(parser.parse_args().example)
