@@ -242,7 +242,8 @@ static void enter_drop(struct playback_ledger *ledger, enum playback_drop_reason
 	struct playback_drop *drop = &ledger->drops[reason];
 
 	ledger->drop_reason = reason;
-	if (!drop->bytes) {
+	/* What was kept of older media can be dropped behind newer media, when a hold ends */
+	if (!drop->bytes || offset < drop->offset) {
 		drop->offset = offset;
 		drop->reason = reason;
 	}

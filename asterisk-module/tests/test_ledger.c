@@ -1885,6 +1885,26 @@ static void what_is_kept_over_a_hold_leaves_behind_it(void)
 	EXPECT(ledger.dropped_of_held.bytes, 480);
 }
 
+static void what_is_dropped_behind_newer_media_is_reported_from_its_own_place(void)
+{
+	struct playback_drop drop;
+
+	begin_watching(3 * TICK);
+	receive(160 * 4);
+	deliver(T0);
+	playback_ledger_shut(&ledger, 0, T0 + TICK);
+	deliver(T0 + TICK);
+	deliver(T0 + 2 * TICK);
+	playback_ledger_shut(&ledger, 1, T0 + 3 * TICK);
+	EXPECT(ledger.dropped_of_held.bytes, 160);
+	/* The peer that kept the oldest two is gone before it sent them */
+	playback_ledger_watching(&ledger, 0, 0, T0 + 4 * TICK);
+	EXPECT(ledger.dropped_of_held.bytes, 480);
+	EXPECT(playback_ledger_pop_drop(&ledger, T0 + 4 * TICK, &drop), 1);
+	EXPECT(drop.bytes, 480);
+	EXPECT(drop.offset, 0);
+}
+
 static void silence_pushes_the_rest_out_of_the_peer(void)
 {
 	begin_watching(3 * TICK);
@@ -2262,6 +2282,7 @@ int main(void)
 	RUN(packets_of_any_length_take_their_part_of_the_frames);
 	RUN(rest_that_fills_no_packet_is_not_lost);
 	RUN(what_is_kept_over_a_hold_leaves_behind_it);
+	RUN(what_is_dropped_behind_newer_media_is_reported_from_its_own_place);
 	RUN(silence_pushes_the_rest_out_of_the_peer);
 	RUN(ordered_event_waits_until_it_is_known_what_left);
 	RUN(flush_ends_the_piece_before_it);
