@@ -566,6 +566,7 @@ static void drop_held(struct playback_ledger *ledger, int64_t most_ns, int64_t n
 		return;
 	}
 	while (ledger->held_count && most_ns > 0) {
+		ledger->part_sent_ns = 0;
 		dropped = take_held(ledger, most_ns);
 		most_ns -= dropped.frame_ns;
 		drop_frame(ledger, &dropped, 0);
@@ -595,6 +596,9 @@ static void drop_all_but(struct playback_ledger *ledger, int64_t keep_ns, int64_
 		drop_frame(ledger, frame, ahead_ns);
 	}
 	ledger->held_count = kept;
+	if (!kept) {
+		ledger->part_sent_ns = 0;
+	}
 	if (!ledger->held.bytes) {
 		schedule_reached(ledger, queue_begin(ledger), due_ns);
 	}
@@ -1256,6 +1260,7 @@ struct playback_media playback_ledger_hangup(struct playback_ledger *ledger,
 	memset(&ledger->held, 0, sizeof(ledger->held));
 	ledger->held_count = 0;
 	ledger->held_frames_ns = 0;
+	ledger->part_sent_ns = 0;
 	/* What was sent leaves Asterisk all the same: it counts as played */
 	memset(&ledger->playing, 0, sizeof(ledger->playing));
 	enter_flushed(ledger, flushed);

@@ -465,6 +465,7 @@ static void check(struct run *run)
 		held_ns += ledger->held_frames[i].frame_ns;
 	}
 	CHECK(held == ledger->held.bytes && held_ns == ledger->held_frames_ns);
+	CHECK(ledger->part_sent_ns >= 0 && ledger->part_sent_ns <= ledger->held_frames_ns);
 
 	CHECK(snapshot.received == snapshot.played.bytes + snapshot.queued.bytes
 		+ snapshot.flushed + snapshot.dropped);

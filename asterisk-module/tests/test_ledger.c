@@ -1905,6 +1905,24 @@ static void what_is_dropped_behind_newer_media_is_reported_from_its_own_place(vo
 	EXPECT(drop.offset, 0);
 }
 
+static void what_is_dropped_of_a_packet_leaves_no_part_of_it(void)
+{
+	begin_watching(TICK / 2);
+	receive(160 * 2);
+	deliver(T0);
+	deliver(T0 + MS);
+	/* Half of the second frame has left when it is given up */
+	EXPECT(playback_ledger_looked(&ledger, 3, 0, T0 + 2 * MS), 1);
+	EXPECT(ledger.part_sent_ns, TICK / 2);
+	playback_ledger_unheard(&ledger, T0 + 2 * MS);
+	EXPECT(ledger.held_count, 0);
+	/* Silence fills what is left of the next packet, and no more */
+	receive(40);
+	playback_ledger_delivered(&ledger, ulaw(40), TICK / 4, T0 + TICK);
+	mark(0, T0 + TICK);
+	EXPECT(playback_ledger_wants_silence(&ledger, PLAYBACK_NEVER), TICK / 4);
+}
+
 static void silence_pushes_the_rest_out_of_the_peer(void)
 {
 	begin_watching(3 * TICK);
@@ -2283,6 +2301,7 @@ int main(void)
 	RUN(rest_that_fills_no_packet_is_not_lost);
 	RUN(what_is_kept_over_a_hold_leaves_behind_it);
 	RUN(what_is_dropped_behind_newer_media_is_reported_from_its_own_place);
+	RUN(what_is_dropped_of_a_packet_leaves_no_part_of_it);
 	RUN(silence_pushes_the_rest_out_of_the_peer);
 	RUN(ordered_event_waits_until_it_is_known_what_left);
 	RUN(flush_ends_the_piece_before_it);
