@@ -6,7 +6,7 @@ import asyncio
 import re
 import ssl
 from collections import Counter
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +67,8 @@ class LeftOver:
     zombies: int
     """Channels that Asterisk's core has left over. It puts both channels of a masquerade back among
     the others when one of them may have been hung up already. That one then stays there, in the
-    list of channels or only in their number; nobody serves it, and the driver has let go of it."""
+    list of channels or only in their number; the driver has let go of it, and nobody serves it,
+    whatever application it was in."""
 
     @property
     def descriptors(self) -> int:
@@ -80,9 +81,17 @@ def left_over(asterisk: OwnAsterisk) -> LeftOver:
     channels = asterisk.console.run("core show channels concise").splitlines()
     driver = asterisk.console.run("websocket show playback")
     count = int(asterisk.console.run("core show channels count").split()[0])
+    return what_is_left(channels, driver, count)
+
+
+def what_is_left(channels: Sequence[str], driver: str, count: int) -> LeftOver:
+    """By the lines of `core show channels concise`, what `websocket show playback` says, and how
+    many channels Asterisk counts."""
     served = [channel for channel in channels if is_served(channel)]
-    if driver.endswith("\n0 WebSocket channels") and not served:
-        return LeftOver("", count)
+    if driver.endswith("\n0 WebSocket channels"):
+        served = [channel for channel in served if not channel.startswith("WebSocket/")]
+        if not served:
+            return LeftOver("", count)
     return LeftOver("\n".join([*served, driver]), count)
 
 

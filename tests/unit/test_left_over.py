@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.torture.pbx import is_served
+from harness.torture.pbx import LeftOver, is_served, what_is_left
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,21 @@ def test_a_channel_without_application_and_bridge_is_served_by_nobody(
     line: str, served: bool
 ) -> None:
     assert is_served(line) == served
+
+
+LET_GO = "Channel  Received\n0 WebSocket channels"
+STASIS = "WebSocket/INCOMING/0x7f!default!s!1!Up!Stasis!torture!!!!3!38!!6-1068"
+TONE = "Local/tone@torture-1;1!torture!tone!1!Up!Stasis!torture!!!!3!20!!1.2"
+
+
+def test_a_channel_that_the_driver_let_go_of_is_left_over_by_the_core() -> None:
+    assert what_is_left([STASIS], LET_GO, 2) == LeftOver("", 2)
+
+
+def test_a_channel_that_the_driver_has_is_no_left_over() -> None:
+    driver = "Channel  Received\nWebSocket/INCOMING/0x7f  0\n1 WebSocket channels"
+    assert what_is_left([STASIS], driver, 1).text == f"{STASIS}\n{driver}"
+
+
+def test_a_channel_of_another_technology_is_no_left_over() -> None:
+    assert what_is_left([STASIS, TONE], LET_GO, 2).text == f"{TONE}\n{LET_GO}"
