@@ -132,6 +132,10 @@ struct playback_ledger {
 	int silent;
 	/*! When it was looked latest and the oldest frame held had not been sent, in ns */
 	int64_t unsent_at_ns;
+	/*! How long after its delivery a frame is taken to leave that was not seen leaving, in ns */
+	int64_t send_delay_ns;
+	/*! When that was seen of a frame, in ns; PLAYBACK_NEVER if it is not known */
+	int64_t send_delay_seen_ns;
 	/*! Whether it has nowhere to send to, as of the latest look */
 	int shut;
 	/*! How much of what is held the peer keeps and will send in any case, in ns */
@@ -177,6 +181,13 @@ size_t playback_ledger_size(void)
 	return sizeof(struct playback_ledger);
 }
 
+/*! \brief It is not known how long frames take from their delivery until they leave */
+static void forget_send_delay(struct playback_ledger *ledger)
+{
+	ledger->send_delay_ns = PLAYBACK_SEND_DELAY_NS;
+	ledger->send_delay_seen_ns = PLAYBACK_NEVER;
+}
+
 void playback_ledger_init(struct playback_ledger *ledger, int64_t tick_ns,
 	unsigned int sample_bytes)
 {
@@ -185,6 +196,7 @@ void playback_ledger_init(struct playback_ledger *ledger, int64_t tick_ns,
 	ledger->sample_bytes = sample_bytes;
 	ledger->mixer_interval_ns = tick_ns;
 	ledger->mixer_period_ns = tick_ns;
+	forget_send_delay(ledger);
 }
 
 static void add(struct playback_media *sum, struct playback_media media)
@@ -286,44 +298,67 @@ static int64_t leaving_ns(const struct playback_ledger *ledger, int64_t now_ns)
 }
 
 /*!
- * \brief When a frame that is sent now starts on the media clock
+ * \brief Whether the media clock begins anew with a frame that leaves at \a arrival_ns
  *
- * The media clock follows the smallest delay of the latest few frames: a tick that came
- * late does not move the end of the audio it carries, every receiver plays by the RTP
- * timestamp; ticks that stay late do.
+ * So it does where a tick was missed; ticks being off a little, it need not be a whole one.
+ * What was seen to have left when the host had stalled may have left, and ended, long
+ * before: then only the time of delivery shows it.
  */
+static int is_clock_new(const struct playback_ledger *ledger,
+	const struct playback_frame *frame, int64_t arrival_ns)
+{
+	int64_t delivered_ns = frame->delivered_ns - frame->behind_ns;
+
+	return !ledger->sent.bytes
+		|| arrival_ns - ledger->playing_end_ns >= ledger->tick_ns / 2
+		|| (ledger->watching && delivered_ns - ledger->sent_delivered_ns
+		>= ledger->tick_ns + ledger->tick_ns / 2);
+}
+
+/*!
+ * \brief When a frame starts by its own delay and those of the latest few before it
+ *
+ * The media clock follows the smallest of them: a tick that came late does not move the end
+ * of the audio it carries, every receiver plays by the RTP timestamp; ticks that stay late
+ * do.
+ */
+static int64_t start_by_clock(const struct playback_ledger *ledger, int64_t delay_ns)
+{
+	int64_t before_ns;
+	unsigned int i;
+
+	for (i = 1; i <= ledger->clock_count && i < PLAYBACK_CLOCK_FRAMES; i++) {
+		before_ns = ledger->clock_delays_ns[(ledger->clock_count - i)
+			% PLAYBACK_CLOCK_FRAMES];
+		delay_ns = before_ns < delay_ns ? before_ns : delay_ns;
+	}
+	return ledger->clock_media_ns + delay_ns;
+}
+
+/*! \brief Whether frames longer than a tick, sent each tick, pile up at the receiver */
+static int piles_up(const struct playback_ledger *ledger, int64_t arrival_ns)
+{
+	return arrival_ns < ledger->playing_end_ns && ledger->sent_frame_ns > ledger->tick_ns;
+}
+
+/*! \brief When a frame that is sent now starts on the media clock */
 static int64_t playing_start(struct playback_ledger *ledger,
 	const struct playback_frame *frame, int64_t now_ns)
 {
 	/* One that catches up goes on where those before it ended */
 	int64_t arrival_ns = leaving_ns(ledger, now_ns) - frame->behind_ns;
-	int64_t delivered_ns = frame->delivered_ns - frame->behind_ns;
-	int64_t delay_ns;
-	unsigned int i;
+	int64_t delay_ns = arrival_ns - ledger->clock_media_ns;
+	int64_t start_ns;
 
-	if (arrival_ns < ledger->playing_end_ns && ledger->sent_frame_ns > ledger->tick_ns) {
-		/* Frames longer than a tick, sent each tick, pile up at the receiver */
+	if (piles_up(ledger, arrival_ns)) {
 		return ledger->playing_end_ns;
 	}
-	if (!ledger->sent.bytes
-		|| arrival_ns - ledger->playing_end_ns >= ledger->tick_ns / 2
-		|| (ledger->watching && delivered_ns - ledger->sent_delivered_ns
-		>= ledger->tick_ns + ledger->tick_ns / 2)) {
-		/*
-		 * A tick was missed; ticks being off a little, it need not be a whole one.  What
-		 * was seen to have left when the host had stalled may have left, and ended, long
-		 * before: then only the time of delivery shows it.
-		 */
+	if (is_clock_new(ledger, frame, arrival_ns)) {
 		ledger->clock_count = 0;
 	}
-	delay_ns = arrival_ns - ledger->clock_media_ns;
+	start_ns = start_by_clock(ledger, delay_ns);
 	ledger->clock_delays_ns[ledger->clock_count++ % PLAYBACK_CLOCK_FRAMES] = delay_ns;
-	for (i = 0; i < ledger->clock_count && i < PLAYBACK_CLOCK_FRAMES; i++) {
-		if (ledger->clock_delays_ns[i] < delay_ns) {
-			delay_ns = ledger->clock_delays_ns[i];
-		}
-	}
-	return ledger->clock_media_ns + delay_ns;
+	return start_ns;
 }
 
 /*!
@@ -640,6 +675,7 @@ void playback_ledger_watching(struct playback_ledger *ledger, int watching,
 	ledger->silent = ledger->silent && watching;
 	ledger->shut = ledger->shut && watching;
 	ledger->watching = watching;
+	forget_send_delay(ledger);
 	/* What is seen and what is estimated, and another estimate, do not go together */
 	ledger->clock_count = 0;
 }
@@ -665,7 +701,7 @@ static int64_t left_ns(const struct playback_ledger *ledger, int64_t packet_ns,
 	while (i + 1 < ledger->held_count && packet_ns > ledger->held_frames[i].frame_ns) {
 		packet_ns -= ledger->held_frames[i++].frame_ns;
 	}
-	left_ns = ledger->held_frames[i].delivered_ns + PLAYBACK_SEND_DELAY_NS;
+	left_ns = ledger->held_frames[i].delivered_ns + ledger->send_delay_ns;
 	return left_ns > ledger->unsent_at_ns && left_ns < now_ns ? left_ns : now_ns;
 }
 
@@ -783,6 +819,25 @@ static int64_t before_packets(const struct playback_ledger *ledger, unsigned int
 	return before_ns;
 }
 
+/*!
+ * \brief Learn from the only frame held, which is seen to have left, how long that takes
+ *
+ * What it took the latest frame that was looked at soon enough is taken for those after it,
+ * too: these are looked at when it matters whether they have left.
+ */
+static void learn_send_delay(struct playback_ledger *ledger, int64_t now_ns)
+{
+	int64_t delivered_ns = ledger->held_frames[0].delivered_ns;
+
+	if (now_ns - delivered_ns < PLAYBACK_SEND_DELAY_NS) {
+		ledger->send_delay_ns = now_ns - delivered_ns;
+		ledger->send_delay_seen_ns = now_ns;
+	} else if (ledger->unsent_at_ns - delivered_ns >= ledger->send_delay_ns) {
+		/* It took longer */
+		forget_send_delay(ledger);
+	}
+}
+
 int playback_ledger_looked(struct playback_ledger *ledger, unsigned int packets, int done,
 	int64_t now_ns)
 {
@@ -796,6 +851,9 @@ int playback_ledger_looked(struct playback_ledger *ledger, unsigned int packets,
 		/* It was silent first, and these are the latest */
 		ledger->part_sent_ns = 0;
 		drop_held(ledger, before_packets(ledger, packets), now_ns);
+	}
+	if (packets == 1 && ledger->held_count == 1 && !ledger->packet_ns) {
+		learn_send_delay(ledger, now_ns);
 	}
 	if (packets) {
 		send_packets(ledger, packets, now_ns);
@@ -850,13 +908,60 @@ static int waits_for_held(const struct playback_ledger *ledger,
 	return queue->unplayed && queue->unplayed->position <= queue_begin(ledger);
 }
 
+/*!
+ * \brief When the first mark of a queue is due that waits for the only frame held, if that
+ * starts at \a start_ns: PLAYBACK_NEVER if none does, 0 if one wants to know what was sent
+ */
+static int64_t due_in_held(const struct playback_ledger *ledger,
+	const struct playback_queue *queue, int64_t start_ns)
+{
+	const struct playback_frame *frame = &ledger->held_frames[0];
+	const struct playback_mark *mark = queue->unplayed;
+
+	if (!waits_for_held(ledger, queue)) {
+		return PLAYBACK_NEVER;
+	}
+	return mark->outcome == PLAYBACK_WAITING
+		? start_ns + part_ns(frame->media, mark->position - frame->position) : 0;
+}
+
+/*!
+ * \brief When the first mark that waits for the frame that is held is due, if that leaves as
+ * soon as those before it; 0 if that cannot be said
+ */
+static int64_t expected_due(const struct playback_ledger *ledger)
+{
+	const struct playback_frame *frame = &ledger->held_frames[0];
+	int64_t left_ns = frame->delivered_ns + ledger->send_delay_ns;
+	int64_t start_ns;
+	int64_t mark_ns;
+	int64_t event_ns;
+
+	if (ledger->held_count != 1 || ledger->packet_ns || ledger->silent
+		|| frame->frame_ns > ledger->tick_ns || frame->behind_ns
+		|| ledger->send_delay_seen_ns == PLAYBACK_NEVER
+		|| left_ns - ledger->send_delay_seen_ns > PLAYBACK_LEARN_NS
+		|| is_clock_new(ledger, frame, left_ns)) {
+		return 0;
+	}
+	start_ns = start_by_clock(ledger, left_ns - ledger->clock_media_ns);
+	mark_ns = due_in_held(ledger, &ledger->marks, start_ns);
+	event_ns = due_in_held(ledger, &ledger->events, start_ns);
+	return mark_ns < event_ns ? mark_ns : event_ns;
+}
+
 int64_t playback_ledger_look_due(const struct playback_ledger *ledger)
 {
+	int64_t soon_ns;
+	int64_t due_ns;
+
 	if (!playback_ledger_owes_packet(ledger) || (!waits_for_held(ledger, &ledger->marks)
 		&& !waits_for_held(ledger, &ledger->events))) {
 		return PLAYBACK_NEVER;
 	}
-	return ledger->held_frames[ledger->held_count - 1].delivered_ns + PLAYBACK_LOOK_NS;
+	soon_ns = ledger->held_frames[ledger->held_count - 1].delivered_ns + PLAYBACK_LOOK_NS;
+	due_ns = expected_due(ledger);
+	return due_ns > soon_ns ? due_ns : soon_ns;
 }
 
 void playback_ledger_starved(struct playback_ledger *ledger)

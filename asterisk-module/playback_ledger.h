@@ -105,6 +105,14 @@
  */
 #define PLAYBACK_LOOK_NS 100000
 
+/*!
+ * \brief For how long it stands how soon a frame was seen to leave, in ns
+ *
+ * Each look costs a wake-up of the channel's thread.  So long the next frames are taken to
+ * leave as soon, and are looked at when the first mark that waits for them is due.
+ */
+#define PLAYBACK_LEARN_NS 1000000000
+
 /*! \brief How far along its way delivered media can be followed */
 enum playback_stage {
 	/*! To Asterisk's core: no further */
@@ -411,6 +419,10 @@ int playback_ledger_owes_packet(const struct playback_ledger *ledger);
 
 /*!
  * \brief When to look what the peer has sent, because a mark or an event waits for it
+ *
+ * It is soon after the delivery where it has to be learned how soon frames leave, else when
+ * the first of those is due.
+ *
  * \return PLAYBACK_NEVER if none does
  */
 int64_t playback_ledger_look_due(const struct playback_ledger *ledger);

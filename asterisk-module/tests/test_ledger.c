@@ -1612,6 +1612,120 @@ static void look_long_after_does_not_move_the_clock(void)
 	EXPECT(ledger.playing_start_ns, START + MS);
 }
 
+/* A frame that is seen to leave in time after its delivery, and so the next ones */
+static void learn(int64_t delivered, int64_t delay)
+{
+	deliver(delivered);
+	look(1, delivered + delay);
+}
+
+static void next_frames_are_taken_to_leave_as_soon(void)
+{
+	int64_t delay = PLAYBACK_LOOK_NS + MS / 20;
+	int64_t second = T0 + TICK;
+
+	begin_watching(0);
+	receive(480);
+	learn(T0, delay);
+	playback_ledger_mark_at(&ledger, &marks[0], 160 + 40, PLAYBACK_WAITING, T0);
+	playback_ledger_mark_at(&ledger, &marks[1], 320, PLAYBACK_WAITING, T0);
+	deliver(second);
+	/* It is looked at when the first mark in it is due, which is then known */
+	EXPECT(playback_ledger_look_due(&ledger), second + delay + 5 * MS);
+	look(1, second + delay + 5 * MS);
+	EXPECT(marks[0].due_ns, second + delay + 5 * MS);
+	EXPECT(marks[1].due_ns, second + delay + TICK);
+	EXPECT(playback_ledger_look_due(&ledger), PLAYBACK_NEVER);
+	/* One whose tick is late leaves no later on the media clock, one in time no sooner */
+	playback_ledger_mark_at(&ledger, &marks[2], 480, PLAYBACK_WAITING, T0);
+	deliver(T0 + 2 * TICK + MS);
+	EXPECT(playback_ledger_look_due(&ledger), T0 + 3 * TICK + delay);
+}
+
+static void a_mark_that_is_due_sooner_is_looked_for_soon(void)
+{
+	begin_watching(0);
+	receive(320);
+	learn(T0, 3 * PLAYBACK_LOOK_NS);
+	/* The tick is late, and the mark was due before it */
+	playback_ledger_mark_at(&ledger, &marks[0], 161, PLAYBACK_WAITING, T0);
+	deliver(T0 + TICK + MS);
+	EXPECT(playback_ledger_look_due(&ledger), LOOK + TICK + MS);
+}
+
+static void how_soon_frames_leave_is_learned_anew(void)
+{
+	int64_t late = T0 + PLAYBACK_LEARN_NS + TICK;
+	int64_t stands;
+
+	begin_watching(0);
+	receive(100 * 160);
+	learn(T0, PLAYBACK_LOOK_NS);
+	mark(0, T0);
+	for (stands = T0 + TICK; stands < late; stands += TICK) {
+		deliver(stands);
+		look(1, stands + TICK);
+	}
+	/* It has stood long enough, whether a mark waits or not */
+	playback_ledger_mark_at(&ledger, &marks[1], 52 * 160, PLAYBACK_WAITING, T0);
+	deliver(late);
+	EXPECT(playback_ledger_look_due(&ledger), late + PLAYBACK_LOOK_NS);
+	look(1, late + PLAYBACK_LOOK_NS);
+	/* Looked for in vain, then it had left: it took longer than those before */
+	playback_ledger_mark_at(&ledger, &marks[2], 53 * 160, PLAYBACK_WAITING, T0);
+	deliver(late + TICK);
+	EXPECT(playback_ledger_looked(&ledger, 0, 0, late + TICK + MS), 1);
+	look(1, late + TICK + 3 * MS);
+	playback_ledger_mark_at(&ledger, &marks[3], 54 * 160, PLAYBACK_WAITING, T0);
+	deliver(late + 2 * TICK);
+	EXPECT(playback_ledger_look_due(&ledger), late + 2 * TICK + PLAYBACK_LOOK_NS);
+	EXPECT(ledger.send_delay_ns, PLAYBACK_SEND_DELAY_NS);
+	/* Another peer is not known */
+	look(1, late + 2 * TICK + PLAYBACK_LOOK_NS);
+	EXPECT(ledger.send_delay_ns, PLAYBACK_LOOK_NS);
+	playback_ledger_watching(&ledger, 0, 0, late + 3 * TICK);
+	playback_ledger_watching(&ledger, 1, 0, late + 3 * TICK);
+	EXPECT(ledger.send_delay_ns, PLAYBACK_SEND_DELAY_NS);
+}
+
+static void what_may_leave_otherwise_is_looked_for_soon(void)
+{
+	int64_t next = T0 + TICK;
+
+	/* A flush asks what was sent */
+	begin_watching(0);
+	receive(160);
+	learn(T0, PLAYBACK_LOOK_NS);
+	receive(160);
+	deliver(next);
+	playback_ledger_mark(&ledger, &marks[0], PLAYBACK_ORDERED_EVENT, next);
+	EXPECT(playback_ledger_look_due(&ledger), LOOK + TICK);
+	/* After a tick that was missed the clock begins anew */
+	begin_watching(0);
+	receive(320);
+	learn(T0, PLAYBACK_LOOK_NS);
+	mark(0, T0);
+	deliver(next + TICK);
+	EXPECT(playback_ledger_look_due(&ledger), LOOK + 2 * TICK);
+	/* Two frames are held */
+	begin_watching(0);
+	receive(480);
+	learn(T0, PLAYBACK_LOOK_NS);
+	mark(0, T0);
+	deliver(next);
+	deliver(next + TICK);
+	EXPECT(playback_ledger_look_due(&ledger), LOOK + 2 * TICK);
+	/* Packets are made of several frames */
+	begin_watching(2 * TICK);
+	receive(320);
+	mark(0, T0);
+	deliver(T0);
+	deliver(next);
+	EXPECT(playback_ledger_look_due(&ledger), LOOK + TICK);
+	look(1, LOOK + TICK);
+	EXPECT(ledger.send_delay_ns, PLAYBACK_SEND_DELAY_NS);
+}
+
 static void clock_begins_anew_behind_what_was_seen_late(void)
 {
 	int64_t next;
@@ -2290,6 +2404,10 @@ int main(void)
 	RUN(nothing_of_its_media_left_discards_a_mark);
 	RUN(frame_is_held_until_the_peer_has_sent_it);
 	RUN(look_long_after_does_not_move_the_clock);
+	RUN(next_frames_are_taken_to_leave_as_soon);
+	RUN(a_mark_that_is_due_sooner_is_looked_for_soon);
+	RUN(how_soon_frames_leave_is_learned_anew);
+	RUN(what_may_leave_otherwise_is_looked_for_soon);
 	RUN(clock_begins_anew_behind_what_was_seen_late);
 	RUN(what_catches_up_does_not_move_the_clock);
 	RUN(what_catches_up_where_nobody_looks_is_just_late);

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ledger import NEVER, Drop, Ledger, Outcome, Stage
+from ledger import Drop, Ledger, Outcome, Stage
 
 MS = 1_000_000
 TICK = 20 * MS
@@ -161,8 +161,8 @@ class Driver:
             return
         self.peer.run(self.now + HANDOVER_NS)
         look_ns = self.ledger.state(self.now)["look_due_ns"]
-        if look_ns < NEVER:
-            self.now += LOOK_NS + HANDOVER_NS
+        if look_ns < next_tick_ns:
+            self.now = look_ns + HANDOVER_NS
             self.look()
         # Frames are written as soon as they are delivered; so far it is as it was found.
         if event in ("shut", "open"):
