@@ -63,9 +63,9 @@ _Static_assert(SAME_MEMBER(lock) && SAME_MEMBER(factory),
 
 /*! \brief Releases whose bridge_softmix was seen to have struct softmix_begin */
 static const char *const softmix_releases[] = {
-	"20.19", "20.20", "20.21",
-	"22.9", "22.10", "22.11",
-	"23.3", "23.4", "23.5",
+	"20.18", "20.19", "20.20", "20.21",
+	"22.8", "22.9", "22.10", "22.11", "certified-22.8",
+	"23.2", "23.3", "23.4", "23.5",
 };
 
 int playback_bridge_knows_softmix(const char *version)

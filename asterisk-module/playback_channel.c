@@ -238,6 +238,12 @@ void playback_dequeued_event(struct playback_channel *playback,
 	}
 }
 
+void playback_dequeued_media(struct playback_channel *playback,
+	const struct ast_frame *frame)
+{
+	playback->read[playback->read_count++] = playback_media_frame(&playback->format, frame);
+}
+
 struct playback_snapshot playback_get_counts(struct playback_channel *playback)
 {
 	SCOPED_MUTEX(lock, &playback->lock);
@@ -633,14 +639,15 @@ void playback_find_peer(struct playback_channel *playback)
  *
  * \param playback
  * \param frame
+ * \param media the application's media in it, none in silence of the driver's
  * \param ticks how many ticks ago it should have been
  * \return the frame to be returned in its place
  */
 static struct ast_frame *deliver_frame(struct playback_channel *playback,
-	struct ast_frame *frame, unsigned int ticks)
+	struct ast_frame *frame, struct playback_media media, unsigned int ticks)
 {
 	struct playback_frame delivered = {
-		.media = playback_media_frame(&playback->format, frame),
+		.media = media,
 		.behind_ns = ticks * playback->pace.tick_ns,
 	};
 	struct playback_bridge_view view = playback_bridge_look(playback->driver.channel);
@@ -655,14 +662,14 @@ static struct ast_frame *deliver_frame(struct playback_channel *playback,
 	}
 	follow_peer(playback, &view);
 	delivered.delivered_ns = playback_now_ns();
-	if (playback->pads && delivered.media.bytes
-		&& delivered.media.bytes < playback->format.frame_size) {
+	/* What the driver has padded is a full frame, of signed linear audio */
+	if (playback->pads && media.bytes && frame->datalen < playback->format.frame_size) {
 		frame = playback_media_pad(&playback->format, frame);
 	}
 	delivered.frame_ns = playback_media_frame(&playback->format, frame).ns;
 	playback->pace.delivered_ns = delivered.delivered_ns;
 	playback->was_silent = playback->pace.late_ns
-		&& playback_media_is_silent(&playback->format, frame);
+		&& playback_media_is_silent(frame);
 	ast_mutex_lock(&playback->lock);
 	playback_bridge_deliver(&playback->bridge, playback->ledger, &view, &delivered);
 	if (playback_peer_unheard(&playback->peer) != PLAYBACK_UNHEARD_NO) {
@@ -679,16 +686,19 @@ static struct ast_frame *deliver_frames(struct playback_channel *playback,
 	AST_LIST_HEAD_NOLOCK(, ast_frame) delivered = AST_LIST_HEAD_NOLOCK_INIT_VALUE;
 	struct ast_frame *frame;
 	struct ast_frame *next;
+	const struct playback_media none = { .bytes = 0, };
 	unsigned int ticks = 0;
+	unsigned int i;
 
 	for (frame = frames; AST_LIST_NEXT(frame, frame_list);
 		frame = AST_LIST_NEXT(frame, frame_list)) {
 		ticks++;
 	}
-	for (frame = frames; frame; frame = next) {
+	for (frame = frames, i = 0; frame; frame = next, i++) {
 		next = AST_LIST_NEXT(frame, frame_list);
 		AST_LIST_NEXT(frame, frame_list) = NULL;
-		frame = deliver_frame(playback, frame, ticks--);
+		frame = deliver_frame(playback, frame,
+			i < playback->read_count ? playback->read[i] : none, ticks--);
 		AST_LIST_INSERT_TAIL(&delivered, frame, frame_list);
 	}
 	return AST_LIST_FIRST(&delivered);
@@ -732,6 +742,16 @@ static int keeps_rest(const struct playback_channel *playback)
 		&& !playback_ledger_ordered_events(playback->ledger);
 }
 
+/*! \brief No media was read at a tick; ledger locked */
+static void miss_media(struct playback_channel *playback)
+{
+	if (!*playback->driver.paused && !playback->is_held) {
+		playback_ledger_starved(playback->ledger);
+		/* All is played */
+		playback->pace.late_ns = 0;
+	}
+}
+
 /*!
  * \brief The driver had no frame for the core, at a tick or where there will be none
  * \return what it has to return: \a frame, which is empty, or silence that a mixer wants
@@ -754,10 +774,8 @@ static struct ast_frame *miss_frame(struct playback_channel *playback,
 	time_ns = playback_now_ns();
 	ast_mutex_lock(&playback->lock);
 	playback_bridge_follow(&playback->bridge, playback->ledger, &view, time_ns);
-	if (tick && !*playback->driver.paused && !playback->is_held) {
-		playback_ledger_starved(playback->ledger);
-		/* All is played */
-		playback->pace.late_ns = 0;
+	if (tick) {
+		miss_media(playback);
 	}
 	if (!keeps_rest(playback)) {
 		delivered.frame_ns = playback_ledger_wants_silence(playback->ledger,
@@ -885,8 +903,7 @@ int playback_skip(struct playback_channel *playback, const struct ast_frame *fir
 	if (!playback->pace.late_ns || !playback->was_silent || *playback->driver.paused
 		|| !next || first->frametype != AST_FRAME_VOICE
 		|| next->frametype != AST_FRAME_VOICE
-		|| !playback_media_is_silent(&playback->format, first)
-		|| !playback_media_is_silent(&playback->format, next)) {
+		|| !playback_media_is_silent(first) || !playback_media_is_silent(next)) {
 		return 0;
 	}
 	media = playback_media_frame(&playback->format, first);
@@ -905,7 +922,7 @@ int playback_skip(struct playback_channel *playback, const struct ast_frame *fir
 
 unsigned int playback_catch_up(const struct playback_channel *playback)
 {
-	return playback->pace.catch_up;
+	return playback->read_count ? playback->pace.catch_up : 0;
 }
 
 /*! \brief Hide that end of the partial frame from the driver which must not play now */
@@ -950,6 +967,7 @@ static int look_is_due(struct playback_channel *playback)
 int playback_read_begin(struct playback_channel *playback, int tick)
 {
 	playback->is_returning = 0;
+	playback->read_count = 0;
 	frame_arrived(playback);
 	if (tick || look_is_due(playback)) {
 		playback_watch_peer(playback);
@@ -979,6 +997,11 @@ struct ast_frame *playback_read_end(struct playback_channel *playback,
 		tell_suspension(playback, websocket);
 	}
 	if (frame && frame->frametype == AST_FRAME_VOICE) {
+		if (!playback->read_count) {
+			ast_mutex_lock(&playback->lock);
+			miss_media(playback);
+			ast_mutex_unlock(&playback->lock);
+		}
 		frame = deliver_frames(playback, frame);
 	} else if (tick || !has_ticks(playback)) {
 		frame = miss_frame(playback, frame, tick);

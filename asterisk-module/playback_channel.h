@@ -115,6 +115,10 @@ struct playback_channel {
 	struct playback_peer peer;
 	/*! The peer has not been given the latest frame yet: it is about to be returned */
 	int is_returning;
+	/*! The media of the frames that the driver has read at this tick */
+	struct playback_media read[PLAYBACK_CATCH_UP_MAX + 1];
+	/*! Number of these frames */
+	unsigned int read_count;
 	/*! Whether media keeps pace with time */
 	struct playback_pace pace;
 	/*! Whether the latest frame that was delivered when media was late was a pause */
@@ -239,6 +243,15 @@ void playback_dequeued_event(struct playback_channel *playback,
 	const struct ast_frame *event);
 
 /*!
+ * \brief A frame of media left the frame queue for the core; frame queue locked
+ *
+ * What the driver makes of it is given to playback_read_end().  Some drivers pad it with
+ * silence there, in another format, or have silence of their own where this was not called.
+ */
+void playback_dequeued_media(struct playback_channel *playback,
+	const struct ast_frame *frame);
+
+/*!
  * \brief The driver's read callback begins
  *
  * While nobody can hear what is read from the channel nothing is: media is paused until
@@ -264,19 +277,21 @@ int playback_skip(struct playback_channel *playback, const struct ast_frame *fir
 /*!
  * \brief How many frames the driver has to read at this tick, if it has them, besides the
  * one that is due: those of the ticks that were missed before it
+ *
+ * None if there was no media that was due.
  */
 unsigned int playback_catch_up(const struct playback_channel *playback);
 
 /*!
  * \brief The driver's read callback ends
  *
- * Enters the frame into the ledger, sends what is due unless a frame waits to be
- * returned, and arms the timer for what is due next.
+ * Enters the media that was read into the ledger, sends what is due unless a frame waits to
+ * be returned, and arms the timer for what is due next.
  *
  * \param playback
  * \param websocket where events go, may be NULL
- * \param frame what the read callback is about to return; frames that catch up are linked
- *        behind it
+ * \param frame what the read callback is about to return: what was read, or silence of the
+ *        driver's; frames that catch up are linked behind it
  * \param tick whether it was called because the media timer fired
  * \return what it has to return instead: \a frame, a copy padded to a full frame, or
  *         silence where a mixer keeps the rest of an utterance that is waited for

@@ -81,10 +81,11 @@ struct playback_media playback_media_frame(const struct playback_media_format *f
 {
 	struct playback_media media = { .bytes = frame->datalen, };
 
-	if (format->frame_size) {
+	if (format->frame_size && ast_format_cmp(frame->subclass.format, format->format)
+		== AST_FORMAT_CMP_EQUAL) {
 		return playback_media_bytes(format, frame->datalen);
 	}
-	media.ns = playback_samples_ns(format->format, frame->samples);
+	media.ns = playback_samples_ns(frame->subclass.format, frame->samples);
 	return media;
 }
 
@@ -124,19 +125,19 @@ static int silence_byte(const struct ast_format *format)
 	return ast_format_cache_is_slinear((struct ast_format *) format) ? 0 : -1;
 }
 
-int playback_media_is_silent(const struct playback_media_format *format,
-	const struct ast_frame *frame)
+int playback_media_is_silent(const struct ast_frame *frame)
 {
+	struct ast_format *format = frame->subclass.format;
 	const int16_t *linear = frame->data.ptr;
 	const unsigned char *companded = frame->data.ptr;
-	int is_linear = ast_format_cache_is_slinear(format->format);
-	int is_ulaw = ast_format_cmp(format->format, ast_format_ulaw) == AST_FORMAT_CMP_EQUAL;
+	int is_linear = ast_format_cache_is_slinear(format);
+	int is_ulaw = ast_format_cmp(format, ast_format_ulaw) == AST_FORMAT_CMP_EQUAL;
 	int samples = is_linear ? frame->datalen / 2 : frame->datalen;
 	int64_t sum = 0;
 	int i;
 
 	if (!is_linear && !is_ulaw
-		&& ast_format_cmp(format->format, ast_format_alaw) != AST_FORMAT_CMP_EQUAL) {
+		&& ast_format_cmp(format, ast_format_alaw) != AST_FORMAT_CMP_EQUAL) {
 		return 0;
 	}
 	for (i = 0; i < samples; i++) {

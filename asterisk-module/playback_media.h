@@ -47,7 +47,7 @@ struct playback_media playback_media_bytes(const struct playback_media_format *f
 struct playback_media playback_media_message(struct playback_media_format *format,
 	char *payload, size_t bytes);
 
-/*! \brief Media of a frame of the driver's */
+/*! \brief Media of a frame of the driver's; how long one of another format lasts */
 struct playback_media playback_media_frame(const struct playback_media_format *format,
 	const struct ast_frame *frame);
 
@@ -67,8 +67,7 @@ size_t playback_media_half_sample(const struct playback_media_format *format,
 int playback_media_has_silence(const struct ast_format *format);
 
 /*! \brief Whether a frame is a pause of speech, as far as its format shows that */
-int playback_media_is_silent(const struct playback_media_format *format,
-	const struct ast_frame *frame);
+int playback_media_is_silent(const struct ast_frame *frame);
 
 /*!
  * \brief Pad a short frame with silence

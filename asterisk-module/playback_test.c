@@ -131,6 +131,7 @@ static struct ast_frame *tick(struct fixture *fixture, char *data, size_t bytes)
 	AST_FRAME_SET_BUFFER(&frame, data, 0, bytes);
 	frame.samples = ast_codec_samples_count(&frame);
 	playback_read_begin(&fixture->playback, 1);
+	playback_dequeued_media(&fixture->playback, &frame);
 	return playback_read_end(&fixture->playback, NULL, ast_frisolate(&frame), 1);
 }
 
@@ -316,6 +317,64 @@ AST_TEST_DEFINE(padding)
 	ast_test_validate_cleanup(test, !memcmp(frame->data.ptr, data, 3), result, done);
 	ast_test_validate_cleanup(test, ((unsigned char *) frame->data.ptr)[3] == 0xff
 		&& ((unsigned char *) frame->data.ptr)[FRAME_BYTES - 1] == 0xff, result, done);
+	delivered = playback_ledger_delivered_media(fixture->playback.ledger);
+	ast_test_validate_cleanup(test, delivered.bytes == 6, result, done);
+	ast_test_validate_cleanup(test, delivered.ns == 750000, result, done);
+done:
+	ast_frfree(frame);
+	fixture_free(fixture);
+	return result;
+}
+
+AST_TEST_DEFINE(driver_silence)
+{
+	static char data[FRAME_BYTES];
+	/* What the driver of 20.18, 22.8 and 23.2 plays between media, and makes of a short one */
+	static char linear[2 * FRAME_BYTES];
+	struct ast_frame padded = { .frametype = AST_FRAME_VOICE, .samples = FRAME_BYTES, };
+	struct ast_frame media = { .frametype = AST_FRAME_VOICE, };
+	struct fixture *fixture;
+	struct ast_frame *frame = NULL;
+	struct playback_media delivered;
+	int i;
+	enum ast_test_result_state result = AST_TEST_PASS;
+
+	switch (cmd) {
+	case TEST_INIT:
+		info->name = "driver_silence";
+		info->category = CATEGORY;
+		info->summary = "Silence and padding of the driver are not the application's";
+		info->description = "Only what was read from the frame queue is entered";
+		return AST_TEST_NOT_RUN;
+	case TEST_EXECUTE:
+		break;
+	}
+	fixture = fixture_new(ast_format_ulaw, FRAME_BYTES, PLAYBACK_MARKS_MAX);
+	ast_test_validate(test, fixture != NULL);
+	padded.subclass.format = ast_format_slin;
+	AST_FRAME_SET_BUFFER(&padded, linear, 0, sizeof(linear));
+	media.subclass.format = ast_format_ulaw;
+	AST_FRAME_SET_BUFFER(&media, data, 0, 6);
+	playback_received(&fixture->playback, NULL, 6);
+	command(fixture, "{\"command\":\"MARK\",\"id\":\"a\"}");
+	fixture->partial_bytes = 6;
+	for (i = 0; i < 2; i++) {
+		playback_read_begin(&fixture->playback, 1);
+		ast_test_validate_cleanup(test, !playback_catch_up(&fixture->playback), result,
+			done);
+		frame = playback_read_end(&fixture->playback, NULL, ast_frisolate(&padded), 1);
+		ast_test_validate_cleanup(test, frame->datalen == sizeof(linear), result, done);
+		ast_frfree(frame);
+		frame = NULL;
+	}
+	delivered = playback_ledger_delivered_media(fixture->playback.ledger);
+	ast_test_validate_cleanup(test, !delivered.bytes && !delivered.ns, result, done);
+	ast_test_validate_cleanup(test, pending(fixture) == 1, result, done);
+	playback_read_begin(&fixture->playback, 1);
+	playback_dequeued_media(&fixture->playback, &media);
+	fixture->partial_bytes = 0;
+	frame = playback_read_end(&fixture->playback, NULL, ast_frisolate(&padded), 1);
+	ast_test_validate_cleanup(test, frame->datalen == sizeof(linear), result, done);
 	delivered = playback_ledger_delivered_media(fixture->playback.ledger);
 	ast_test_validate_cleanup(test, delivered.bytes == 6, result, done);
 	ast_test_validate_cleanup(test, delivered.ns == 750000, result, done);
@@ -587,6 +646,7 @@ AST_TEST_DEFINE(softmix)
 	ast_test_validate(test, playback_bridge_knows_softmix("22.10.1~dfsg+~cs6.17"));
 	ast_test_validate(test, playback_bridge_knows_softmix("22.11.0-rc1"));
 	ast_test_validate(test, playback_bridge_knows_softmix("20.19"));
+	ast_test_validate(test, playback_bridge_knows_softmix("certified-22.8-cert4"));
 	ast_test_validate(test, !playback_bridge_knows_softmix("22.101.0"));
 	ast_test_validate(test, !playback_bridge_knows_softmix("22.1.0"));
 	ast_test_validate(test, !playback_bridge_knows_softmix("2.22.10"));
@@ -1030,6 +1090,7 @@ void playback_test_register(void)
 	AST_TEST_REGISTER(offsets);
 	AST_TEST_REGISTER(limit);
 	AST_TEST_REGISTER(padding);
+	AST_TEST_REGISTER(driver_silence);
 	AST_TEST_REGISTER(flush);
 	AST_TEST_REGISTER(half_sample);
 	AST_TEST_REGISTER(half_sample_dropped);
@@ -1050,6 +1111,7 @@ void playback_test_unregister(void)
 	AST_TEST_UNREGISTER(offsets);
 	AST_TEST_UNREGISTER(limit);
 	AST_TEST_UNREGISTER(padding);
+	AST_TEST_UNREGISTER(driver_silence);
 	AST_TEST_UNREGISTER(flush);
 	AST_TEST_UNREGISTER(half_sample);
 	AST_TEST_UNREGISTER(half_sample_dropped);

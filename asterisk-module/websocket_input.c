@@ -45,9 +45,9 @@ struct websocket_begin {
 
 /*! \brief Releases whose res_http_websocket was seen to have struct websocket_begin */
 static const char *const stream_releases[] = {
-	"20.19", "20.20", "20.21",
-	"22.9", "22.10", "22.11",
-	"23.3", "23.4", "23.5",
+	"20.18", "20.19", "20.20", "20.21",
+	"22.8", "22.9", "22.10", "22.11", "certified-22.8",
+	"23.2", "23.3", "23.4", "23.5",
 };
 
 int websocket_input_is_release(const char *version, const char *const releases[],

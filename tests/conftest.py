@@ -20,6 +20,7 @@ from harness.bench import Bench
 from harness.bench import bench as start_bench
 from harness.install.build import Build, load_build
 from harness.record.run_folder import lead_latest_to, new_folder, new_run_folder
+from harness.targets.capabilities import has_media_direction
 
 MOST_INCONCLUSIVE = 0.5
 """the share of the live tests that may say nothing"""
@@ -148,6 +149,13 @@ def is_inconclusive(report: pytest.TestReport) -> bool:
 def build() -> Build:
     """What `make build` has built."""
     return load_build(ROOT)
+
+
+@pytest.fixture
+def media_direction(build: Build) -> None:
+    """For tests that set it: skipped where the driver is older."""
+    if not has_media_direction(build.version):
+        pytest.skip(f"the driver of Asterisk {build.version} has no media direction")
 
 
 @pytest.fixture(scope="session")

@@ -171,7 +171,8 @@ def choose_series(tree: Path, all_series: tuple[PatchSeries, ...]) -> PatchSerie
     known = ", ".join(release for series in all_series for release in series.releases)
     raise InputFault(
         f"no patch series fits this Asterisk: its channels/chan_websocket.c is git blob {blob}",
-        f"name an untouched source of one of these releases: {known}",
+        f"name an untouched source of one of these releases: {known}\n"
+        "what stands in the way: make patch ASTERISK_SRC=<that source> ACTION=check",
     )
 
 

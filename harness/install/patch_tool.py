@@ -35,6 +35,7 @@ from harness.install.driver_revision import (
     load_known,
 )
 from harness.install.files import write_atomically
+from harness.install.patch_obstacles import obstacles
 
 PLACE = ".playback-marks"
 """where a run works, inside the tree; gone when it has ended"""
@@ -46,7 +47,7 @@ ACTIONS = ("check", "apply", "revert", "status")
 
 
 class DoesNotApply(Exception):
-    """A patch does not fit; the text is what patch(1) said."""
+    """A patch does not fit; the text says what stands in the way."""
 
 
 def blob_of(tree: Path) -> str:
@@ -55,7 +56,7 @@ def blob_of(tree: Path) -> str:
     if not driver.is_file():
         raise InputFault(
             f"{tree} has no {DRIVER}",
-            "Name the top folder of an Asterisk source tree, release 20.19, 22.9, 23.3 or newer.",
+            "Name the top folder of an Asterisk source tree, release 20.18, 22.8, 23.2 or newer.",
         )
     return git_blob_id(driver.read_bytes())
 
@@ -94,7 +95,9 @@ def patched_copies(
             errors="replace",
         )
         if done.returncode != 0:
-            raise DoesNotApply(f"{patch.name}:\n{_shortened(done.stdout)}")
+            why = [] if reverse else obstacles(tree, series)
+            told = "\n    ".join(["hunks that do not fit", *why])
+            raise DoesNotApply(told if why else f"{patch.name}:\n{_shortened(done.stdout)}")
     return paths
 
 
@@ -141,7 +144,13 @@ def series_for(tree: Path, known: Known, *, force: bool) -> PatchSeries:
             )
         return chosen
     if not force:
-        raise InputFault(*_refusal(tree, blob, revision, known))
+        what, remedy = _refusal(tree, blob, revision, known)
+        newest = known.series[0]
+        is_new = revision is None and not (tree / OUR_FOLDER).is_dir()
+        if is_new and (problem := _fits(tree, newest)):
+            what = f"{what}. What stands in the way of series {newest.name}: {problem}"
+            remedy = "Name a source of a release that is known, or carry these hunks over by hand."
+        raise InputFault(what, remedy)
     problems = []
     for series in known.series:
         problem = _fits(tree, series)

@@ -18,7 +18,7 @@ from harness.retry import until_reliable
 from harness.scenarios.result import CallResult, Outcome, ScenarioResult, kept_of_call
 from harness.scenarios.schema import ExpectedFailure, Scenario, Step
 from harness.scenarios.steps import StepRunner
-from harness.targets.capabilities import Capabilities
+from harness.targets.capabilities import Capabilities, has_media_direction
 
 EXPECTATION = "EXPECTATION"
 """what a failure is called that is not the judge's but the file's"""
@@ -129,6 +129,8 @@ def why_not(scenario: Scenario, stock: bool, capabilities: Capabilities) -> str:
         return f"its media connection is {'not ' if call.tls else ''}encrypted"
     if scenario.needs_own and not capabilities.own:
         return "the harness does not configure it, and the call needs more extensions"
+    if scenario.sets_direction and not has_media_direction(capabilities.version):
+        return f"the driver of Asterisk {capabilities.version} has no media direction"
     return capabilities.lacks(call.extension())
 
 

@@ -583,6 +583,11 @@ class Scenario:
         moves = any(_has(kind, self.steps) for kind in ("transfer", "redirect"))
         return moves or self.call.other is not None
 
+    @property
+    def sets_direction(self) -> bool:
+        """Whether the application sets the media direction, which older drivers do not have."""
+        return _has("direction", self.steps)
+
     def conditions(self, seed: int) -> Conditions:
         """What is out of the ordinary around the call."""
         return replace(self.call.conditions(seed), transferred=_has("transfer", self.steps))

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from harness.asterisk.configuration import Extension
+
+_MEDIA_DIRECTION_SINCE = {20: 19, 22: 9, 23: 3}
+"""the first release with it, by branch"""
+
+
+def has_media_direction(version: str) -> bool:
+    """Whether the driver of a version of Asterisk has SET_MEDIA_DIRECTION; yes if not known."""
+    release = re.search(r"(\d+)\.(\d+)", version)
+    return release is None or int(release[2]) >= _MEDIA_DIRECTION_SINCE.get(int(release[1]), 0)
 
 
 @dataclass(frozen=True)

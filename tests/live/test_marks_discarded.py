@@ -14,6 +14,7 @@ from harness.judge.verdicts import Bounds
 PLAYBACK_MARKS_MAX = 2048
 
 
+@pytest.mark.usefixtures("media_direction")
 def test_a_mark_while_the_direction_is_in(patched: Bench) -> None:
     async def script(call: LiveCall) -> None:
         session = call.session
@@ -45,6 +46,7 @@ def test_a_mark_while_the_direction_is_in(patched: Bench) -> None:
     assert discarded.fields["offset"] == STRETCH
 
 
+@pytest.mark.usefixtures("media_direction")
 def test_marks_pending_when_the_direction_becomes_in_are_answered_in_order(patched: Bench) -> None:
     async def script(call: LiveCall) -> None:
         session = call.session
@@ -122,6 +124,7 @@ def test_marks_pending_at_hang_up(patched: Bench, extension: Extension, who: str
 # ---- answers among answers -----------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("media_direction")
 def test_each_loss_is_told_at_hang_up(patched: Bench) -> None:
     async def script(call: LiveCall) -> None:
         session = call.session

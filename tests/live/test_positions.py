@@ -191,6 +191,7 @@ def test_what_is_dropped_is_not_waited_for_and_told_once(patched: Bench) -> None
     assert [fields["played_ms"] for fields in said.values()] == [199, 200, 201, 400]
 
 
+@pytest.mark.usefixtures("media_direction")
 def test_the_direction(patched: Bench) -> None:
     async def script(call: LiveCall) -> None:
         session = call.session

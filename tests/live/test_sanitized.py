@@ -204,6 +204,7 @@ def test_an_overflow_and_more_marks_than_there_may_be(sanitized: Sanitized) -> N
     assert [e.fields["reason"] for e in session.events if e.name == "MEDIA_DROPPED"]
 
 
+@pytest.mark.usefixtures("media_direction")
 def test_direction_in_and_a_lost_tail(sanitized: Sanitized) -> None:
     async def script(sip: SipCall, session: DisturbingSession) -> None:
         await session.report_playback()

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
+import pytest
 from live_calls import fail, names, of, passing_call, place, result, skip
 from test_bridges import STASIS, application
 
@@ -225,6 +226,7 @@ def test_reports_where_an_interval_has_several_frames(patched: Bench) -> None:
     passing_call(patched, "odd-reports", script, PLACES["conference-40"], LATE)
 
 
+@pytest.mark.usefixtures("media_direction")
 def test_the_direction_becomes_in_behind_an_utterance(patched: Bench) -> None:
     """The media timer ends with it, and with that the ticks at which silence is given."""
 

@@ -234,14 +234,79 @@ def test_an_edited_place_of_ours_is_refused(tree: Path, known: Known, force: boo
     edited = snapshot(tree)
     with pytest.raises(InputFault) as refused:
         apply(tree, known, force=force)
-    assert ("0002.patch" in refused.value.what) == force
+    assert "0002, hunk 1" in refused.value.what
+    assert ("of no known release" in refused.value.what) != force
     assert snapshot(tree) == edited
+
+
+# A function that three patches change: the second fits no more, and the third builds on it.
+FUNCTIONS = """\
+int sent;
+
+static int receive(int length)
+{
+\tif (!length) {
+\t\treturn -1;
+\t}
+\treturn length;
+}
+
+int last;
+"""
+
+
+@pytest.fixture
+def elsewhere(tree: Path, tmp_path: Path) -> Known:
+    """What is known of a driver with functions, which the tree then has."""
+    hunks = [
+        ("@@ -1,2 +1,3 @@", " int sent;\n+int ours;\n \n"),
+        (
+            "@@ -6,4 +6,5 @@ static int receive(int length)",
+            " \tif (!length) {\n+\t\tours();\n \t\treturn -1;\n \t}\n \treturn length;\n",
+        ),
+        ("@@ -6,4 +6,5 @@ static int receive(int length)", " \t\tours();\n+\t\tagain();\n"),
+        ("@@ -11,2 +13,3 @@", " \n+int theirs;\n int last;\n"),
+    ]
+    folder = make_patches(tmp_path / "functions", [row(FUNCTIONS, tried="compiled")])
+    for number, (head, lines) in enumerate(hunks, 1):
+        text = f"diff --git a/{DRIVER} b/{DRIVER}\n--- a/{DRIVER}\n+++ b/{DRIVER}\n{head}\n{lines}"
+        (folder / f"1.0/000{number}-what-it-does.patch").write_text(text)
+    names = [f"000{number}-what-it-does.patch" for number in range(1, len(hunks) + 1)]
+    (folder / "1.0/series").write_text("\n".join(names) + "\n")
+    (tree / DRIVER).write_text(FUNCTIONS)
+    return load_known(folder)
+
+
+def test_what_stands_in_the_way_of_a_hunk_is_told_with_its_function(
+    tree: Path, elsewhere: Known
+) -> None:
+    newer = "int newer;\n" + FUNCTIONS.replace("!length", "length < 0")
+    (tree / DRIVER).write_text(newer)
+    for force in (False, True):
+        with pytest.raises(InputFault) as refused:
+            check(tree, elsewhere, force=force)
+        told = refused.value.what
+        assert f"0002, hunk 1, receive(): {DRIVER}:6 has no" in told
+        assert told.index("if (!length) {") < told.index("but") < told.index("if (length < 0) {")
+        assert "1 more, which build on these" in told
+        assert "0001" not in told and "0003" not in told and "0004" not in told
+    assert (tree / DRIVER).read_text() == newer
+    # A status is one line.
+    assert "\n" not in status(tree, elsewhere)
+
+
+def test_a_place_that_is_gone_is_told(tree: Path, elsewhere: Known) -> None:
+    (tree / DRIVER).write_text("int sent;\n\nint last;\n")
+    with pytest.raises(InputFault) as refused:
+        check(tree, elsewhere)
+    assert f"0002, hunk 1, receive(): {DRIVER} has nothing like" in refused.value.what
+    assert "return length;" in refused.value.what
 
 
 def test_another_file_than_the_driver_is_edited(tree: Path, known: Known) -> None:
     (tree / "channels/Makefile").write_text("own:\n")
     edited = snapshot(tree)
-    with pytest.raises(InputFault, match=r"its other files differ.*0001\.patch"):
+    with pytest.raises(InputFault, match=r"(?s)its other files differ.*0001, hunk 1"):
         apply(tree, known)
     assert snapshot(tree) == edited
 

@@ -13,8 +13,9 @@ from harness.errors import InputFault
 from harness.media.codecs import CODECS, CodecName
 from harness.scenarios.choose import choose_scenarios
 from harness.scenarios.result import CallResult, Outcome
-from harness.scenarios.run_one import EXPECTATION, Attempt, outcome, rerun_command
+from harness.scenarios.run_one import EXPECTATION, Attempt, outcome, rerun_command, why_not
 from harness.scenarios.schema import ExpectedFailure, Scenario, load_scenarios, shipped
+from harness.targets.capabilities import Capabilities
 
 GOOD = """\
 proves: something
@@ -324,3 +325,25 @@ def test_what_could_not_be_judged_is_told_of_a_pass() -> None:
     assert outcome(attempt, lax) == (Outcome.PASS, "1 of 48 could not be judged")
     # It may be just what was to fail.
     assert outcome(attempt, KNOWN)[0] is Outcome.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("version", "has_it"),
+    [
+        ("20.18.2", False),
+        ("22.8.2", False),
+        ("23.2.2", False),
+        ("certified-22.8-cert4", False),
+        ("20.19.0", True),
+        ("22.10.1~dfsg+~cs6.17", True),
+        ("23.3.0-rc1", True),
+        ("unknown", True),
+    ],
+)
+def test_a_scenario_is_skipped_where_the_driver_has_no_media_direction(
+    version: str, has_it: bool
+) -> None:
+    [scenario] = choose_scenarios(["direction_in"])
+    needed = (frozenset({scenario.call.codec}), frozenset({"outgoing"}), frozenset({"dial"}))
+    why = why_not(scenario, False, Capabilities(version, True, *needed, own=True))
+    assert why == ("" if has_it else f"the driver of Asterisk {version} has no media direction")
