@@ -209,7 +209,7 @@ int playback_queued_event(struct playback_channel *playback, struct ast_frame *e
 		+ (strstr(event->data.ptr, "MEDIA_MARK_PROCESSED") ? 0 : PLAYBACK_OUTBOX_MAX);
 	SCOPED_MUTEX(lock, &playback->lock);
 
-	playback->pads = 1;
+	playback->has_events = 1;
 	playback_timer_open(&playback->timer);
 	if (playback->queued_events
 		+ playback_ledger_dequeued_events(playback->ledger) >= most) {
@@ -598,7 +598,7 @@ static int is_with_peer(struct playback_channel *playback,
  */
 static int follows_peer(const struct playback_channel *playback)
 {
-	return playback->opted_in || playback->pads
+	return playback->opted_in || playback->has_events
 		|| playback_listener_is_new(&playback->listener, playback_now_ns());
 }
 
@@ -635,6 +635,34 @@ void playback_find_peer(struct playback_channel *playback)
 }
 
 /*!
+ * \brief A frame is delivered to nobody, as by the stock driver: an application that opts in
+ * afterwards is told so
+ */
+static void lose_frame(struct playback_channel *playback, struct playback_media media)
+{
+	SCOPED_MUTEX(lock, &playback->lock);
+
+	playback_ledger_skipped(playback->ledger, media, PLAYBACK_DROP_UNSENT,
+		playback_now_ns());
+}
+
+/*!
+ * \brief A frame is short: silence fills it, unless that would be more than the stock driver
+ * sends
+ * \return the frame to be returned in its place
+ */
+static struct ast_frame *deliver_short(struct playback_channel *playback,
+	struct ast_frame *frame)
+{
+	if (playback->opted_in) {
+		return playback_media_pad(&playback->format, frame);
+	}
+	playback_peer_gets_short(&playback->peer,
+		playback_media_frame(&playback->format, frame).ns);
+	return frame;
+}
+
+/*!
  * \brief Deliver a frame to the core
  *
  * \param playback
@@ -652,6 +680,11 @@ static struct ast_frame *deliver_frame(struct playback_channel *playback,
 	};
 	struct playback_bridge_view view = playback_bridge_look(playback->driver.channel);
 
+	if (!playback->opted_in && media.bytes
+		&& playback_listener_is_unheard(&playback->listener)) {
+		lose_frame(playback, media);
+		return frame;
+	}
 	if (view.mixer != playback->bridge.mixer && !view.busy) {
 		/* What is held belongs to the one or to the other */
 		leave_peer(playback);
@@ -663,8 +696,8 @@ static struct ast_frame *deliver_frame(struct playback_channel *playback,
 	follow_peer(playback, &view);
 	delivered.delivered_ns = playback_now_ns();
 	/* What the driver has padded is a full frame, of signed linear audio */
-	if (playback->pads && media.bytes && frame->datalen < playback->format.frame_size) {
-		frame = playback_media_pad(&playback->format, frame);
+	if (media.bytes && frame->datalen < playback->format.frame_size) {
+		frame = deliver_short(playback, frame);
 	}
 	delivered.frame_ns = playback_media_frame(&playback->format, frame).ns;
 	playback->pace.delivered_ns = delivered.delivered_ns;
@@ -855,7 +888,7 @@ static void suspend_unheard(struct playback_channel *playback)
 
 	playback->suspension = playback_listener_look(&playback->listener,
 		playback->driver.channel, playback->opted_in, playback_now_ns());
-	unseen = !playback->suspension && is_peer_unseen(playback);
+	unseen = playback->opted_in && !playback->suspension && is_peer_unseen(playback);
 	playback->unseen_ticks = unseen ? playback->unseen_ticks + 1 : 0;
 	playback->is_held = playback->suspension
 		|| (unseen && playback->unseen_ticks <= UNSEEN_TICKS_MAX);
@@ -887,7 +920,8 @@ static void keep_pace(struct playback_channel *playback)
 
 	if (missed && playback->opted_in && !*playback->driver.paused) {
 		playback_pace_missed(&playback->pace, missed, queued_ns(playback),
-			peer->rtp && !peer->packet_ns ? peer->skew_ns : 0, time_ns);
+			peer->rtp && peer->packet_ns <= playback->pace.tick_ns ? peer->skew_ns : 0,
+			time_ns);
 		ast_debug(3, "%s: %u ticks were missed, %u are caught up\n", playback->name,
 			missed, playback->pace.catch_up);
 	}
@@ -913,7 +947,8 @@ int playback_skip(struct playback_channel *playback, const struct ast_frame *fir
 	ast_mutex_lock(&playback->lock);
 	skips = playback_ledger_can_skip(playback->ledger, media.bytes);
 	if (skips) {
-		playback_ledger_skipped(playback->ledger, media, playback_now_ns());
+		playback_ledger_skipped(playback->ledger, media, PLAYBACK_DROP_LATE,
+			playback_now_ns());
 		playback->pace.late_ns -= media.ns;
 	}
 	ast_mutex_unlock(&playback->lock);

@@ -129,8 +129,8 @@ struct playback_channel {
 	unsigned int queued_events;
 	/*! Whether the application has opted in: it has used one of our commands */
 	int opted_in;
-	/*! Whether short frames are padded: marks or buffering have been used */
-	int pads;
+	/*! Whether an event of the driver's has ever waited for what becomes of media */
+	int has_events;
 
 	/* Guarded by the channel's lock: for MEDIA_FLUSHED */
 

@@ -147,7 +147,6 @@ static void mark_command(struct playback_channel *playback,
 				"takes offset=<0 to 9007199254740991> behind that");
 		return;
 	}
-	playback->pads = 1;
 	playback_find_peer(playback);
 	if (add_mark(playback, &id, offset,
 		accepts_media ? PLAYBACK_WAITING : PLAYBACK_DIRECTION)) {

@@ -109,6 +109,8 @@ struct playback_ledger {
 	int64_t playing_end_ns;
 	/*! How long the latest frame sent that was not silence only lasts, in ns */
 	int64_t sent_frame_ns;
+	/*! Whether the latest frame of media that was delivered is shorter than a tick */
+	int delivered_short;
 	/*! When the latest frame sent was delivered, or should have been, in ns */
 	int64_t sent_delivered_ns;
 	/*! Delays of the latest frames sent, against the time of their media, in ns */
@@ -302,14 +304,15 @@ static int64_t leaving_ns(const struct playback_ledger *ledger, int64_t now_ns)
  *
  * So it does where a tick was missed; ticks being off a little, it need not be a whole one.
  * What was seen to have left when the host had stalled may have left, and ended, long
- * before: then only the time of delivery shows it.
+ * before: then only the time of delivery shows it.  One behind a short frame comes later than
+ * that ends.
  */
 static int is_clock_new(const struct playback_ledger *ledger,
 	const struct playback_frame *frame, int64_t arrival_ns)
 {
 	int64_t delivered_ns = frame->delivered_ns - frame->behind_ns;
 
-	return !ledger->sent.bytes
+	return !ledger->sent.bytes || frame->follows_short
 		|| arrival_ns - ledger->playing_end_ns >= ledger->tick_ns / 2
 		|| (ledger->watching && delivered_ns - ledger->sent_delivered_ns
 		>= ledger->tick_ns + ledger->tick_ns / 2);
@@ -442,6 +445,7 @@ static struct playback_frame take_held(struct playback_ledger *ledger, int64_t m
 		}
 		held->position += part.media.bytes;
 		held->frame_ns -= part.frame_ns;
+		held->follows_short = 0;
 		subtract(&held->media, part.media);
 	} else {
 		ledger->held_count--;
@@ -631,8 +635,9 @@ static void drop_all_but(struct playback_ledger *ledger, int64_t keep_ns, int64_
 		drop_frame(ledger, frame, ahead_ns);
 	}
 	ledger->held_count = kept;
-	if (!kept) {
-		ledger->part_sent_ns = 0;
+	if (ledger->part_sent_ns > ledger->held_frames_ns) {
+		/* What is kept may last no time at all */
+		ledger->part_sent_ns = ledger->held_frames_ns;
 	}
 	if (!ledger->held.bytes) {
 		schedule_reached(ledger, queue_begin(ledger), due_ns);
@@ -748,6 +753,8 @@ void playback_ledger_caught_up(struct playback_ledger *ledger,
 	int64_t now_ns = frame.delivered_ns;
 
 	frame.position = queue_begin(ledger);
+	frame.follows_short = ledger->delivered_short;
+	ledger->delivered_short = frame.media.bytes && frame.frame_ns < ledger->tick_ns;
 	if (current_stage(ledger) != PLAYBACK_STAGE_SENT) {
 		/* What becomes of its timestamp is not known */
 		frame.behind_ns = 0;
@@ -793,15 +800,15 @@ int playback_ledger_can_skip(const struct playback_ledger *ledger, uint64_t byte
 }
 
 void playback_ledger_skipped(struct playback_ledger *ledger, struct playback_media media,
-	int64_t now_ns)
+	enum playback_drop_reason reason, int64_t now_ns)
 {
 	const struct playback_frame skipped = {
 		.position = queue_begin(ledger),
 		.media = media,
 	};
 
-	enter_lost(ledger, &skipped, 0, PLAYBACK_DROP_LATE);
-	schedule_reached(ledger, queue_begin(ledger), reached_ns(ledger, now_ns));
+	enter_lost(ledger, &skipped, ledger->held.ns, reason);
+	schedule_reached(ledger, settled_end(ledger), reached_ns(ledger, now_ns));
 }
 
 /*! \brief How much of what is held is older than the \a packets that left latest, in ns */

@@ -228,6 +228,8 @@ struct playback_frame {
 	int64_t delivered_ns;
 	/*! How much sooner it should have been, and is played, in ns: see struct playback_pace */
 	int64_t behind_ns;
+	/*! Whether the one before it was shorter than a tick, and so ended before this one comes */
+	int follows_short;
 };
 
 /*! \brief All counts at one moment */
@@ -306,7 +308,7 @@ void playback_ledger_delivered(struct playback_ledger *ledger,
  * The peer's packets go on as if it had been in time.
  *
  * \param ledger
- * \param frame its position is set here
+ * \param frame its position and what it follows are set here
  */
 void playback_ledger_caught_up(struct playback_ledger *ledger,
 	const struct playback_frame *frame);
@@ -317,9 +319,19 @@ void playback_ledger_caught_up(struct playback_ledger *ledger,
  */
 int playback_ledger_can_skip(const struct playback_ledger *ledger, uint64_t bytes);
 
-/*! \brief The oldest media queued is dropped, if playback_ledger_can_skip() */
+/*!
+ * \brief The oldest media queued is dropped instead of being delivered
+ *
+ * Marks and events in it need not wait for it any more.
+ *
+ * \param ledger
+ * \param media
+ * \param reason PLAYBACK_DROP_LATE if playback_ledger_can_skip(), PLAYBACK_DROP_UNSENT if it
+ *        went where nobody hears it
+ * \param now_ns when
+ */
 void playback_ledger_skipped(struct playback_ledger *ledger, struct playback_media media,
-	int64_t now_ns);
+	enum playback_drop_reason reason, int64_t now_ns);
 
 /*! \brief The core asked for a frame in vain: an underrun if more was to be expected */
 void playback_ledger_starved(struct playback_ledger *ledger);

@@ -27,7 +27,7 @@
 #include "playback_listener.h"
 #include "playback_timer.h"
 
-/*! \brief How long media waits for its first listener, if the channel has not opted in */
+/*! \brief How long a call takes at most to be set up */
 #define FIRST_WAIT_NS (500 * NS_PER_MS)
 
 /*! \brief How often another channel is locked at most, in ns */
@@ -434,7 +434,13 @@ enum playback_suspension playback_listener_look(struct playback_listener *listen
 	if (!is_setup(listener->latest) || now_ns - listener->first_ns > FIRST_WAIT_NS) {
 		listener->begun = 1;
 	}
-	return waits || !listener->begun ? listener->latest : PLAYBACK_NOT_SUSPENDED;
+	return waits || (opted_in && !listener->begun)
+		? listener->latest : PLAYBACK_NOT_SUSPENDED;
+}
+
+int playback_listener_is_unheard(const struct playback_listener *listener)
+{
+	return !listener->begun && listener->latest != PLAYBACK_NOT_SUSPENDED;
 }
 
 int playback_listener_is_new(const struct playback_listener *listener, int64_t now_ns)

@@ -96,8 +96,8 @@ void playback_listener_destroy(struct playback_listener *listener);
 /*!
  * \brief Why media has to wait now, at a tick
  *
- * A call takes some time to be set up.  So media of any channel waits for its first
- * listener, but 500 ms at most; after that, only that of a channel that has opted in.
+ * Only that of a channel that has opted in has to.  A call takes some time to be set up: for
+ * the first 500 ms it waits whether or not it is to wait later.
  *
  * \param listener
  * \param channel
@@ -107,6 +107,13 @@ void playback_listener_destroy(struct playback_listener *listener);
  */
 enum playback_suspension playback_listener_look(struct playback_listener *listener,
 	struct ast_channel *channel, int opted_in, int64_t now_ns);
+
+/*!
+ * \brief Whether nobody hears what is delivered now all the same
+ *
+ * Known in the time in which a call is set up.
+ */
+int playback_listener_is_unheard(const struct playback_listener *listener);
 
 /*! \brief Whether it is still the time in which a call is set up */
 int playback_listener_is_new(const struct playback_listener *listener, int64_t now_ns);

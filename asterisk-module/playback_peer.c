@@ -76,6 +76,8 @@ struct coded {
 	int bytes;
 	/*! Whether each is a frame of its own, whatever the frames before the coder are */
 	int is_frame;
+	/*! Whether the coder keeps what does not fill one */
+	int gathers;
 };
 
 static int counts(struct ast_rtp_instance *rtp)
@@ -110,8 +112,9 @@ static struct coded coded_at_once(const struct ast_format *format)
 		coded.ns = (ilbc ? ilbc->mode : 30) * NS_PER_MS;
 		coded.bytes = coded.ns == 20 * NS_PER_MS ? 38 : 50;
 		coded.is_frame = 1;
-	} else if (coded.ns != 10 * NS_PER_MS && strcmp(codec, "gsm")
-		&& strcmp(codec, "codec2")) {
+	} else if (!strcmp(codec, "gsm") || !strcmp(codec, "codec2")) {
+		coded.gathers = 1;
+	} else if (coded.ns != 10 * NS_PER_MS) {
 		coded.ns = 0;
 	}
 	return coded;
@@ -142,10 +145,11 @@ static void look_at_packets(const struct playback_peer *peer, struct rtp_view *v
 
 	if (is_same(format, given)) {
 		coded.is_frame = 0;
+		coded.gathers = 0;
 		coded.ns = ast_format_get_minimum_ms(format) * NS_PER_MS;
 		coded.bytes = ast_format_get_minimum_bytes(format);
 	}
-	if (!bytes && coded.is_frame) {
+	if (!bytes && (coded.is_frame || coded.gathers)) {
 		bytes = coded.bytes;
 	}
 	if (bytes && coded.bytes) {
@@ -267,6 +271,7 @@ static void leave_listener(struct playback_peer *peer)
 	ao2_cleanup(peer->rtp);
 	peer->rtp = NULL;
 	peer->packet_ns = 0;
+	peer->short_bytes = 0;
 	leave_place(&peer->listener);
 	leave_place(&peer->half);
 	ao2_cleanup(peer->beyond);
@@ -498,7 +503,7 @@ struct playback_peer_count playback_peer_count(struct playback_peer *peer)
 {
 	struct ast_rtp_instance_stats stats = { .txcount = peer->packets,
 		.txoctetcount = peer->bytes, };
-	struct playback_peer_count count;
+	struct playback_peer_count count = { .short_bytes = 0, };
 	int missing;
 	int packets;
 	int bytes;
@@ -516,6 +521,8 @@ struct playback_peer_count playback_peer_count(struct playback_peer *peer)
 	if (peer->packet_bytes > DIGIT_BYTES
 		&& !(packets == 1 && bytes > DIGIT_BYTES + EXTRA_BYTES)) {
 		missing = packets * peer->packet_bytes - bytes;
+		count.short_bytes = MIN(peer->short_bytes, MAX(missing, 0));
+		missing -= count.short_bytes;
 		digits = (missing + (peer->packet_bytes - DIGIT_BYTES) / 2)
 			/ (peer->packet_bytes - DIGIT_BYTES);
 		count.media -= MIN(packets, MAX(digits, 0));
@@ -528,6 +535,17 @@ void playback_peer_accept(struct playback_peer *peer,
 {
 	peer->packets = count->packets;
 	peer->bytes = count->bytes;
+	peer->short_bytes -= count->short_bytes;
+}
+
+void playback_peer_gets_short(struct playback_peer *peer, int64_t frame_ns)
+{
+	int64_t full_ns = ast_format_get_default_ms(peer->ours) * NS_PER_MS;
+
+	if (peer->rtp && !peer->packet_ns) {
+		peer->short_bytes += peer->packet_bytes
+			- peer->packet_bytes * frame_ns / full_ns;
+	}
 }
 
 /*!
@@ -594,6 +612,7 @@ int playback_peer_confirm(struct playback_peer *peer)
 		return 1;
 	}
 	same = view.rtp == peer->rtp;
+	peer->short_bytes = 0;
 	ao2_cleanup(peer->rtp);
 	peer->rtp = view.rtp;
 	if (!same) {
@@ -658,6 +677,7 @@ enum playback_unheard playback_peer_unheard(const struct playback_peer *peer)
 	if (generates(peer->near.channel) || generates(peer->listener.channel)) {
 		return PLAYBACK_UNHEARD_GENERATOR;
 	}
-	return !peer->packet_bytes && ast_channel_sending_dtmf_digit(peer->listener.channel)
+	return (!peer->packet_bytes || peer->short_bytes)
+		&& ast_channel_sending_dtmf_digit(peer->listener.channel)
 		? PLAYBACK_UNHEARD_DIGIT : PLAYBACK_UNHEARD_NO;
 }

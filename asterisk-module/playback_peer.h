@@ -129,6 +129,8 @@ struct playback_peer {
 	/*! Packets and bytes sent up to the latest playback_peer_accept() */
 	unsigned int packets;
 	unsigned int bytes;
+	/*! By how many bytes those packets are shorter that short frames make, and may be to come */
+	int short_bytes;
 	/*! When to ask again where there is no RTP, and how long that was put off, in frames */
 	unsigned int ask_again;
 	unsigned int asked_after;
@@ -155,6 +157,8 @@ struct playback_peer_count {
 	/*! Packets and bytes in all */
 	unsigned int packets;
 	unsigned int bytes;
+	/*! How much of \c short_bytes is in that */
+	int short_bytes;
 };
 
 /*! \brief Begin without a peer; see struct playback_peer */
@@ -199,6 +203,12 @@ struct playback_peer_count playback_peer_count(struct playback_peer *peer);
 /*! \brief Remember that so much was sent */
 void playback_peer_accept(struct playback_peer *peer,
 	const struct playback_peer_count *count);
+
+/*!
+ * \brief A frame it is about to be given lasts only \a frame_ns: so short is its packet, where
+ * each frame is one
+ */
+void playback_peer_gets_short(struct playback_peer *peer, int64_t frame_ns);
 
 /*! \brief Whether the peer's thread is done with all frames it was given, as far as seen */
 int playback_peer_is_done(const struct playback_peer *peer);

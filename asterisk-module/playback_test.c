@@ -1003,9 +1003,12 @@ AST_TEST_DEFINE(listener_bridged)
 	technology.capabilities = 0;
 	bridge->dissolved = 1;
 	AST_LIST_REMOVE(&bridge->channels, &party, entry);
-	for (ticks = 1; ticks <= 4; ticks++) {
+	for (ticks = 0; ticks <= 4; ticks++) {
+		/* Not at the first one: who has not opted in is served as by the stock driver */
+		fixture->playback.opted_in = ticks > 0;
 		playback_read_begin(&fixture->playback, 1);
-		ast_test_validate_cleanup(test, fixture->paused == (ticks <= 2), result, done);
+		ast_test_validate_cleanup(test, fixture->paused == (ticks == 1 || ticks == 2),
+			result, done);
 		playback_read_end(&fixture->playback, NULL, NULL, 1);
 		ast_test_validate_cleanup(test, !fixture->paused, result, done);
 	}
@@ -1044,8 +1047,8 @@ AST_TEST_DEFINE(listener_first_wait)
 	case TEST_INIT:
 		info->name = "listener_first_wait";
 		info->category = CATEGORY;
-		info->summary = "Media waits for its first listener";
-		info->description = "For half a second, or as long as need be once it has opted in";
+		info->summary = "Media of a channel that has opted in waits for its first listener";
+		info->description = "For half a second, or as long as need be; that of another does not";
 		return AST_TEST_NOT_RUN;
 	case TEST_EXECUTE:
 		break;
@@ -1054,14 +1057,16 @@ AST_TEST_DEFINE(listener_first_wait)
 	ast_test_validate(test, fixture != NULL);
 	channel = fixture->channel;
 	ast_channel_appl_set(channel, "Stasis");
-	ast_test_validate_cleanup(test, playback_listener_look(&listener, channel, 0, 1)
-		== PLAYBACK_UNBRIDGED, result, done);
+	/* Who has not opted in is served as by the stock driver, and it is known for how long */
+	ast_test_validate_cleanup(test, !playback_listener_look(&listener, channel, 0, 1)
+		&& playback_listener_is_unheard(&listener), result, done);
 	ast_test_validate_cleanup(test, playback_listener_look(&listener, channel, 1, 2)
 		== PLAYBACK_UNBRIDGED, result, done);
 	/* While the call is set up nothing is told */
 	ast_test_validate_cleanup(test, !playback_listener_tells(&listener, 1), result, done);
 	ast_test_validate_cleanup(test,
-		!playback_listener_look(&listener, channel, 0, second_ns), result, done);
+		!playback_listener_look(&listener, channel, 0, second_ns)
+		&& !playback_listener_is_unheard(&listener), result, done);
 	ast_test_validate_cleanup(test,
 		playback_listener_look(&listener, channel, 1, second_ns) == PLAYBACK_UNBRIDGED,
 		result, done);

@@ -171,7 +171,7 @@ static void skip(struct run *run, unsigned int size)
 		return;
 	}
 	CHECK(!run->ledger.held_count);
-	playback_ledger_skipped(&run->ledger, skipped, run->now);
+	playback_ledger_skipped(&run->ledger, skipped, PLAYBACK_DROP_LATE, run->now);
 	count(&run->delivered, skipped);
 	/* It was queued and not dropped at once */
 	run->fresh = least(run->fresh, queued(run));

@@ -343,6 +343,18 @@ static void queued_event_does_not_wait_for_a_mark_behind_it(void)
 	expect_pop(0, PLAYBACK_PLAYED, START + 2 * TICK);
 }
 
+static void short_frame_is_not_followed_at_once(void)
+{
+	begin();
+	receive(160 + 120 + 8);
+	mark(0, T0);
+	deliver(T0);
+	playback_ledger_delivered(&ledger, ulaw(120), ulaw(120).ns, T0 + TICK);
+	/* Its packet leaves 5 ms after the one before it has ended */
+	playback_ledger_delivered(&ledger, ulaw(8), ulaw(8).ns, T0 + 2 * TICK);
+	EXPECT(marks[0].due_ns, START + 2 * TICK + MS);
+}
+
 static void one_late_tick_does_not_move_the_clock(void)
 {
 	begin();
@@ -1795,6 +1807,35 @@ static void what_catches_up_where_nobody_looks_is_just_late(void)
 	expect_pop(0, PLAYBACK_PLAYED, START + 4 * TICK);
 }
 
+static void what_nobody_hears_is_dropped(void)
+{
+	struct playback_drop drop;
+
+	begin_watching(0);
+	receive(4 * 160);
+	playback_ledger_event_dequeued(&ledger, &marks[0], 40, T0);
+	playback_ledger_skipped(&ledger, ulaw(160), PLAYBACK_DROP_UNSENT, T0);
+	/* Nothing is waited for */
+	expect_pop(0, PLAYBACK_PLAYED, T0);
+	deliver(T0 + TICK);
+	/* What was delivered before is not settled by what is lost behind it */
+	playback_ledger_event_dequeued(&ledger, &marks[1], 160, T0 + TICK);
+	playback_ledger_skipped(&ledger, ulaw(160), PLAYBACK_DROP_UNSENT, T0 + 2 * TICK);
+	expect_none(T0 + 2 * TICK);
+	mark(2, T0 + 2 * TICK);
+	look(1, T0 + 2 * TICK);
+	expect_pop(1, PLAYBACK_PLAYED, T0 + 3 * TICK + PLAYBACK_SEND_DELAY_NS);
+	deliver(T0 + 3 * TICK);
+	look(1, T0 + 3 * TICK + MS);
+	expect_pop(2, PLAYBACK_PLAYED, T0 + 5 * TICK);
+	EXPECT(marks[2].dropped, 320);
+	EXPECT(marks[2].media_ns, 2 * TICK);
+	EXPECT(playback_ledger_pop_drop(&ledger, PLAYBACK_NEVER / 2, &drop), 1);
+	EXPECT(drop.reason, PLAYBACK_DROP_UNSENT);
+	EXPECT(drop.bytes, 320);
+	EXPECT(drop.offset, 0);
+}
+
 static void silence_that_is_left_out_is_dropped(void)
 {
 	struct playback_drop drop;
@@ -1809,8 +1850,8 @@ static void silence_that_is_left_out_is_dropped(void)
 	/* What is before it may still be lost */
 	EXPECT(playback_ledger_can_skip(&ledger, 160), 0);
 	look(1, T0 + MS);
-	playback_ledger_skipped(&ledger, ulaw(160), T0 + TICK);
-	playback_ledger_skipped(&ledger, ulaw(160), T0 + TICK);
+	playback_ledger_skipped(&ledger, ulaw(160), PLAYBACK_DROP_LATE, T0 + TICK);
+	playback_ledger_skipped(&ledger, ulaw(160), PLAYBACK_DROP_LATE, T0 + TICK);
 	/* A mark stands at the end of this one, and of the next one */
 	EXPECT(playback_ledger_can_skip(&ledger, 160), 0);
 	EXPECT(playback_ledger_can_skip(&ledger, 159), 1);
@@ -2348,6 +2389,7 @@ int main(void)
 	RUN(half_a_sample_is_not_waited_for);
 	RUN(queued_event_comes_before_the_rest_of_its_frame);
 	RUN(queued_event_does_not_wait_for_a_mark_behind_it);
+	RUN(short_frame_is_not_followed_at_once);
 	RUN(one_late_tick_does_not_move_the_clock);
 	RUN(ticks_that_stay_late_move_the_clock);
 	RUN(missed_tick_starts_the_clock_anew);
@@ -2411,6 +2453,7 @@ int main(void)
 	RUN(clock_begins_anew_behind_what_was_seen_late);
 	RUN(what_catches_up_does_not_move_the_clock);
 	RUN(what_catches_up_where_nobody_looks_is_just_late);
+	RUN(what_nobody_hears_is_dropped);
 	RUN(silence_that_is_left_out_is_dropped);
 	RUN(what_the_peer_did_not_send_is_dropped);
 	RUN(after_silence_the_latest_frames_are_those_that_left);

@@ -130,6 +130,14 @@ class MediaSession:
         """Ask for a PLAYBACK now, or for one every ``interval_ms`` (0 ends that)."""
         await self.send_text(protocol.command_report_playback(self.format, interval_ms))
 
+    async def opt_in(self) -> None:
+        """Have the patched driver treat this call as one that uses its commands, from now on.
+
+        Each of them does: this one changes nothing else, and nothing is answered. Media sent before
+        the first of them does not wait for a listener.
+        """
+        await self.report_playback(0)
+
     async def pause(self) -> None:
         """Hold what is queued."""
         await self._command("PAUSE_MEDIA")

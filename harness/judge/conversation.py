@@ -387,7 +387,7 @@ class Conversation:
 
     def _report_playback(self, sent: SentCommand) -> None:
         if "interval_ms" in sent.command.fields:
-            self._periodic = True
+            self._periodic |= sent.command.fields["interval_ms"] not in (0, "0")
         else:
             self.requests.append(Request(sent.time_ns, self._periodic))
 

@@ -154,7 +154,7 @@ class _Connection:
             self._correlated.append((_ANSWERED_BY[command.name], command.correlation_id))
         elif command.name == "REPORT_PLAYBACK":
             if "interval_ms" in command.fields:
-                self._periodic_reports = True
+                self._periodic_reports |= command.fields["interval_ms"] not in (0, "0")
             else:
                 self._single_reports += 1
 

@@ -230,7 +230,13 @@ class StepRunner:
                         [oldest], _ACK_TIMEOUT_S
                     )
 
+    async def _opt_in(self) -> None:
+        """Ahead of the first media, since that does not wait for a listener otherwise."""
+        if self.patched and not self.session.sent_bytes and not self._marks.ids:
+            await self.session.opt_in()
+
     async def _send_media(self, size: int, play: schema.Play) -> None:
+        await self._opt_in()
         media = self._media.next(self.session.sent_bytes, size)
         if play.stall_ms:
             await self.session.send_media_stalled(media, play.stall_ms / 1000, play.pieces)
@@ -279,6 +285,7 @@ class StepRunner:
             self._marks.note(mark_id, where)
 
     async def _mark_in_one_write(self, play: schema.Play, step: Step) -> None:
+        await self._opt_in()
         mark_id = str(self._marks.note(None, self.scenario.where(step)))
         command = (
             self.session.mark_text(mark_id)

@@ -1,6 +1,7 @@
-"""A client that only uses the stock driver's commands is told the same by both drivers.
+"""A client that only uses the stock driver's commands is served the same by both drivers.
 
-One session is played against each, and all that Asterisk says is compared byte for byte.
+One session is played against each, and all that Asterisk says is compared byte for byte; so is the
+RTP of another one.
 """
 
 from __future__ import annotations
@@ -9,16 +10,26 @@ import asyncio
 import re
 
 import pytest
-from live_calls import JSON, PLAIN, names, place
+from live_calls import JSON, PLAIN, fail, measured, names, place, result, unreliable
 
+from chan_websocket.protocol import Format
 from harness.application.client import MediaSession
 from harness.application.marks import coded_pieces
 from harness.asterisk.configuration import Extension
-from harness.bench import Bench, LiveCall
+from harness.bench import Bench, Conditions, LiveCall
+from harness.judge.evidence import read_evidence
+from harness.judge.verdicts import Bounds
+from harness.record.capture_files import load_timeline
 
 BIG = 16_000
 """bytes of a message: 100 frames"""
 QUEUE_FRAMES = 1000
+UTTERANCES = (1000, 333, 50, 160, 481, 7, 2033)
+"""bytes, most of which fill no frame"""
+SETUP = 8 * 160
+"""bytes; what is said while the call is set up may be heard or not"""
+UNBRIDGED_MS = 300
+LATE_BRIDGE = Extension("late-bridge", bridge="ari", message_format=Format.JSON)
 
 
 async def say(session: MediaSession, size: int) -> None:
@@ -127,3 +138,70 @@ def test_a_session_of_today_is_told_the_same(
         names(by_stock.session.events)
     )
     assert told(by_patched) == told(by_stock)
+
+
+async def utterances_of_today(call: LiveCall) -> None:
+    """Each begins while the one before is still queued."""
+    session = call.session
+    for number, size in enumerate((SETUP, *UTTERANCES)):
+        await session.start_buffering()
+        await say(session, size)
+        await session.mark_media()
+        await session.stop_buffering(str(number))
+        if number in (0, len(UTTERANCES)):
+            await session.wait_event("MEDIA_BUFFERING_COMPLETED", correlation_id=str(number))
+
+
+def packets(call: LiveCall) -> list[bytes]:
+    """The packets with the last utterances, but for the one that is spoken first."""
+    payloads = [packet.payload for packet in load_timeline(call.folder).rtp]
+    first = len(payloads)
+    while first and sum(map(len, payloads[first:])) < sum(UTTERANCES):
+        first -= 1
+    return payloads[first:]
+
+
+def test_utterances_of_today_are_sent_in_the_same_packets(patched: Bench, stock: Bench) -> None:
+    by_stock = asyncio.run(place(stock, "packets-of-today", utterances_of_today, PLAIN))
+    by_patched = asyncio.run(place(patched, "packets-of-today", utterances_of_today, PLAIN))
+    assert [len(payload) for payload in packets(by_stock)][:7] == [160] * 6 + [40]
+    assert packets(by_patched) == packets(by_stock)
+
+
+async def before_its_bridge(bench: Bench, name: str) -> tuple[LiveCall, int]:
+    """A call whose application speaks, by today's commands, before anybody can hear it; how many
+    bytes were lost."""
+    conditions = Conditions(bridge_after_ms=UNBRIDGED_MS)
+    async with bench.call(name, LATE_BRIDGE, conditions=conditions) as call:
+        await say(call.session, BIG // 2)
+        await call.session.mark_media("m")
+        await call.session.wait_event("MEDIA_MARK_PROCESSED", correlation_id="m")
+    evidence = read_evidence(load_timeline(call.folder), Bounds())
+    return call, evidence.wire.missing(0, BIG // 2)
+
+
+def test_media_of_today_does_not_wait_for_its_bridge(patched: Bench, stock: Bench) -> None:
+    """Of speech in real time all that comes later would be late by that for good."""
+    for bench in (stock, patched):
+        _, lost = asyncio.run(before_its_bridge(bench, "no-wait"))
+        assert lost > UNBRIDGED_MS * 8 / 2
+
+
+def test_who_opts_in_later_is_told_what_nobody_has_heard(patched: Bench) -> None:
+    async def place_call(name: str) -> LiveCall:
+        conditions = Conditions(bridge_after_ms=UNBRIDGED_MS)
+        async with patched.call(name, LATE_BRIDGE, conditions=conditions) as call:
+            session = call.session
+            await say(session, 5 * 160)
+            await session.report_queue_drained()
+            await session.wait_event("QUEUE_DRAINED")
+            await say(session, 10 * 160)
+            await session.mark("told")
+            told = await session.wait_event("MARK_PLAYED", id="told")
+            # All of it, unless the host was so busy that the bridge was there first.
+            assert 0 < told.number("dropped") <= 5 * 160
+        return call
+
+    call = measured("opts-in-later", place_call, unreliable)
+    if result(call) != "PASS":
+        fail(call)

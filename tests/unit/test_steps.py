@@ -169,6 +169,7 @@ def test_in_plain_text_a_number_is_answered_as_text(tmp_path: Path) -> None:
         (
             PATCHED_START,
             [
+                "REPORT_PLAYBACK interval_ms=0",
                 *("MARK id=a offset=5", "MARK id=b offset=410", "MARK id=m0 offset=397"),
                 *("MARK id=m1 offset=397", "MARK id=early offset=0"),
             ],
