@@ -513,6 +513,9 @@ static int enter_sent(struct playback_channel *playback, int done)
 	int entered;
 	SCOPED_MUTEX(lock, &playback->lock);
 
+	if (count.are_others) {
+		playback_ledger_repacked(playback->ledger, playback->peer.packet_ns, 1);
+	}
 	entered = playback_ledger_looked(playback->ledger, count.media, done, time_ns);
 	if (entered) {
 		playback_peer_accept(&playback->peer, &count);
@@ -559,12 +562,19 @@ void playback_watch_peer(struct playback_channel *playback)
 		return;
 	}
 	/* Rather than to be lost, the packet has left meanwhile, or somewhere else */
-	if (playback_peer_confirm(&playback->peer)) {
+	switch (playback_peer_confirm(&playback->peer)) {
+	case 1:
 		enter_sent(playback, 1);
-		return;
+		break;
+	case 2:
+		ast_mutex_lock(&playback->lock);
+		playback_ledger_repacked(playback->ledger, playback->peer.packet_ns, 0);
+		ast_mutex_unlock(&playback->lock);
+		break;
+	default:
+		watch_packets(playback, 1);
+		enter_sent(playback, 0);
 	}
-	watch_packets(playback, 1);
-	enter_sent(playback, 0);
 }
 
 /*! \brief The peer is left: what it has not sent of what it was given it never will */

@@ -685,6 +685,16 @@ void playback_ledger_watching(struct playback_ledger *ledger, int watching,
 	ledger->clock_count = 0;
 }
 
+void playback_ledger_repacked(struct playback_ledger *ledger, int64_t packet_ns, int seen)
+{
+	ledger->packet_ns = packet_ns;
+	ledger->part_sent_ns = 0;
+	ledger->kept_ns = 0;
+	ledger->silent = ledger->silent || seen;
+	ledger->clock_count = 0;
+	forget_send_delay(ledger);
+}
+
 int playback_ledger_owes_packet(const struct playback_ledger *ledger)
 {
 	return ledger->watching && ledger->held_count

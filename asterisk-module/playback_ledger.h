@@ -394,6 +394,19 @@ void playback_ledger_watching(struct playback_ledger *ledger, int watching,
 	int64_t packet_ns, int64_t now_ns);
 
 /*!
+ * \brief The packets that the peer sends last \a packet_ns from now on
+ *
+ * What is held stays held: a packet that leaves has the latest of it, and what is not in
+ * that by then is lost.
+ *
+ * \param ledger
+ * \param packet_ns see playback_ledger_watching()
+ * \param seen whether such packets have left already: those that playback_ledger_looked() is
+ *        to be told next
+ */
+void playback_ledger_repacked(struct playback_ledger *ledger, int64_t packet_ns, int seen);
+
+/*!
  * \brief What the peer's channel was seen to have sent since the latest look
  *
  * Packets that have left are those of the oldest media held.  If the peer is done with all

@@ -66,6 +66,8 @@ struct rtp_view {
 	int64_t packet_ns;
 	int packet_bytes;
 	int64_t skew_ns;
+	/*! Whether a smoother makes its packets, of a length that the far end has asked for */
+	int is_smoothed;
 };
 
 /*! \brief What is coded at once in a format */
@@ -143,6 +145,7 @@ static void look_at_packets(const struct playback_peer *peer, struct rtp_view *v
 	struct coded coded = coded_at_once(format);
 	int bytes = smoothed_bytes(view->rtp, format);
 
+	view->is_smoothed = bytes && !peer->passthrough;
 	if (is_same(format, given)) {
 		coded.is_frame = 0;
 		coded.gathers = 0;
@@ -299,6 +302,26 @@ static void cross(struct playback_peer *peer)
 		&peer->half.bridge_channel));
 }
 
+/*!
+ * \brief See what the packets really are: Asterisk's RTP keeps a smoother as long as its
+ * format is the same, whatever length of packets is asked for meanwhile
+ */
+static void see_smoother(struct playback_smoother *smoother, struct rtp_view *view,
+	const struct ast_format *format)
+{
+	if (view->rtp && view->is_smoothed && smoother->rtp == view->rtp
+		&& smoother->format == format && !smoother->is_over) {
+		view->packet_ns = smoother->packet_ns;
+		view->packet_bytes = smoother->packet_bytes;
+		return;
+	}
+	smoother->rtp = view->is_smoothed ? view->rtp : NULL;
+	smoother->format = format;
+	smoother->packet_ns = view->packet_ns;
+	smoother->packet_bytes = view->packet_bytes;
+	smoother->is_over = 0;
+}
+
 /*! \brief Look who listens, and what that sends */
 static void find_listener(struct playback_peer *peer)
 {
@@ -330,6 +353,7 @@ static void find_listener(struct playback_peer *peer)
 	view = look_at_rtp(peer, listener->channel);
 	peer->is_known = 1;
 	peer->format = ast_channel_rawwriteformat(listener->channel);
+	see_smoother(&peer->smoother, &view, peer->format);
 	ast_channel_unlock(listener->channel);
 	peer->rtp = view.rtp;
 	peer->packet_ns = view.packet_ns;
@@ -375,6 +399,22 @@ static void note_reports(struct playback_peer *peer,
 	peer->reports = reports;
 }
 
+/*! \brief Ask the RTP what it has sent */
+static struct playback_peer_count ask_rtp(struct playback_peer *peer)
+{
+	struct ast_rtp_instance_stats stats = { .txcount = peer->packets,
+		.txoctetcount = peer->bytes, };
+	struct playback_peer_count count = { .media = 0, };
+
+	/* In one question: a packet that leaves between two would be taken for a digit */
+	if (!ast_rtp_instance_get_stats(peer->rtp, &stats, AST_RTP_INSTANCE_STAT_ALL)) {
+		note_reports(peer, &stats);
+	}
+	count.packets = stats.txcount;
+	count.bytes = stats.txoctetcount;
+	return count;
+}
+
 void playback_peer_init(struct playback_peer *peer, const struct ast_format *ours,
 	int passthrough)
 {
@@ -400,7 +440,7 @@ int playback_peer_meet(struct playback_peer *peer, struct ast_channel *channel)
 		return 0;
 	}
 	peer->looked_ns = playback_now_ns();
-	count = playback_peer_count(peer);
+	count = ask_rtp(peer);
 	playback_peer_accept(peer, &count);
 	forget_reports(peer);
 	return 1;
@@ -458,7 +498,8 @@ void playback_peer_mixed(struct playback_peer *peer, struct ast_channel *channel
 	}
 	ao2_unlock(bridge);
 	ao2_ref(bridge, -1);
-	peer->packet_ns = 0;
+	/* While they are the same, none of a smoother that still is there is forgotten */
+	peer->packet_ns = peer->parties == parties ? latest_ns : 0;
 	while (count--) {
 		peer->packet_ns = MAX(peer->packet_ns, packets_of(places[count], latest_ns));
 	}
@@ -499,25 +540,37 @@ int playback_peer_has_changed(struct playback_peer *peer)
 		|| peer->half.bridge_channel->bridge != peer->beyond));
 }
 
+/*!
+ * \brief Learn from the size of a packet that the smoother is another one
+ * \return whether so it is
+ */
+static int learn_smoother(struct playback_peer *peer, int bytes)
+{
+	struct playback_smoother *smoother = &peer->smoother;
+	int unit = smoother->rtp ? ast_format_get_minimum_bytes(smoother->format) : 0;
+
+	if (!unit || peer->short_bytes || bytes < unit || bytes <= DIGIT_BYTES + EXTRA_BYTES
+		|| (bytes >= peer->packet_bytes && bytes <= peer->packet_bytes + EXTRA_BYTES)) {
+		return 0;
+	}
+	bytes -= bytes % unit;
+	peer->packet_ns = peer->packet_ns * bytes / peer->packet_bytes;
+	peer->packet_bytes = bytes;
+	smoother->packet_ns = peer->packet_ns;
+	smoother->packet_bytes = bytes;
+	return 1;
+}
+
 struct playback_peer_count playback_peer_count(struct playback_peer *peer)
 {
-	struct ast_rtp_instance_stats stats = { .txcount = peer->packets,
-		.txoctetcount = peer->bytes, };
-	struct playback_peer_count count = { .short_bytes = 0, };
+	struct playback_peer_count count = ask_rtp(peer);
+	int packets = count.packets - peer->packets;
+	int bytes = count.bytes - peer->bytes;
 	int missing;
-	int packets;
-	int bytes;
 	int digits;
 
-	/* In one question: a packet that leaves between two would be taken for a digit */
-	if (!ast_rtp_instance_get_stats(peer->rtp, &stats, AST_RTP_INSTANCE_STAT_ALL)) {
-		note_reports(peer, &stats);
-	}
-	count.packets = stats.txcount;
-	count.bytes = stats.txoctetcount;
-	packets = count.packets - peer->packets;
-	bytes = count.bytes - peer->bytes;
 	count.media = packets;
+	count.are_others = packets == 1 && learn_smoother(peer, bytes);
 	if (peer->packet_bytes > DIGIT_BYTES
 		&& !(packets == 1 && bytes > DIGIT_BYTES + EXTRA_BYTES)) {
 		missing = packets * peer->packet_bytes - bytes;
@@ -525,7 +578,10 @@ struct playback_peer_count playback_peer_count(struct playback_peer *peer)
 		missing -= count.short_bytes;
 		digits = (missing + (peer->packet_bytes - DIGIT_BYTES) / 2)
 			/ (peer->packet_bytes - DIGIT_BYTES);
-		count.media -= MIN(packets, MAX(digits, 0));
+		digits = MIN(packets, MAX(digits, 0));
+		count.media -= digits;
+		/* Behind a digit there is a new one */
+		peer->smoother.is_over |= digits > 0;
 	}
 	return count;
 }
@@ -606,6 +662,7 @@ int playback_peer_confirm(struct playback_peer *peer)
 		return 0;
 	}
 	view = look_at_rtp(peer, listener);
+	see_smoother(&peer->smoother, &view, ast_channel_rawwriteformat(listener));
 	ast_channel_unlock(listener);
 	if (!view.rtp) {
 		/* It has none for the moment; what it had sends nothing any more */
@@ -619,13 +676,15 @@ int playback_peer_confirm(struct playback_peer *peer)
 		/* What one that was made for this call anew has sent is what was delivered */
 		peer->packets = 0;
 		peer->bytes = 0;
-		count = playback_peer_count(peer);
+		count = ask_rtp(peer);
 		forget_reports(peer);
 		if (count.packets > PLAYBACK_HELD_MAX) {
 			playback_peer_accept(peer, &count);
 		}
 	}
-	same = same && view.packet_ns == peer->packet_ns;
+	if (same && view.packet_ns != peer->packet_ns) {
+		same = view.is_smoothed ? 2 : 0;
+	}
 	peer->packet_ns = view.packet_ns;
 	peer->packet_bytes = view.packet_bytes;
 	peer->skew_ns = view.skew_ns;

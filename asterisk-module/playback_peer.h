@@ -92,6 +92,19 @@ struct playback_place {
 	struct ast_channel *channel;
 };
 
+/*! \brief What Asterisk's RTP makes packets of a given length with, until its format changes */
+struct playback_smoother {
+	/*! The RTP, only to be compared; NULL if there is none */
+	const struct ast_rtp_instance *rtp;
+	/*! The format, which the cache of formats or the channel keeps */
+	const struct ast_format *format;
+	/*! How long its packets last in ns, and their bytes of media */
+	int64_t packet_ns;
+	int packet_bytes;
+	/*! A digit was sent: then another one is made, of the length that is asked for by then */
+	int is_over;
+};
+
 /*! \brief The peer, and what its RTP had sent at the latest look */
 struct playback_peer {
 	/*! Our format; set once */
@@ -121,6 +134,8 @@ struct playback_peer {
 	int64_t packet_ns;
 	/*! Bytes of media in a packet, 0 if they differ */
 	int packet_bytes;
+	/*! What makes its packets, or those of the latest listener that had one */
+	struct playback_smoother smoother;
 	/*!
 	 * How much later than the one before it a packet may leave and still has the timestamp
 	 * that follows, in ns
@@ -159,6 +174,8 @@ struct playback_peer_count {
 	unsigned int bytes;
 	/*! How much of \c short_bytes is in that */
 	int short_bytes;
+	/*! Whether the latest one shows that packets last longer or shorter now */
+	int are_others;
 };
 
 /*! \brief Begin without a peer; see struct playback_peer */
@@ -225,6 +242,7 @@ int playback_peer_is_shut(const struct playback_peer *peer);
 /*!
  * \brief A packet is missing: ask the peer for its RTP again
  *
+ * \retval 2 it is the same, and what it is given now goes into packets of another length
  * \retval 1 it is still the same and its packets last as long
  * \retval 0 something was different, and is now known, or the peer could not be asked
  */

@@ -1977,6 +1977,31 @@ static void packets_of_any_length_take_their_part_of_the_frames(void)
 	EXPECT(ledger.part_sent_ns, 0);
 }
 
+static void packets_of_another_length_have_the_latest(void)
+{
+	begin_watching(2 * TICK);
+	receive(4 * 160);
+	mark(0, T0);
+	deliver(T0);
+	/* Another smoother is there, and has left what the old one had: this is the second frame */
+	deliver(T0 + TICK);
+	playback_ledger_repacked(&ledger, TICK, 1);
+	EXPECT(playback_ledger_looked(&ledger, 1, 0, T0 + TICK), 0);
+	look(1, T0 + TICK);
+	EXPECT(ledger.dropped_of_held.bytes, 160);
+	EXPECT(ledger.sent.bytes, 160);
+	/* Longer ones: nothing has left of this frame yet, and nothing is lost */
+	deliver(T0 + 2 * TICK);
+	playback_ledger_repacked(&ledger, 2 * TICK, 0);
+	look(0, T0 + 2 * TICK);
+	EXPECT(ledger.held.bytes, 160);
+	deliver(T0 + 3 * TICK);
+	look(1, T0 + 3 * TICK);
+	EXPECT(ledger.sent.bytes, 3 * 160);
+	expect_pop(0, PLAYBACK_PLAYED, T0 + 5 * TICK);
+	EXPECT(marks[0].dropped, 160);
+}
+
 static void rest_that_fills_no_packet_is_not_lost(void)
 {
 	begin_watching(2 * TICK);
@@ -2459,6 +2484,7 @@ int main(void)
 	RUN(after_silence_the_latest_frames_are_those_that_left);
 	RUN(packet_longer_than_a_frame_leaves_with_its_last_frame);
 	RUN(packets_of_any_length_take_their_part_of_the_frames);
+	RUN(packets_of_another_length_have_the_latest);
 	RUN(rest_that_fills_no_packet_is_not_lost);
 	RUN(what_is_kept_over_a_hold_leaves_behind_it);
 	RUN(what_is_dropped_behind_newer_media_is_reported_from_its_own_place);

@@ -164,6 +164,8 @@ class SipCall:
         """the SIP Call-ID, by which Asterisk's log and dialplan know this call too; of a call that
         Asterisk places, empty until it has come"""
         self._sipp = sipp
+        self._ptime_ms = request.ptime_ms
+        """that was asked for last"""
         self._local_port = 0
         self._number = _FIRST_NUMBER
         """CSeq of the next request within the call"""
@@ -218,11 +220,18 @@ class SipCall:
         """Take a call back that was held. Returns when Asterisk has agreed."""
         await self._reinvite(self.request.rtp_address, "sendrecv", timeout_s)
 
+    async def ask_for_packets(self, ptime_ms: int, timeout_s: float = REINVITE_TIMEOUT_S) -> None:
+        """Ask for packets of another length (SDP a=ptime). Returns when Asterisk has agreed."""
+        self._ptime_ms = ptime_ms
+        await self._reinvite(self.request.rtp_address, "sendrecv", timeout_s)
+
     async def _reinvite(self, connection: str, direction: str, timeout_s: float) -> None:
         if not self._sipp.is_caller:
             raise HarnessFault(f"{self} cannot be held: it was the PBX that called")
         await self.answered(timeout_s)
-        number = self._tell("REINVITE", Connection=connection, Direction=direction)
+        number = self._tell(
+            "REINVITE", Connection=connection, Direction=direction, Ptime=str(self._ptime_ms)
+        )
         await self._sipp.wait_for(
             lambda: self._reinvited >= number, f"{self} got no answer to a re-INVITE", timeout_s
         )

@@ -391,6 +391,8 @@ class Step(StrictModel):
     """the caller holds the call, by re-INVITE with that direction or connection address"""
     resume: Nothing | None = None
     """and takes it back"""
+    packets: PacketTime | None = None
+    """the caller asks for packets of so many ms, by re-INVITE"""
     handshake: Nothing | None = None
     """caller and Asterisk agree on the keys of their RTP (DTLS)"""
     t38: Nothing | None = None

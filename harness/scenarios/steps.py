@@ -364,6 +364,9 @@ class StepRunner:
     async def _resume(self, _: str, step: Step) -> None:
         await self.call.sip.resume()
 
+    async def _packets(self, ptime_ms: int, step: Step) -> None:
+        await self.call.sip.ask_for_packets(ptime_ms)
+
     async def _handshake(self, _: str, step: Step) -> None:
         await self.call.agree_on_keys()
 

@@ -1,7 +1,7 @@
 """What stands between Asterisk's core and the wire, on the stock driver, which looks at none of it.
 
 The caller and the bridge do what the scenario says, and the judge sees that the driver claims what
-did not leave, or not yet.
+did not leave, or not yet. The last one is of the patched driver.
 """
 
 from __future__ import annotations
@@ -108,3 +108,14 @@ def test_a_local_channel_hides_the_packets(stock: Bench, run_folder: Path, bridg
     call, folder = run(stock, run_folder, f"wire_local[bridge={bridge},ptime_ms=40]")
     assert {len(packet.payload) for packet in sent(folder)} == {320}
     assert call.counts["EARLY"] > call.marks / 2
+
+
+def test_packets_stay_as_long_as_they_were(patched: Bench, run_folder: Path) -> None:
+    """Asterisk does not give a caller the longer packets that he asks for in mid-speech."""
+    [scenario] = choose_scenarios(["wire_packets_change[from_ms=20,to_ms=40]"])
+    setting = Setting("patched", stock=False, patched=True, command="harness run")
+    result = run_scenario(patched, scenario, 1, setting, run_folder)
+    if result.outcome is Outcome.INCONCLUSIVE:
+        pytest.skip(f"{INCONCLUSIVE}: {result.reason}")
+    assert result.outcome is Outcome.PASS, "\n".join([result.reason, *result.failures])
+    assert {len(packet.payload) for packet in sent(run_folder / result.calls[-1].folder)} == {160}
