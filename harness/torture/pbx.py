@@ -30,8 +30,8 @@ PICKUP_VARIABLE = "TORTURE_TARGET"
 BRIDGES = ("torture-1", "torture-2", "torture-3")
 ARI_APPLICATION = "torture"
 POLL_S = 0.02
-_ZOMBIE_DESCRIPTORS = 1
-"""that a channel has open which nobody serves any more: its timer"""
+_ZOMBIE_DESCRIPTORS = ("anon_inode:[timerfd]", "anon_inode:[eventfd]")
+"""that a channel may have open which nobody serves any more: its timer, and its alert pipe"""
 # Where these are in a line of `core show channels concise`, see handle_chanlist() of main/cli.c.
 # From the end, as an application's arguments may hold the separator.
 _APPLICATION, _BRIDGE = 5, -2
@@ -70,10 +70,11 @@ class LeftOver:
     list of channels or only in their number; the driver has let go of it, and nobody serves it,
     whatever application it was in."""
 
-    @property
-    def descriptors(self) -> int:
-        """that these have open"""
-        return self.zombies * _ZOMBIE_DESCRIPTORS
+    def explains(self, more: Counter[str]) -> bool:
+        """Whether these may be the descriptors that these channels have open."""
+        return all(kind in _ZOMBIE_DESCRIPTORS for kind in more) and (
+            max(more.values(), default=0) <= self.zombies
+        )
 
 
 def left_over(asterisk: OwnAsterisk) -> LeftOver:
@@ -193,8 +194,13 @@ class TorturedPbx:
         """What is left of calls."""
         return await asyncio.to_thread(left_over, self.asterisk)
 
-    def open_descriptors(self) -> int:
-        return sum(1 for _ in Path(f"/proc/{self.asterisk.pid}/fd").iterdir())
+    def open_descriptors(self) -> Counter[str]:
+        """Asterisk's, how many of each kind: a socket, an event, a timer, or the path of a file."""
+        kinds: Counter[str] = Counter()
+        for link in Path(f"/proc/{self.asterisk.pid}/fd").iterdir():
+            with suppress(FileNotFoundError):  # it has been closed meanwhile
+                kinds[re.sub(r":\[\d+\]$", "", str(link.readlink()))] += 1
+        return kinds
 
 
 @asynccontextmanager

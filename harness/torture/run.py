@@ -126,7 +126,8 @@ async def _run(
         async with pbx.bridges(), background(_use_console(pbx, plan, progress, started)):
             await _calls(pbx, plan, result, started + plan.seconds, numbers=itertools.count(1))
         after = await _wait_until_idle(pbx, result, before)
-        pbx.counts[DESCRIPTORS_BEFORE], pbx.counts[DESCRIPTORS] = before, after
+        pbx.counts[DESCRIPTORS_BEFORE] = before.total()
+        pbx.counts[DESCRIPTORS] = after.total()
         await _look_at_idle_cpu(pbx, result)
     early = result.counts[HUNG_UP_BEFORE]
     if early > MOST_HUNG_UP_BEFORE * result.counts["calls"]:
@@ -197,21 +198,22 @@ async def _use_console(
 
 
 async def _wait_until_idle(
-    pbx: TorturedPbx, result: TortureResult, descriptors: int | None = None
-) -> int:
-    """Until nothing is left of calls, and no more ``descriptors`` are open; how many are open."""
+    pbx: TorturedPbx, result: TortureResult, before: Counter[str] | None = None
+) -> Counter[str]:
+    """Until nothing is left of calls, and no more descriptors are open than ``before``; which are."""
     deadline = time.monotonic() + IDLE_TIMEOUT_S
     while True:
         left = await pbx.left_over()
         opened = pbx.open_descriptors()
-        too_many = descriptors is not None and opened > descriptors + left.descriptors
-        if not left.text and not too_many:
+        more = opened - before if before is not None else Counter()
+        if not left.text and left.explains(more):
             break
         if time.monotonic() > deadline:
             result.faults.append(
                 f"left {IDLE_TIMEOUT_S:g} s after the last call:\n{left.text}"
                 if left.text
-                else f"{descriptors} descriptors were open before, {opened} are after"
+                else f"{left.zombies} channels are left over, and more descriptors than before: "
+                + ", ".join(f"{count} of {kind}" for kind, count in more.most_common())
             )
             break
         await asyncio.sleep(POLL_S)

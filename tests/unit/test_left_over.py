@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from harness.torture.pbx import LeftOver, is_served, what_is_left
@@ -40,3 +42,21 @@ def test_a_channel_that_the_driver_has_is_no_left_over() -> None:
 
 def test_a_channel_of_another_technology_is_no_left_over() -> None:
     assert what_is_left([STASIS, TONE], LET_GO, 2).text == f"{TONE}\n{LET_GO}"
+
+
+TIMER, ALERT_PIPE, SOCKET = "anon_inode:[timerfd]", "anon_inode:[eventfd]", "socket"
+
+
+@pytest.mark.parametrize(
+    ("more", "explained"),
+    [
+        ({}, True),
+        ({TIMER: 2, ALERT_PIPE: 1}, True),
+        ({TIMER: 3}, False),
+        ({SOCKET: 1}, False),
+    ],
+)
+def test_two_channels_left_over_have_timers_and_alert_pipes(
+    more: dict[str, int], explained: bool
+) -> None:
+    assert LeftOver("", 2).explains(Counter(more)) == explained
