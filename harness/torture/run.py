@@ -200,7 +200,7 @@ async def _use_console(
 async def _wait_until_idle(
     pbx: TorturedPbx, result: TortureResult, before: Counter[str] | None = None
 ) -> Counter[str]:
-    """Until nothing is left of calls, and no more descriptors are open than ``before``; which are."""
+    """Until nothing is left of calls, and no more descriptors are open than ``before``; which."""
     deadline = time.monotonic() + IDLE_TIMEOUT_S
     while True:
         left = await pbx.left_over()
