@@ -220,8 +220,8 @@ class Model:
     def frame_start(self, arrival_ns: int) -> tuple[int, bool]:
         """The listener's clock: its frames follow each other, and start by the latest few's best.
 
-        A frame that leaves half a tick after the end of what was before it begins anew, and so does
-        the first media.
+        A frame that leaves half a tick after the end of what was before it begins anew, and so do
+        the first media and what is behind a short frame.
         """
         if not self.frames:
             return arrival_ns, True
@@ -229,7 +229,8 @@ class Model:
         end_ns = last.start_ns + last.frame_ns
         if arrival_ns < end_ns and self.last_frame and self.last_frame.frame_ns > TICK:
             return end_ns, False
-        if arrival_ns - end_ns >= TICK // 2 or not self.count("sent"):
+        behind_short = last.media_ns and last.frame_ns < TICK
+        if arrival_ns - end_ns >= TICK // 2 or not self.count("sent") or behind_short:
             for frame in self.frames:
                 frame.sample = False
         begin = last.begin + last.frame_ns
