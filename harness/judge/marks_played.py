@@ -223,11 +223,11 @@ def _between_clocks(marks: Sequence[Mark]) -> int:
     """How far the capture's clock is ahead of the one that Asterisk's ``at`` is from.
 
     That is mostly how long an acknowledgement takes; but Asterisk may run on another host. What is
-    discarded may wait for its turn.
+    discarded may wait for its turn. The lower of two medians: a stall of the host only adds to it.
     """
     differences = [
         mark.ack.time_ns - mark.ack.at_ns
         for mark in marks
         if mark.ack and mark.ack.outcome == "played" and mark.ack.at_ns is not None
     ]
-    return sorted(differences)[len(differences) // 2] if differences else 0
+    return sorted(differences)[(len(differences) - 1) // 2] if differences else 0

@@ -759,6 +759,18 @@ def test_when_a_mark_was_reached_is_held_against_the_other_answers(
     assert verdicts(call) == ["PASS", verdict, "PASS"]
 
 
+def test_when_a_mark_was_reached_is_not_held_against_an_answer_that_took_long() -> None:
+    call = Call()
+    for number, took_ms in enumerate((60, 0)):
+        call.send(1, 800)
+        call.json_command(1, command="MARK", id=number)
+        at_ms = 120 + 100 * number
+        stated_ms = START_NS / MS + at_ms
+        call.json_answer(at_ms + took_ms, number, 800 * number + 800, at=stated_ms)
+    call.play(20, 0, 1600)
+    assert verdicts(call) == ["LATE", "PASS"]
+
+
 def test_an_id_that_comes_back_as_another_type_is_not_the_same() -> None:
     call = Call()
     call.json_command(1, command="MARK", id=17)
