@@ -55,6 +55,8 @@ _EXPLAINED = re.compile(
     r"Unable to send event"
     r"|Error reading from web socket: (Connection reset by peer|Broken pipe)"
     r"|SSL_shutdown\(\) failed"
+    # What is said of one that is added to a bridge when a masquerade has just ended it.
+    r"|Error adding channel to bridge"
 )
 
 
@@ -220,6 +222,15 @@ async def tortured(asterisk: Instance) -> AsyncIterator[TorturedPbx]:
         await stack.enter_async_context(background(drain(events)))
         await stack.enter_async_context(background(pbx._dispatch()))
         yield pbx
+
+
+def refused(asterisk: Instance) -> int:
+    """How many channels were to enter a bridge when a masquerade had just ended them.
+
+    Asterisk's core refuses them, and may keep what it had of them without counting it.
+    """
+    log = asterisk.folder / "log" / "asterisk.log"
+    return log.read_text(errors="backslashreplace").count("is a zombie and cannot be imparted")
 
 
 def complaints(asterisk: Instance) -> Iterator[str]:
