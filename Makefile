@@ -14,7 +14,7 @@ quoted = '$(subst ','\'',$(1))'
 
 .DEFAULT_GOAL := help
 .PHONY: help frameworks deps ensure-deps check-python asterisk build demo test fuzz lint patches clean distclean \
-	patch module install-module uninstall-module deb dist
+	rounds patch module install-module uninstall-module deb dist
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | \
@@ -78,6 +78,12 @@ lint: $(INSTALLED) $(LINTERS) ## ruff, mypy; scripts, container files, CI files
 
 patches: build ## write the patch series anew from asterisk-module/
 	@$(VENV)/bin/python -m harness.install.patches
+
+rounds: $(INSTALLED) ## try the series on each source in SOURCES=<folder>; COMPILE_ONLY=yes
+	@[ -n $(call quoted,$(SOURCES)) ] || \
+		{ echo 'usage: make rounds SOURCES=<folder with trees or tarballs> [COMPILE_ONLY=yes]' >&2; \
+		exit 2; }
+	@$(VENV)/bin/harness rounds $(call quoted,$(SOURCES)) $(if $(COMPILE_ONLY),--compile-only) $(ARGS)
 
 # The five below are for whoever runs or builds a PBX: python3 alone, none of the packages above.
 

@@ -20,6 +20,7 @@ from harness.commands import (
     list,
     measure,
     report,
+    rounds,
     run,
     torture,
 )
@@ -80,6 +81,8 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (run, list, judge, report, lab, doctor, build, demo, measure, torture, agents):
+    for module in (
+        *(run, list, judge, report, lab, doctor, build, demo, measure, torture, agents, rounds),
+    ):
         module.add_to(commands)
     return parser

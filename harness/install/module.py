@@ -86,14 +86,14 @@ def build(
     tree = place / "source"
     tree.mkdir(parents=True)
     source = _get_source(root, installed.release, named, say)
-    _take_touched_files(source, known, tree)
+    take_touched_files(source.asterisk, known, tree)
     _check_release(tree, source, installed)
     patch_tool.apply(tree, known, force=force)
     series = patch_tool.applied_series(tree, known)
     assert series is not None, "it has just been applied"
     say(f"compiling {MODULE} with series {series.name}")
     module = place / MODULE
-    _compile(tree / "channels", include, module)
+    compile_module(tree / "channels", include, module)
     if option_sum not in sums_in(module.read_bytes()):
         raise EnvironmentFault(
             f"{module} has other build options than {installed.version}",
@@ -121,29 +121,35 @@ def _get_source(root: Path, release: str, named: Path | None, say: Say) -> Sourc
         ) from None
 
 
-def _take_touched_files(source: Source, known: Known, tree: Path) -> None:
-    """Copy from the source what a series touches, and the file with its version."""
+def take_touched_files(source: Path, known: Known, tree: Path, folder: str = "") -> None:
+    """Copy what a series touches, the file with its version, and all below ``folder``.
+
+    ``source`` is a directory or tarball with Asterisk's source. Raises InputFault.
+    """
     wanted = {
         path for series in known.series for patch in series.patches
         for path in files_of(patch.read_text())
     }  # fmt: skip
     wanted.add(".version")
-    if source.asterisk.is_dir():
+    if source.is_dir():
         for path in wanted:
-            if (source.asterisk / path).is_file():
+            if (source / path).is_file():
                 (tree / path).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(source.asterisk / path, tree / path)
+                shutil.copyfile(source / path, tree / path)
+        if folder:
+            shutil.copytree(source / folder, tree / folder)
         return
     try:
-        with tarfile.open(source.asterisk) as archive:
+        with tarfile.open(source) as archive:
             for member in archive:
                 path = member.name.removeprefix("./").partition("/")[2]
-                content = archive.extractfile(member) if path in wanted else None
+                takes = path in wanted or (folder and path.startswith(f"{folder}/"))
+                content = archive.extractfile(member) if takes else None
                 if content is not None:
                     (tree / path).parent.mkdir(parents=True, exist_ok=True)
                     (tree / path).write_bytes(content.read())
     except (tarfile.TarError, OSError, EOFError) as problem:
-        raise InputFault(f"{source.asterisk} cannot be read: {problem}") from None
+        raise InputFault(f"{source} cannot be read: {problem}") from None
 
 
 def _check_release(tree: Path, source: Source, installed: Installed) -> None:
@@ -162,7 +168,10 @@ def _check_release(tree: Path, source: Source, installed: Installed) -> None:
         )
 
 
-def _compile(channels: Path, include: Path, module: Path) -> None:
+def compile_module(
+    channels: Path, include: Path, module: Path, warnings: Sequence[str] = ()
+) -> None:
+    """Compile the driver and all of ours in a patched ``channels``. Raises InputFault."""
     sources = [
         "chan_websocket.c",
         *sorted(
@@ -171,7 +180,7 @@ def _compile(channels: Path, include: Path, module: Path) -> None:
     ]
     done = subprocess.run(
         [
-            *("gcc", *FLAGS, f"-ffile-prefix-map={channels}=channels", f"-I{include}"),
+            *("gcc", *FLAGS, *warnings, f"-ffile-prefix-map={channels}=channels", f"-I{include}"),
             *("-o", str(module), *sources),
         ],
         cwd=channels,
