@@ -192,6 +192,8 @@ class _Output(BaseOutputTransport):
         """the offset behind all audio that Pipecat has handed over, written or not"""
         self._contexts: dict[str | None, tuple[int, float]] = {}
         """of the text-to-speech contexts: Pipecat's time and the offset of the first sample"""
+        self._last_pts = 0
+        """of the last word"""
         self._early: list[tuple[Frame, FrameDirection]] = []
         """words of which no audio has come yet"""
         self._word: list[tuple[Frame, FrameDirection]] = []
@@ -200,7 +202,8 @@ class _Output(BaseOutputTransport):
         self._numbers = itertools.count()
         self._changed = asyncio.Event()
         self._releaser: asyncio.Task[None] | None = None
-        self._watches: set[asyncio.Task[None]] = set()
+        self._watches: dict[int, asyncio.Task[None]] = {}
+        """by the offset whose playback each waits for"""
         self._interrupting = False
         self._not_interrupting = asyncio.Event()
         self._not_interrupting.set()
@@ -238,7 +241,7 @@ class _Output(BaseOutputTransport):
         if self._releaser is not None:
             await self.cancel_task(self._releaser)
             self._releaser = None
-        for watch in list(self._watches):
+        for watch in list(self._watches.values()):
             await self.cancel_task(watch)
         await super().cleanup()
 
@@ -256,7 +259,7 @@ class _Output(BaseOutputTransport):
                 if self._keeps_until <= self._call.played_offset:
                     # What came meanwhile has been thrown away.
                     self._queued = float(self._call.sent_bytes)
-                    self._word, self._early = [], []
+                    self._word, self._early, self._last_pts = [], [], 0
                 self._interrupting = False
                 self._not_interrupting.set()
                 self._changed.set()
@@ -319,10 +322,12 @@ class _Output(BaseOutputTransport):
         begin = max(self._queued, float(self._call.sent_bytes))
         context = getattr(frame, "context_id", None)
         if isinstance(frame, TTSAudioRawFrame) and context not in self._contexts:
-            # Only one is spoken at a time; words may come late for the one before.
+            # Its time stamps begin now or, where speech is made faster than it is spoken and the
+            # context before is not over yet, with the last word of that one. Only one is spoken at
+            # a time; words may come late for the one before.
             self._contexts = {
                 **dict(list(self._contexts.items())[-3:]),
-                context: (self.get_clock().get_time(), begin),
+                context: (max(self.get_clock().get_time(), self._last_pts), begin),
             }
         samples = len(frame.audio) / (2 * frame.num_channels)
         self._queued = begin + samples / frame.sample_rate * 1000 * self._call.bytes_per_ms
@@ -335,6 +340,7 @@ class _Output(BaseOutputTransport):
             if context is None:
                 self._early.append((frame, direction))
                 return True
+            self._last_pts = frame.pts
             began, offset = context
             # The time stamps begin when the service sent the first audio on, which is a moment
             # before it came here: mostly the first word's is that moment.
@@ -377,13 +383,13 @@ class _Output(BaseOutputTransport):
             await self._push(frames)
             return
         heapq.heappush(self._held, _Held(frames, offset, next(self._numbers)))
-        watch = self.create_task(self._watch(offset))
-        self._watches.add(watch)
-        watch.add_done_callback(self._watches.discard)
+        if offset not in self._watches:
+            self._watches[offset] = self.create_task(self._watch(offset))
 
     async def _watch(self, offset: int) -> None:
         with suppress(CallError):  # when the call has ended, nothing more will be played
             await (await self._call.mark_at(offset)).wait()
+        self._watches.pop(offset, None)
         self._changed.set()
 
     async def _release(self) -> None:
