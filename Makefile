@@ -65,10 +65,14 @@ $(LINTERS): pyproject.toml | $(INSTALLED)
 	@$(VENV)/bin/pip install -qq --disable-pip-version-check --editable '.[lint]'
 	@touch $@
 
-# Half a gigabyte, which only the tests of the client's adapters need.
+# Half a gigabyte, which only the tests of the client's adapters need. pipecat-asterisk, which is
+# measured beside them, asks for Python 3.12 and runs on older ones.
 frameworks: $(INSTALLED) ## install Pipecat and LiveKit Agents, which are tested and measured then, too
 	@echo "installing Pipecat and LiveKit Agents into $(VENV)"
-	@$(VENV)/bin/pip install -qq --disable-pip-version-check --editable './client[pipecat,livekit]'
+	@$(VENV)/bin/pip install -qq --disable-pip-version-check \
+		--editable './client[pipecat,livekit]' fastapi
+	@$(VENV)/bin/pip install -qq --disable-pip-version-check --no-deps --ignore-requires-python \
+		pipecat-asterisk==0.1.4
 
 lint: $(INSTALLED) $(LINTERS) ## ruff, mypy; scripts, container files, CI files
 	@$(VENV)/bin/ruff check .

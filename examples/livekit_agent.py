@@ -9,6 +9,7 @@ For real services give `AgentSession` its stt, vad, llm and tts, with the text-t
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 from collections.abc import AsyncIterator
 
@@ -59,6 +60,8 @@ async def agent(call: Call) -> None:
 
 async def main() -> None:
     """Wait for a call, and have it."""
+    # What is loaded now stays: else Python looks through it now and then, 0.1 s each time.
+    gc.freeze()
     port = int(sys.argv[1]) if len(sys.argv) > 1 else 8765
     async with serve("127.0.0.1", port) as server:
         print("waiting for a call at", server.uri, flush=True)

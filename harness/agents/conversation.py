@@ -1,6 +1,6 @@
 """What a framework's agent says on a call, what it believes was heard, and what was on the wire.
 
-Half of it is said to its end, the other half is interrupted at random. Pure but for the script.
+Some of it is said to its end, the rest is interrupted at random. Pure but for the script.
 """
 
 from __future__ import annotations
@@ -12,14 +12,17 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from chan_websocket.call import Call
+from chan_websocket.protocol import parse_event
+from harness.application.recording import RecordedSession
 from harness.bench import LiveCall
+from harness.judge.call import JudgedCall
+from harness.media.codecs import codec_named
 from harness.media.probe_signal import probe_signal
 
 WORDS = 8
-WORD_BYTES = 960
-"""of mu-law: 120 ms, whole frames, so that no framework fills a word up with silence"""
-BYTES_PER_MS = 8
+WORD_MS = 120
+"""whole frames, so that no framework fills a word up with silence"""
+_LOOK_AGAIN_S = 0.01
 
 Speech = Callable[[str], bytes]
 """The audio of a word, linear at the call's rate"""
@@ -34,11 +37,24 @@ class Agent(Protocol):
     async def interrupted(self, text: str, after_s: float) -> None:
         """Say this, and be interrupted so long after it has begun; return when that is over."""
 
+    async def interrupt(self) -> None:
+        """The caller interrupts what is being said; return when that is over."""
+
     def in_context(self) -> list[str]:
         """What the model is told it has said, one message after the other."""
 
+    def started_ns(self) -> int:
+        """When the framework said that what was said last had begun, in Unix ns."""
 
-AgentOn = Callable[[Call, Speech], AbstractAsyncContextManager[Agent]]
+    def forget(self) -> None:
+        """Have the model forget that, as one does whose context would grow too long."""
+
+    def position_ms(self) -> float | None:
+        """How far into what was said last playback got, as the framework is told; None if it is
+        not, and its transport alone may know."""
+
+
+AgentOn = Callable[[RecordedSession, Speech], AbstractAsyncContextManager[Agent]]
 """An agent on a call, with this speech; leaving ends it"""
 
 
@@ -51,8 +67,27 @@ class Said:
     words: list[str]
     in_context: list[str] = field(default_factory=list)
     """the words that the model is told were heard"""
+    position_ms: float | None = None
+    """how far playback got, as the framework or else its transport believes; None where neither
+    knows"""
     over_ns: int | None = None
     """when the framework said that it was over, if it was not interrupted"""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Something that was said to its end. Times are Unix time in ns."""
+
+    offset: int
+    """behind its last byte"""
+    end_ns: int
+    """of its audio, on the media clock of the RTP"""
+    acked_ns: int | None
+    """when the acknowledgement of that was on the wire, if there was one"""
+    read_ns: int | None
+    """when the agent's process had read it"""
+    over_ns: int
+    """when the framework said that it was over"""
 
 
 @dataclass(frozen=True)
@@ -63,8 +98,11 @@ class Compared:
     """words that the model is told were heard"""
     heard: int
     """words that were on the wire to their end"""
-    over_ms: float | None
-    """when the framework said that it was over, less when its audio had ended on the wire"""
+    interrupted: bool
+    ending: Ending | None
+    """if it was not interrupted, and its last byte was on the wire"""
+    position_off_ms: float | None
+    """the position that was claimed, less the last of it on the wire"""
 
 
 async def talk(
@@ -72,56 +110,106 @@ async def talk(
 ) -> list[Said]:
     """Have an agent say so many things to their end, and so many that are interrupted."""
     session = call.session
-    codec = session.codec
     source = random.Random(seed)
+    kinds = ["ending"] * endings + ["interruption"] * interruptions
+    source.shuffle(kinds)
+    said: list[Said] = []
+    async with agent_on(session, coded_speech(session)) as agent:
+        for number, kind in enumerate(kinds):
+            one = begin_to_say(session, number)
+            said.append(one)
+            before, utterances = len(agent.in_context()), len(session.utterances)
+            if kind == "ending":
+                one.over_ns = await agent.say(" ".join(one.words))
+                # Not everybody has sent it by then.
+                while session.sent_bytes < one.begin + WORDS * session.bytes_of(WORD_MS):
+                    await asyncio.sleep(_LOOK_AGAIN_S)
+            else:
+                longest_s = WORDS * WORD_MS / 1000
+                await agent.interrupted(" ".join(one.words), source.uniform(0, 0.9 * longest_s))
+            one.in_context = " ".join(agent.in_context()[before:]).split()
+            one.position_ms = agent.position_ms()
+            results = [utterance.result for utterance in session.utterances[utterances:]]
+            if one.position_ms is None and results:
+                one.position_ms = sum(result.position_ms for result in results if result)
+    return said
+
+
+def coded_speech(session: RecordedSession) -> Speech:
+    """Words by whose sound the judge can find them, each the next one of the call's stream."""
+    codec = session.codec
+    word_bytes = session.bytes_of(WORD_MS)
     coded = 0
 
     def speech(word: str) -> bytes:
         nonlocal coded
-        coded += WORD_BYTES
-        return codec.decode(probe_signal(codec.name, coded - WORD_BYTES, WORD_BYTES))
+        coded += word_bytes
+        return codec.decode(probe_signal(codec.name, coded - word_bytes, word_bytes))
 
-    kinds = ["ending"] * endings + ["interruption"] * interruptions
-    source.shuffle(kinds)
-    said: list[Said] = []
-    async with agent_on(session, speech) as agent:
-        for number, kind in enumerate(kinds):
-            words = [f"word{number}x{word}" for word in range(WORDS)]
-            before = len(agent.in_context())
-            one = Said(session.sent_bytes, words)
-            said.append(one)
-            if kind == "ending":
-                one.over_ns = await agent.say(" ".join(words))
-            else:
-                longest_s = WORDS * WORD_BYTES / BYTES_PER_MS / 1000
-                await agent.interrupted(" ".join(words), source.uniform(0, 0.9 * longest_s))
-            one.in_context = " ".join(agent.in_context()[before:]).split()
-    return said
+    return speech
+
+
+def begin_to_say(session: RecordedSession, number: int) -> Said:
+    """What is to be said next."""
+    return Said(session.sent_bytes, [f"word{number}x{word}" for word in range(WORDS)])
 
 
 def compare(call: LiveCall, said: Sequence[Said]) -> list[Compared]:
     """Hold what was believed against the wire, when the call has been judged."""
+    judged = call.judged
+    bytes_per_ms = codec_named(judged.codec).bytes_per_second / 1000
+    word_bytes = round(WORD_MS * bytes_per_ms)
     ends_ns: dict[int, int] = {}
-    for packet in call.judged.located:
+    for packet in judged.located:
         for piece in packet.location.pieces:
             for byte in range(piece.length):
-                ms = (piece.start + byte + 1) / BYTES_PER_MS
+                ms = (piece.start + byte + 1) / bytes_per_ms
                 ends_ns[piece.offset + byte] = packet.clock.start_ns + round(ms * 1e6)
+    read_ns = _read_ns(call.session)
     compared = []
     # What was interrupted may not have been sent to its end: there the next one begins.
     nexts = [*(one.begin for one in said[1:]), max(ends_ns, default=0) + 1]
     for one, behind in zip(said, nexts, strict=True):
-        ends = [one.begin + (number + 1) * WORD_BYTES for number in range(len(one.words))]
+        ends = [one.begin + (number + 1) * word_bytes for number in range(len(one.words))]
         heard = sum(
-            end <= behind and all(byte in ends_ns for byte in range(end - WORD_BYTES, end))
+            end <= behind and all(byte in ends_ns for byte in range(end - word_bytes, end))
             for end in ends
         )
-        last = one.begin + len(one.words) * WORD_BYTES - 1
-        over_ms = None
-        if one.over_ns is not None and last in ends_ns:
-            over_ms = (one.over_ns - ends_ns[last]) / 1e6
-        compared.append(Compared(len(one.in_context), heard, over_ms))
+        own = [byte for byte in range(one.begin, min(ends[-1], behind)) if byte in ends_ns]
+        off_ms = None
+        if one.position_ms is not None:
+            off_ms = one.position_ms - (own[-1] + 1 - one.begin if own else 0) / bytes_per_ms
+        ending = None
+        if one.over_ns is not None and ends[-1] - 1 in ends_ns:
+            acked_ns, mark = _acknowledged(judged, ends[-1])
+            over_ns, end_ns = one.over_ns, ends_ns[ends[-1] - 1]
+            ending = Ending(ends[-1], end_ns, acked_ns, read_ns.get(mark), over_ns)
+        interrupted = one.over_ns is None
+        compared.append(Compared(len(one.in_context), heard, interrupted, ending, off_ms))
     return compared
+
+
+def _acknowledged(judged: JudgedCall, offset: int) -> tuple[int | None, object]:
+    """When the first mark at this offset was acknowledged as played on the wire, and its id."""
+    acked = [
+        (mark.acked_ns, mark.id)
+        for mark in judged.marks
+        if mark.offset == offset and mark.outcome == "played" and mark.acked_ns is not None
+    ]
+    return min(acked, key=lambda one: one[0]) if acked else (None, None)
+
+
+def _read_ns(session: RecordedSession) -> dict[object, int]:
+    """When each mark's acknowledgement was read, by the mark's id."""
+    times: dict[object, int] = {}
+    for message in session.messages:
+        if message.sender == "asterisk" and message.kind == "text":
+            event = parse_event(message.text)
+            if event.name == "MARK_PLAYED":
+                times.setdefault(event.id, message.time_ns)
+            elif event.name == "MEDIA_MARK_PROCESSED":
+                times.setdefault(event.correlation_id, message.time_ns)
+    return times
 
 
 async def settle() -> None:

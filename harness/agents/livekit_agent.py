@@ -26,10 +26,11 @@ class LiveKitAgent:
         self._speech = speech
         self._sample_rate = sample_rate
         self._changed = asyncio.Event()
-        self.finished: list[tuple[int, PlaybackFinishedEvent]] = []
-        """when each segment was reported to have ended, in Unix ns, and how"""
-        self.started = 0
-        """segments that were reported to have begun"""
+        self._finished: list[tuple[int, PlaybackFinishedEvent]] = []
+        """when each segment of what is said was reported to have ended, in Unix ns, and how"""
+        self._started_ns = 0
+        """when the first of these was reported to have begun; 0 if none was"""
+        self._handle: SpeechHandle | None = None
         output = session.output.audio
         assert output is not None
         output.on("playback_finished", self._on_finished)
@@ -37,23 +38,29 @@ class LiveKitAgent:
 
     async def say(self, text: str) -> int:
         """Say this to its end; return when playback was said to have finished, in Unix ns."""
-        finished = len(self.finished)
         await self._say(text)
-        return self.finished[finished][0]
+        return self._finished[0][0]
 
     async def interrupted(self, text: str, after_s: float) -> None:
         """Say this, and be interrupted so long after it has begun."""
-        started = self.started
-        handle = self._say(text)
-        while self.started == started:
+        self._say(text)
+        while not self._started_ns:
             self._changed.clear()
             await self._changed.wait()
         await asyncio.sleep(after_s)
+        await self.interrupt()
+
+    async def interrupt(self) -> None:
+        """The caller interrupts; return when the session is through with that."""
         await self._session.interrupt()
-        await handle
+        if self._handle is not None:
+            await self._handle
 
     def _say(self, text: str) -> SpeechHandle:
-        return self._session.say(text, audio=self._frames(text))
+        self._finished.clear()
+        self._started_ns = 0
+        self._handle = self._session.say(text, audio=self._frames(text))
+        return self._handle
 
     def in_context(self) -> list[str]:
         """What the model is told it has said, one message after the other."""
@@ -62,6 +69,20 @@ class LiveKitAgent:
             for item in self._session.history.items
             if item.type == "message" and item.role == "assistant"
         ]
+
+    def started_ns(self) -> int:
+        """When playback was said to have started, in Unix ns."""
+        return self._started_ns
+
+    def forget(self) -> None:
+        """Have the model forget what it has said, and the session its record of events."""
+        self._session.history.items.clear()
+        self._session.current_agent._chat_ctx.items.clear()
+        self._session._recorded_events.clear()
+
+    def position_ms(self) -> float | None:
+        """How far into what was said last playback got, as the session is told."""
+        return 1000 * sum(float(event.playback_position) for _, event in self._finished)
 
     async def _frames(self, text: str) -> AsyncIterator[rtc.AudioFrame]:
         at_s = 0.0
@@ -74,11 +95,11 @@ class LiveKitAgent:
             yield frame
 
     def _on_finished(self, event: PlaybackFinishedEvent) -> None:
-        self.finished.append((time.time_ns(), event))
+        self._finished.append((time.time_ns(), event))
         self._changed.set()
 
     def _on_started(self, event: object) -> None:
-        self.started += 1
+        self._started_ns = self._started_ns or time.time_ns()
         self._changed.set()
 
 

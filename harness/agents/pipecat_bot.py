@@ -19,7 +19,6 @@ from pipecat.frames.frames import (
     LLMFullResponseStartFrame,
     LLMTextFrame,
     TTSAudioRawFrame,
-    TTSTextFrame,
 )
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.runner import PipelineRunner
@@ -28,6 +27,7 @@ from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.services.tts_service import TTSService
+from pipecat.transports.base_transport import BaseTransport
 
 from chan_websocket.call import Call
 from chan_websocket.pipecat import AsteriskTransport
@@ -62,31 +62,43 @@ class ScriptedSpeech(TTSService):
 
 
 class Recorder(FrameProcessor):
-    """What comes out of the transport: when, what, and a word's text."""
+    """What comes out of the transport, and when."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.seen: list[tuple[int, type[Frame], str]] = []
+        self._first: dict[type[Frame], int] = {}
         self._changed = asyncio.Event()
+
+    def forget(self) -> None:
+        """What has come so far is of no interest any more."""
+        self._first.clear()
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Note it and pass it on."""
         await super().process_frame(frame, direction)
-        if direction is FrameDirection.DOWNSTREAM:
-            text = frame.text if isinstance(frame, TTSTextFrame) else ""
-            self.seen.append((time.time_ns(), type(frame), text))
+        if direction is FrameDirection.DOWNSTREAM and isinstance(frame, _RECORDED):
+            self._first.setdefault(type(frame), time.time_ns())
             self._changed.set()
         await self.push_frame(frame, direction)
 
-    def times(self, kind: type[Frame]) -> list[int]:
-        """When frames of this kind came, in Unix ns."""
-        return [when for when, seen, _ in self.seen if seen is kind]
-
-    async def wait(self, kind: type[Frame], count: int) -> None:
-        """Until so many have come."""
-        while len(self.times(kind)) < count:
+    async def first(self, kind: type[Frame]) -> int:
+        """When the first frame of this kind has come since then, in Unix ns."""
+        while not self.first_ns(kind):
             self._changed.clear()
             await self._changed.wait()
+        return self.first_ns(kind)
+
+    def first_ns(self, kind: type[Frame]) -> int:
+        """The same; 0 if none has come."""
+        return self._first.get(kind, 0)
+
+
+_RECORDED = (
+    BotStartedSpeakingFrame,
+    BotStoppedSpeakingFrame,
+    InterruptionFrame,
+    LLMFullResponseEndFrame,
+)
 
 
 class Bot:
@@ -99,27 +111,28 @@ class Bot:
 
     async def say(self, text: str) -> int:
         """Say this to its end; return when Pipecat said that the bot stopped, in Unix ns."""
-        stopped = len(self._recorder.times(BotStoppedSpeakingFrame))
-        ended = len(self._recorder.times(LLMFullResponseEndFrame))
         await self._respond(text)
-        await self._recorder.wait(BotStoppedSpeakingFrame, stopped + 1)
+        stopped_ns = await self._recorder.first(BotStoppedSpeakingFrame)
         # Then the model is told what it has said.
-        await self._recorder.wait(LLMFullResponseEndFrame, ended + 1)
+        await self._recorder.first(LLMFullResponseEndFrame)
         await settle()
-        return self._recorder.times(BotStoppedSpeakingFrame)[stopped]
+        return stopped_ns
 
     async def interrupted(self, text: str, after_s: float) -> None:
         """Say this, and be interrupted so long after it has begun."""
-        started = len(self._recorder.times(BotStartedSpeakingFrame))
-        interruptions = len(self._recorder.times(InterruptionFrame))
         await self._respond(text)
-        await self._recorder.wait(BotStartedSpeakingFrame, started + 1)
+        await self._recorder.first(BotStartedSpeakingFrame)
         await asyncio.sleep(after_s)
+        await self.interrupt()
+
+    async def interrupt(self) -> None:
+        """The caller interrupts; return when Pipecat is through with that."""
         await self._task.queue_frame(InterruptionFrame())
-        await self._recorder.wait(InterruptionFrame, interruptions + 1)
+        await self._recorder.first(InterruptionFrame)
         await settle()
 
     async def _respond(self, text: str) -> None:
+        self._recorder.forget()
         response = (LLMFullResponseStartFrame(), LLMTextFrame(text), LLMFullResponseEndFrame())
         await self._task.queue_frames(response)
 
@@ -132,26 +145,43 @@ class Bot:
         messages: list[Any] = self._context.get_messages()
         return [str(one["content"]) for one in messages if one["role"] == "assistant"]
 
+    def started_ns(self) -> int:
+        """When Pipecat said that the bot started, in Unix ns."""
+        return self._recorder.first_ns(BotStartedSpeakingFrame)
+
+    def forget(self) -> None:
+        """Have the model forget what it has said."""
+        self._context.set_messages([])
+
+    def position_ms(self) -> float | None:
+        """Pipecat knows no positions."""
+        return None
+
 
 @asynccontextmanager
 async def pipecat_bot(call: Call, speech: Speech) -> AsyncIterator[Bot]:
     """A bot on this call; when the block is left it is ended."""
-    logger.disable("pipecat")  # hundreds of lines a second
     transport = AsteriskTransport(call)
+    async with bot_on(transport, transport.sample_rate, speech) as bot:
+        yield bot
+
+
+@asynccontextmanager
+async def bot_on(transport: BaseTransport, sample_rate: int, speech: Speech) -> AsyncIterator[Bot]:
+    """A bot on any transport whose audio has this rate, in Hz."""
+    logger.disable("pipecat")  # hundreds of lines a second
     context = LLMContext()
     recorder = Recorder()
     pipeline = Pipeline(
         [
             transport.input(),
-            ScriptedSpeech(speech, transport.sample_rate),
+            ScriptedSpeech(speech, sample_rate),
             transport.output(),
             recorder,
             LLMContextAggregatorPair(context).assistant(),
         ]
     )
-    params = PipelineParams(
-        audio_in_sample_rate=transport.sample_rate, audio_out_sample_rate=transport.sample_rate
-    )
+    params = PipelineParams(audio_in_sample_rate=sample_rate, audio_out_sample_rate=sample_rate)
     task = PipelineTask(pipeline, params=params, idle_timeout_secs=None)
     running = asyncio.create_task(PipelineRunner(handle_sigint=False).run(task))
     bot = Bot(task, recorder, context)

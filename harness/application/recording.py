@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
+from collections.abc import AsyncIterator
 
 from websockets.asyncio.connection import Connection
 
+from chan_websocket.call import Utterance
 from chan_websocket.session import Kind
 from harness.application.client import EVENT_TIMEOUT_S, MediaSession
 from harness.capture.timeline import Message, Sender
@@ -31,6 +34,23 @@ class RecordedSession(MediaSession):
         """every message of both directions so far, with this process's time of sending (just
         before the socket got it) or receiving, in Unix time. Whoever breaks the connection off has
         an empty ``close``."""
+        self.utterances: list[Utterance] = []
+        """all that were begun so far"""
+
+    def utterance(self) -> Utterance:
+        """Begin to say something."""
+        self.utterances.append(super().utterance())
+        return self.utterances[-1]
+
+    async def iterate_received(self) -> AsyncIterator[Message]:
+        """All that was received, from the first message on, until the connection ends."""
+        for index in itertools.count():
+            while index == len(self.messages) and not self.closed:
+                await self._change()
+            if index == len(self.messages):
+                return
+            if self.messages[index].sender == "asterisk":
+                yield self.messages[index]
 
     @property
     def received_media(self) -> bytes:
