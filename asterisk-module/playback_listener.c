@@ -30,7 +30,7 @@
 /*! \brief How long a call takes at most to be set up */
 #define FIRST_WAIT_NS (500 * NS_PER_MS)
 
-/*! \brief How often another channel is locked at most, in ns */
+/*! \brief How often another channel is locked at most to look for an address, in ns */
 #define PARTY_LOOK_NS (100 * NS_PER_MS)
 
 /*!
@@ -121,11 +121,7 @@ static int is_mute(struct ast_channel *channel, unsigned int direction)
 	return 0;
 }
 
-/*!
- * \brief Look into another channel, which is locked for it if that does not wait
- *
- * What was found stands for PARTY_LOOK_NS.
- */
+/*! \brief Look into another channel, which is locked for it if that does not wait */
 static void look_into(struct playback_party *party, struct ast_channel *channel,
 	int64_t now_ns)
 {
@@ -136,7 +132,7 @@ static void look_into(struct playback_party *party, struct ast_channel *channel,
 		party->glue = ast_rtp_instance_get_glue(ast_channel_tech(channel)->type);
 	}
 	party->is_used = 1;
-	if (now_ns - party->looked_ns < PARTY_LOOK_NS || ast_channel_trylock(channel)) {
+	if (ast_channel_trylock(channel)) {
 		return;
 	}
 	party->looked_ns = now_ns;
@@ -152,7 +148,8 @@ static void look_into(struct playback_party *party, struct ast_channel *channel,
 /*!
  * \brief Whether another channel is mute towards its listener
  *
- * Only a channel with framehooks can be.
+ * Only a channel with framehooks can be.  It is looked at each time: what is played into
+ * a mute channel is lost.
  */
 static int is_party_mute(struct playback_party *party, struct ast_channel *channel,
 	int64_t now_ns)
@@ -176,8 +173,9 @@ static int has_no_address(struct playback_listener *listener,
 	struct playback_party *party = &listener->party;
 	struct ast_sockaddr address;
 
-	if (party->channel != channel || party->has_no_address
-		|| (party->glue && !party->rtp)) {
+	if (party->channel != channel || ((party->has_no_address
+		|| (party->glue && !party->rtp))
+		&& now_ns - party->looked_ns >= PARTY_LOOK_NS)) {
 		look_into(party, channel, now_ns);
 	}
 	party->is_used = 1;

@@ -38,6 +38,7 @@ FRAME = 160
 UTTERANCE = 10 * FRAME
 MARKS = 12
 IN_FLIGHT = 2 * FRAME
+TIMES = 4
 """bytes that may be on their way when nobody hears them any more"""
 WAITS_S = 0.3
 """for which it is watched that media waits"""
@@ -280,6 +281,33 @@ def test_in_mid_speech_at_most_what_was_under_way_is_lost(patched: Bench, action
         fail(call)
     # The marks that what was lost came before.
     assert sum(verdict is Verdict.WRONG for verdict in verdicts) <= IN_FLIGHT // FRAME
+
+
+def test_what_comes_and_goes_quickly_is_seen_each_time(patched: Bench) -> None:
+    """A caller that is mute, for a moment is not, and is mute again: each within a few ticks."""
+    _, do = ACTIONS["mute-the-caller"]
+
+    async def script(call: LiveCall) -> None:
+        session = call.session
+        await session.start_buffering()
+        for number in range(MARKS):
+            await send(session, UTTERANCE // 2)
+            await session.mark(f"m{number}")
+        await played(session, "m1")
+        call_parties = await parties(patched, session)
+        for _ in range(TIMES):
+            undo = await do(call_parties)
+            await session.wait_event(SUSPENDED, reason="mute")
+            await undo()
+            await session.wait_event(RESUMED)
+        await played(session, f"m{MARKS - 1}")
+
+    for attempt in (1, 2, 3):
+        call = asyncio.run(place(patched, f"quickly-{attempt}", script, ARI))
+        assert sum(drop.number("bytes") for drop in of(call, "MEDIA_DROPPED")) == lost(call)
+        if lost(call) <= TIMES * IN_FLIGHT:
+            break
+    assert lost(call) <= TIMES * IN_FLIGHT
 
 
 @pytest.mark.parametrize("how", ["sendonly", "0.0.0.0"])
