@@ -43,13 +43,9 @@ RUN python3 -m harness.install.module build --source source/asterisk_*.orig.tar.
     && echo "$series sha256:$(cat "patches/$series/"*.patch | sha256sum | cut -c1-12)" \
         > /driver/usr/share/playback-marks/patches
 
-# --- what runs ------------------------------------------------------------------------------------
-FROM package
-COPY --from=driver /driver/ /
-# How it is run, the same as of the other container file. `harness build --container` adds labels
-# for the version, the patches and the source.
-LABEL org.opencontainers.image.title="Asterisk with playback marks (packaged)" \
-      org.opencontainers.image.licenses="GPL-2.0-only"
+# --- the package as it is run; tests install the Debian package of the driver in it ---------------
+FROM package AS stock
+# How it is run, the same as of the other container file.
 USER 5060:5060
 WORKDIR /var/lib/asterisk
 STOPSIGNAL SIGTERM
@@ -57,3 +53,10 @@ STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
     CMD ["asterisk", "-rx", "core waitfullybooted"]
 ENTRYPOINT ["asterisk", "-f"]
+
+# --- what runs ------------------------------------------------------------------------------------
+FROM stock
+COPY --from=driver /driver/ /
+# `harness build --container` adds labels for the version, the patches and the source.
+LABEL org.opencontainers.image.title="Asterisk with playback marks (packaged)" \
+      org.opencontainers.image.licenses="GPL-2.0-only"

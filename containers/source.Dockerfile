@@ -86,10 +86,10 @@ COPY --from=asterisk /image/ /
 RUN install -d -o 5060 -g 5060 /run/asterisk /var/log/asterisk \
     && chown -R 5060:5060 /var/lib/asterisk /var/spool/asterisk /var/log/asterisk /var/cache/asterisk
 COPY --from=driver /driver/ /
-# How it is run, the same as of the other container file. `harness build --container` adds labels
-# for the version, the patches and the source.
+# `harness build --container` adds labels for the version, the patches and the source.
 LABEL org.opencontainers.image.title="Asterisk with playback marks (source)" \
       org.opencontainers.image.licenses="GPL-2.0-only"
+# How it is run, the same as of the other container file.
 USER 5060:5060
 WORKDIR /var/lib/asterisk
 STOPSIGNAL SIGTERM

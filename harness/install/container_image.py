@@ -159,6 +159,20 @@ def build_image(
         return _build_image(flavour, root, engine, source, release, fresh, say)
 
 
+def build_stage(stage: str, root: Path, engine: Engine | None = None, say: Say = print) -> str:
+    """The id of an image of one stage of the flavour packaged: package, driver or stock.
+
+    What it is for is the test of the Debian package. Raises a Fault.
+    """
+    engine = engine or find_engine()
+    with only_one(root / "build/containers/lock", say):
+        base = _base_image(engine, False, say)
+        context = root / "build/containers/packaged"
+        _packaged_context(root, context)
+        arguments = ("--quiet", "--build-arg", f"BASE={base}", "--target", stage, str(context))
+        return engine.run("build", *_format(engine), *arguments).splitlines()[-1]
+
+
 def check_options(flavour: str, source: Path | None, release: str | None) -> None:
     """Raise InputFault if there is no such flavour, or if it has no use for what is given."""
     if flavour not in FLAVOURS:
@@ -382,8 +396,7 @@ def _build(
     origin: str,
     log: Path,
 ) -> None:
-    # OCI's own format has no health check; docker knows no other than its own.
-    command = ["build", *(["--format", "docker"] if engine.name == "podman" else [])]
+    command = ["build", *_format(engine)]
     building = f"{REPOSITORY}:{flavour}-building"
     _run_logged(engine, [*command, *options, "--tag", building, str(context)], log)
     # Only now is known which Asterisk it is.
@@ -407,6 +420,11 @@ def _build(
         dockerfile=f"FROM {building}\n",
     )
     engine.run("rmi", building)
+
+
+def _format(engine: Engine) -> list[str]:
+    """The option of ``build`` that keeps a health check: OCI's own format has none."""
+    return ["--format", "docker"] if engine.name == "podman" else []  # docker has but its own
 
 
 def _run_logged(
