@@ -297,7 +297,7 @@ class Bench:
         self.folder = folder
         self.not_captured = not_captured
         """why times are socket time stamps and not of a packet capture; empty if they are of one"""
-        self._host_stalls = host_stalls
+        self.host_stalls = host_stalls
         self.stops: list[tuple[int, int]] = []
         """begin and end, in Unix ns, of each `stop`"""
         self._setting_up = asyncio.Lock()
@@ -386,8 +386,8 @@ class Bench:
             if not self.not_captured:
                 # His RTCP comes from his own port, also where a relay takes the RTP.
                 udp_ports = [rtp.port, rtp.port + 1]
-                ports = {"udp_ports": udp_ports, "tcp_ports": [application.port]}
-                capture = stack.enter_context(Tcpdump(folder / CAPTURE_FILE, **ports))
+                tcpdump = Tcpdump(folder / CAPTURE_FILE, udp_ports, [application.port])
+                capture = stack.enter_context(tcpdump)
             # One at a time: where Asterisk connects to is the same setting for all calls.
             async with self._setting_up:
                 if application.tls and capture:
@@ -413,7 +413,7 @@ class Bench:
             await session.wait_closed()
             end_ns = time.time_ns()
             stops = [one for one in self.stops if one[1] > begin_ns]
-            host_stalls = sorted([*self._host_stalls.between(begin_ns, end_ns), *stops])
+            host_stalls = sorted([*self.host_stalls.between(begin_ns, end_ns), *stops])
             if capture is not None:
                 call._read = _save_capture(call, codecs, capture, rtp, application, host_stalls)
             else:

@@ -50,6 +50,7 @@ from harness.asterisk.process import (
     log_tail,
 )
 from harness.certificates import Certificates
+from harness.child_process import cpu_seconds
 from harness.errors import EnvironmentFault, HarnessFault
 from harness.install.driver_revision import MODULE
 from harness.media.speech import tone
@@ -230,9 +231,7 @@ class OwnAsterisk(ABC):
 
     def cpu_seconds(self) -> float:
         """The time of a processor that it has used so far."""
-        # Fields 14 and 15 of proc(5), counted behind the name, which may hold anything.
-        stat = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
+        return cpu_seconds(self.pid)
 
     def check_alive(self, within_s: float = 0.0) -> None:
         """See `AsteriskProcess.check_alive`."""

@@ -26,7 +26,7 @@ from typing import Literal, get_args
 from harness.caller.rtp_sender import RtpTarget
 from harness.caller.sip_peer import SipPeer, local_address_towards
 from harness.caller.sip_stream import Relay, open_relay
-from harness.child_process import die_with_parent
+from harness.child_process import cpu_seconds, die_with_parent
 from harness.errors import EnvironmentFault, HarnessFault, InputFault
 from harness.media.codecs import PACKET_TIMES_MS, SDP_CODECS, codec_named
 
@@ -204,10 +204,29 @@ class SipCall:
         Returns when Asterisk has confirmed it. A call that has ended is left alone.
         """
         await self.dialled(timeout_s)
-        if self._ended_by is not None:
-            return
-        self._tell("HANGUP")
-        await self.ended(timeout_s)
+        if not self.is_over:
+            self.tell_to_hang_up()
+            await self.ended(timeout_s)
+
+    def tell_to_hang_up(self) -> None:
+        """Do what `hang_up` does, without waiting for it."""
+        if not self.is_over:
+            self._tell("HANGUP")
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether it has been answered; it may be over by now."""
+        return self._media is not None
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the PBX does not take our user or password."""
+        return self._refused
+
+    @property
+    def is_over(self) -> bool:
+        """Whether one side has hung up, and the other has confirmed it."""
+        return self._ended_by is not None
 
     async def hold(self, how: Hold, timeout_s: float = REINVITE_TIMEOUT_S) -> None:
         """Hold the call, which is answered. Returns when Asterisk has agreed (200 OK)."""
@@ -306,19 +325,10 @@ async def place_call(
     `new_call_id`, for whoever has to know it before. Raises CallFailed, with the SIP response that
     says why.
     """
-    local = local_address_towards(peer)
     async with AsyncExitStack() as stack:
-        relay = None
-        if peer.transport != "udp":
-            relay = await stack.enter_async_context(open_relay(peer))
-        sipp = _Sipp(peer, "127.0.0.1" if relay else local, folder, is_caller=True)
+        sipp, arguments = await _caller(stack, peer, request, folder)
         sipp.call = SipCall(request, call_id or new_call_id(), sipp)
-        address, port = relay.udp if relay else (peer.address, peer.port)
-        scenario = _over_stream(_CALLER, peer, relay, folder) if relay else _CALLER
-        await sipp.start(
-            *(f"{address}:{port}", "-sf", str(scenario), "-cid_str", sipp.call.call_id),
-            *("-auth_uri", peer.authority),
-        )
+        await sipp.start(*arguments, "-cid_str", sipp.call.call_id, "-m", "1")
         await stack.enter_async_context(sipp.ended_on_leaving())
         yield sipp.call
 
@@ -334,27 +344,129 @@ async def await_call(
     """
     local = local_address_towards(peer)
     port = _free_udp_port(local)
-    sipp = _Sipp(peer, local, folder)
+    sipp = _Sipp(peer, local, request, folder)
     sipp.call = SipCall(request, "", sipp)
-    await sipp.start("-sf", str(_CALLEE), "-p", str(port), "-d", str(rings_ms))
+    await sipp.start("-sf", str(_CALLEE), "-p", str(port), "-d", str(rings_ms), "-m", "1")
     async with sipp.ended_on_leaving():
         await sipp.wait_until_bound(port)
         yield sipp.call, f"sip:{peer.user}@{local}:{port}"
 
 
+class SipCalls:
+    """Many calls of one caller, by one SIPp, which dials them one after the other. Made by
+    `place_calls`."""
+
+    def __init__(self, sipp: _Sipp, count: int) -> None:
+        self.count = count
+        """to be placed"""
+        self._sipp = sipp
+
+    @property
+    def calls(self) -> list[SipCall]:
+        """Those that have been dialled, in that order."""
+        return list(self._sipp.calls.values())
+
+    @property
+    def cpu_seconds(self) -> float:
+        """The time of a processor that SIPp has used so far; 0 when it has ended."""
+        return self._sipp.cpu_seconds
+
+    @property
+    def answered_count(self) -> int:
+        """How many have been answered so far, or are over already."""
+        return sum(call.is_answered for call in self._sipp.calls.values())
+
+    async def answered(self, timeout_s: float) -> None:
+        """Until all are answered. Raises HarnessFault, with what the PBX said, if not."""
+        try:
+            await self._sipp.wait_for(
+                lambda: self.answered_count == self.count or self._refused, "", timeout_s
+            )
+        except HarnessFault as fault:
+            said = self._sipp.said()
+            raise CallFailed(
+                f"of {self.count} calls {self.answered_count} were answered"
+                f" within {timeout_s:g} s. {said}",
+                f"See {self._sipp.message_log}.",
+            ) from fault
+        if self._refused:
+            raise self._sipp.credentials_refused()
+
+    async def hang_up(self, timeout_s: float) -> None:
+        """Hang up all that are up, and wait until they are over."""
+        for call in self.calls:
+            call.tell_to_hang_up()
+            # A burst would overrun the socket that SIPp reads.
+            await asyncio.sleep(0)
+        await self._sipp.wait_for(
+            lambda: all(call.is_over for call in self.calls),
+            "the calls did not all end",
+            timeout_s,
+        )
+        if len(self.calls) == self.count:
+            # With its last call SIPp ends by itself. Killed in that moment it is reaped twice.
+            await self._sipp.wait_until_ended()
+
+    @property
+    def _refused(self) -> bool:
+        return any(call.is_refused for call in self._sipp.calls.values())
+
+
+@asynccontextmanager
+async def place_calls(
+    peer: SipPeer, request: CallRequest, folder: Path, count: int, a_second: float
+) -> AsyncIterator[SipCalls]:
+    """Place ``count`` calls to the Asterisk at ``peer``, so many ``a_second``, with one SIPp.
+
+    Yields as soon as SIPp runs. Leaving ends SIPp: hang up before. The rest is as in `place_call`.
+    """
+    async with AsyncExitStack() as stack:
+        sipp, arguments = await _caller(stack, peer, request, folder)
+        # %u counts the calls of this SIPp.
+        await sipp.start(
+            *(*arguments, "-cid_str", f"{new_call_id()}-%u", "-m", str(count), "-l", str(count)),
+            *("-r", str(max(1, round(a_second * 10))), "-rp", "10000"),
+        )
+        stack.push_async_callback(sipp.stop)
+        yield SipCalls(sipp, count)
+
+
+async def _caller(
+    stack: AsyncExitStack, peer: SipPeer, request: CallRequest, folder: Path
+) -> tuple[_Sipp, tuple[str, ...]]:
+    """A SIPp that will call ``peer``, and the arguments for that."""
+    local = local_address_towards(peer)
+    relay = None
+    if peer.transport != "udp":
+        relay = await stack.enter_async_context(open_relay(peer))
+    sipp = _Sipp(peer, "127.0.0.1" if relay else local, request, folder, is_caller=True)
+    address, port = relay.udp if relay else (peer.address, peer.port)
+    scenario = _over_stream(_CALLER, peer, relay, folder) if relay else _CALLER
+    return sipp, (f"{address}:{port}", "-sf", str(scenario), "-auth_uri", peer.authority)
+
+
 class _Sipp:
-    """The SIPp process behind a call."""
+    """The SIPp process behind a call, or many."""
 
     call: SipCall
+    """if it is one"""
 
     def __init__(
-        self, peer: SipPeer, local_address: str, folder: Path, is_caller: bool = False
+        self,
+        peer: SipPeer,
+        local_address: str,
+        request: CallRequest,
+        folder: Path,
+        is_caller: bool = False,
     ) -> None:
+        self.calls: dict[str, SipCall] = {}
+        """if it is many: those that were dialled, by their Call-ID"""
         self.local_address = local_address
+        self._request = request
         self.is_caller = is_caller
         self._peer = peer
         self._error_log = folder / "sip-errors.log"
-        self._message_log = folder / "sip.log"
+        self.message_log = folder / "sip.log"
         self._changed = asyncio.Condition()
         self._exit_code: int | None = None
 
@@ -363,6 +475,14 @@ class _Sipp:
         """``host:port`` of the PBX."""
         return self._peer.authority
 
+    @property
+    def cpu_seconds(self) -> float:
+        """The time of a processor that it has used so far; 0 when it has ended."""
+        with suppress(OSError):  # it may end in this moment
+            if self._exit_code is None:
+                return cpu_seconds(self._process.pid)
+        return 0.0
+
     async def start(self, *arguments: str) -> None:
         """Start SIPp with these arguments and those that are the same for all."""
         program = shutil.which("sipp")
@@ -370,7 +490,7 @@ class _Sipp:
             raise EnvironmentFault("SIPp is not installed", "apt-get install sip-tester")
         # A log file that was written by an earlier SIPp must not explain this one's failure.
         self._error_log.unlink(missing_ok=True)
-        request = self.call.request
+        request = self._request
         keywords = {**request.keywords, "user": request.user or self._peer.user}
         injection = self._injection_file()
         # SIPp writes its <log> lines to a file; through this name the file is our pipe, so a
@@ -378,12 +498,12 @@ class _Sipp:
         log_read, log_write = os.pipe()
         try:
             self._process = await asyncio.create_subprocess_exec(
-                *die_with_parent([program, *arguments, "-m", "1"]),
+                *die_with_parent([program, *arguments]),
                 *(word for name in keywords for word in ("-key", name, keywords[name])),
                 *("-i", self.local_address, "-bind_local", "-ci", self.local_address),
                 *("-inf", f"/dev/fd/{injection}"),
                 *("-trace_logs", "-log_file", f"/dev/fd/{log_write}"),
-                *("-trace_msg", "-message_file", str(self._message_log)),
+                *("-trace_msg", "-message_file", str(self.message_log)),
                 *("-trace_err", "-error_file", str(self._error_log)),
                 "-nostdin",
                 stdin=asyncio.subprocess.DEVNULL,
@@ -455,8 +575,8 @@ class _Sipp:
         """The error for a call whose digest was refused."""
         how = "without a password" if not self._peer.password else "with the password given"
         return CallFailed(
-            f"{self.call}: the PBX wants authentication and refused the user {self._peer.user!r}"
-            f" {how}",
+            f"the call to {self._request.extension}: the PBX wants authentication and refused"
+            f" the user {self._peer.user!r} {how}",
             "Compare user and password with the PBX's pjsip.conf, type=auth; its log says more.",
         )
 
@@ -467,12 +587,17 @@ class _Sipp:
         )
         async for line in stages:
             stage, call_id, argument = line.decode().split()
-            self.call.call_id = call_id  # of a call that was awaited it was not known before
-            self.call._reached(stage, argument)
+            self._call_of(call_id)._reached(stage, argument)
             await self._notify()
         transport.close()
         self._exit_code = await self._process.wait()
         await self._notify()
+
+    def _call_of(self, call_id: str) -> SipCall:
+        if not hasattr(self, "call"):
+            return self.calls.setdefault(call_id, SipCall(self._request, call_id, self))
+        self.call.call_id = call_id  # of a call that was awaited it was not known before
+        return self.call
 
     async def _notify(self) -> None:
         async with self._changed:
@@ -489,7 +614,7 @@ class _Sipp:
             await asyncio.wait_for(reached(), timeout_s)
         except asyncio.TimeoutError:
             raise HarnessFault(
-                f"{failure} within {timeout_s:g} s", f"See {self._message_log}."
+                f"{failure} within {timeout_s:g} s", f"See {self.message_log}."
             ) from None
         if not condition():
             raise self.failure(failure)
@@ -502,11 +627,13 @@ class _Sipp:
     def failure(self, what: str) -> CallFailed:
         """The error to raise once SIPp has ended."""
         assert self._exit_code is not None
-        error_log = self._error_log.read_text() if self._error_log.exists() else ""
         return CallFailed(
-            f"{what}: {exit_sentence(self._exit_code)}. {sip_failure(error_log)}",
-            f"See {self._message_log}.",
+            f"{what}: {exit_sentence(self._exit_code)}. {self.said()}", f"See {self.message_log}."
         )
+
+    def said(self) -> str:
+        """Why calls failed, as `sip_failure` reads it."""
+        return sip_failure(self._error_log.read_text() if self._error_log.exists() else "")
 
     async def hang_up(self) -> None:
         """Hang up if the call has not ended, so that Asterisk does not keep it."""
@@ -514,15 +641,19 @@ class _Sipp:
         if self._exit_code is None and self.call.call_id:
             await self.call.hang_up()
 
+    async def wait_until_ended(self) -> None:
+        """Until SIPp has ended, with its last call."""
+        await self.wait_for(
+            lambda: self._exit_code is not None, "SIPp did not end with its call", END_TIMEOUT_S
+        )
+
     async def check_exit(self) -> None:
         """Let SIPp end by itself; CallFailed if the call has not come to its end.
 
         When it has, SIPp's exit code does not matter: it is 1, too, if both sides hung up in the
         same moment.
         """
-        await self.wait_for(
-            lambda: self._exit_code is not None, "SIPp did not end with its call", END_TIMEOUT_S
-        )
+        await self.wait_until_ended()
         if self.failed:
             raise self.failure("the call failed")
 

@@ -282,7 +282,9 @@ def _media_start_of(connection: WebSocketConnection) -> str:
 
 
 @dataclass(frozen=True)
-class _Packet:
+class Packet:
+    """A UDP or TCP packet over IPv4, of TCP with sequence number and flags."""
+
     time_ns: int
     protocol: int
     source: Address
@@ -297,7 +299,7 @@ class _Packet:
         return self.flags & (_SYN | _ACK) == _SYN
 
 
-def _packets(path: Path) -> Iterator[_Packet]:
+def _packets(path: Path) -> Iterator[Packet]:
     """The UDP and TCP packets over IPv4 of a pcap file."""
     try:
         reader = RawPcapReader(str(path))
@@ -316,12 +318,13 @@ def _packets(path: Path) -> Iterator[_Packet]:
                 # An iterated packet is cut at 65535 bytes. recv() is not, but says no time.
                 while read <= number:
                     frame, read = whole.recv(_LARGEST_PACKET), read + 1
-            packet = _parse_frame(when.sec * 1_000_000_000 + when.usec * unit_ns, frame)
+            packet = parse_frame(when.sec * 1_000_000_000 + when.usec * unit_ns, frame)
             if packet is not None:
                 yield packet
 
 
-def _parse_frame(time_ns: int, frame: bytes) -> _Packet | None:
+def parse_frame(time_ns: int, frame: bytes) -> Packet | None:
+    """The packet in an Ethernet frame; None when it is anything else."""
     # By hand: scapy's own dissection of a packet takes half a millisecond, and there are 100,000.
     if len(frame) < 34 or frame[12:14] != _ETHERTYPE_IPV4:
         return None
@@ -335,11 +338,11 @@ def _parse_frame(time_ns: int, frame: bytes) -> _Packet | None:
     destination = (_dotted(frame[30:34]), destination_port)
     if protocol == _UDP:
         data = frame[transport + 8 : end]
-        return _Packet(time_ns, protocol, source, destination, data)
+        return Packet(time_ns, protocol, source, destination, data)
     (sequence,) = struct.unpack_from("!I", frame, transport + 4)
     data = frame[transport + 4 * (frame[transport + 12] >> 4) : end]
     flags = frame[transport + 13]
-    return _Packet(time_ns, protocol, source, destination, data, sequence, flags)
+    return Packet(time_ns, protocol, source, destination, data, sequence, flags)
 
 
 def _dotted(address: bytes) -> str:
@@ -350,7 +353,7 @@ def _dotted(address: bytes) -> str:
 
 
 @dataclass
-class _Direction:
+class TcpDirection:
     """One direction of a TCP connection: segments in, bytes in order out."""
 
     first_sequence: int | None = None
@@ -363,7 +366,7 @@ class _Direction:
     _fin: int | None = None
     """position of the FIN"""
 
-    def add(self, packet: _Packet) -> bytes:
+    def add(self, packet: Packet) -> bytes:
         """The bytes that this packet lets be delivered, often just its own."""
         if packet.flags & _SYN:
             self.first_sequence = (packet.sequence + 1) % 2**32
@@ -389,7 +392,7 @@ class _Direction:
         return bytes(delivered)
 
 
-def _is_repeated_syn(connection: _Connection | None, packet: _Packet) -> bool:
+def _is_repeated_syn(connection: _Connection | None, packet: Packet) -> bool:
     if connection is None or connection.client != packet.source:
         return False
     return connection.upstream.first_sequence == (packet.sequence + 1) % 2**32
@@ -404,8 +407,8 @@ class _Connection:
     def __init__(self, client: Address, server: Address, secrets: Secrets) -> None:
         self.client = client
         self.server = server
-        self.upstream = _Direction()
-        self._downstream = _Direction()
+        self.upstream = TcpDirection()
+        self._downstream = TcpDirection()
         self._parsers = {True: _Parser(from_client=True), False: _Parser(from_client=False)}
         self._messages: list[WebSocketMessage] = []
         self._closed: set[bool] = set()
@@ -414,7 +417,7 @@ class _Connection:
         self._tls_damage = ""
         self._plain: bool | None = None
 
-    def add(self, packet: _Packet) -> None:
+    def add(self, packet: Packet) -> None:
         from_client = packet.source == self.client
         direction = self.upstream if from_client else self._downstream
         data = self._decrypted(from_client, direction.add(packet))

@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from harness.capture.dissect import read_datagrams
+from harness.capture.bulk import read_bulk
+from harness.child_process import cpu_seconds
 from harness.errors import EnvironmentFault, HarnessFault
 
 _START_TIMEOUT_S = 10.0
@@ -62,12 +63,24 @@ class Tcpdump:
     Entering returns when packets are really being captured, leaving ends tcpdump.
     """
 
-    def __init__(self, path: Path, udp_ports: Sequence[int], tcp_ports: Sequence[int]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        udp_ports: Sequence[int],
+        tcp_ports: Sequence[int],
+        interface: str = "lo",
+        bulk: bool = False,
+    ) -> None:
+        """``bulk`` is for many calls: packets are taken from the kernel a second's worth at a time,
+        which costs a fraction, and of UDP only what is sent to the ports is captured."""
         self.path = path
+        self._interface = interface
+        self._bulk = bulk
         self._udp_ports = tuple(udp_ports)
         self._tcp_ports = tuple(tcp_ports)
         self._process: subprocess.Popen[bytes] | None = None
         self._probe_socket: socket.socket | None = None
+        self._probe_port = 0
         self._probes: list[_Probe] = []
         self._messages = b""
         self._read_until = 0
@@ -102,8 +115,7 @@ class Tcpdump:
     def stop(self) -> CaptureSummary:
         """Flush, end tcpdump and say how good the capture is. May be called again."""
         if self._summary is None:
-            for _ in range(_ERROR_PROBES):
-                self._probe()
+            self._measure()
             self.flush()
             self._end_process()
             report = self._messages.decode("utf-8", "replace")
@@ -118,15 +130,33 @@ class Tcpdump:
     def _start(self) -> None:
         self._probe_socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._probe_socket.bind(("127.0.0.1", 0))
-        port = self._probe_socket.getsockname()[1]
+        port = self._probe_port = self._probe_socket.getsockname()[1]
         self._probe_socket.connect(("127.0.0.1", port))
         self._probe_socket.setblocking(False)
-        terms = [f"udp port {number}" for number in (*self._udp_ports, port)]
+        udp = "udp dst port" if self._bulk else "udp port"
+        terms = [f"{udp} {number}" for number in (*self._udp_ports, port)]
         terms += [f"tcp port {number}" for number in self._tcp_ports]
-        self._process = _spawn(self.path, " or ".join(terms))
+        self._process = _spawn(
+            self.path, " or ".join(terms), self._interface, immediate=not self._bulk
+        )
         self._messages = _wait_until_listening(self._process)
-        for _ in range(_ERROR_PROBES):
-            self._probe()
+        self._measure()
+
+    @property
+    def cpu_seconds(self) -> float:
+        """The time of a processor that it has used so far. While it runs."""
+        assert self._process is not None, "not running"
+        return cpu_seconds(self._process.pid)
+
+    def _measure(self) -> None:
+        """Send probes by which `_measure_error` measures."""
+        assert self._probe_socket is not None, "not running"
+        for _ in range(_ERROR_PROBES - 1):
+            if self._bulk:
+                self._send_probe(self._probe_socket)
+            else:
+                self._probe()
+        self._probe()
 
     def _probe(self) -> None:
         """Send a datagram to ourselves and wait until it is in the file."""
@@ -136,19 +166,23 @@ class Tcpdump:
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
                 raise HarnessFault(f"tcpdump ended by itself: {self._read_messages()}")
-            text = f"harness-probe-{os.getpid()}-{len(self._probes)};".encode()
-            before_ns = time.time_ns()
-            self._probe_socket.send(text)
-            self._probes.append(_Probe(text, before_ns, time.time_ns()))
-            with contextlib.suppress(BlockingIOError):
-                while True:
-                    self._probe_socket.recv(len(text))
+            text = self._send_probe(self._probe_socket)
             if self._wait_in_file(text, min(deadline, time.monotonic() + _PROBE_INTERVAL_S)):
                 return
         raise HarnessFault(
             f"probes to our own port do not reach {self.path} within {_PROBE_TIMEOUT_S:.0f} s",
             f"is its disk full or slow? tcpdump said: {self._messages.decode(errors='replace')}",
         )
+
+    def _send_probe(self, probe_socket: socket.socket) -> bytes:
+        text = f"harness-probe-{os.getpid()}-{len(self._probes)};".encode()
+        before_ns = time.time_ns()
+        probe_socket.send(text)
+        self._probes.append(_Probe(text, before_ns, time.time_ns()))
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                probe_socket.recv(len(text))
+        return text
 
     def _wait_in_file(self, text: bytes, deadline: float) -> bool:
         while True:
@@ -192,7 +226,8 @@ class Tcpdump:
         their distance (the median one counts: a reader thrown off the processor between the two
         readings says nothing about the stamp).
         """
-        stamps = {datagram.data: datagram.time_ns for datagram in read_datagrams(self.path)}
+        datagrams = read_bulk(self.path).datagrams_to(self._probe_port)
+        stamps = {data: time_ns for time_ns, data in datagrams}
         stamped = [(probe, stamps[probe.text]) for probe in self._probes if probe.text in stamps]
         if not stamped:
             raise HarnessFault(f"none of the probes can be read back from {self.path}")
@@ -221,11 +256,14 @@ def capture_possible() -> str | None:
     return None
 
 
-def _spawn(path: Path, packet_filter: str) -> subprocess.Popen[bytes]:
+def _spawn(
+    path: Path, packet_filter: str, interface: str = "lo", immediate: bool = True
+) -> subprocess.Popen[bytes]:
     program = shutil.which("tcpdump") or shutil.which("tcpdump", path="/usr/sbin:/sbin")
     if program is None:
         raise EnvironmentFault("tcpdump is not installed", "install it: apt-get install tcpdump")
-    command = [program, "-i", "lo", "-n", "-U", "--immediate-mode", "-s", "0"]
+    command = [program, "-i", interface, "-n", "-U", "-s", "0"]
+    command += ["--immediate-mode"] if immediate else []
     command += ["--time-stamp-precision=nano", "-B", str(_KERNEL_BUFFER_KIB), "-w", str(path)]
     if os.geteuid() == 0:
         # Debian's tcpdump gives up root before it opens the file, and could not write here.

@@ -10,6 +10,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+
 Sender = Literal["application", "asterisk"]
 MessageKind = Literal["text", "binary", "ping", "pong", "close"]
 
@@ -35,6 +40,21 @@ class RtpPacket:
     payload_type: int
     ssrc: int
     payload: bytes
+
+
+@dataclass(frozen=True)
+class BulkRtp:
+    """The RTP packets of many calls in order of arrival: an entry, or a row, for each."""
+
+    time_ns: Ints
+    source_port: Ints
+    sequence: Ints
+    timestamp: Ints
+    ssrc: Ints
+    payload_type: Ints
+    payload_bytes: Ints
+    heads: npt.NDArray[np.uint8]
+    """the first 16 bytes of each payload, zeros behind a shorter one: a row each"""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from harness.commands import (
     judge,
     lab,
     list,
+    load,
     measure,
     report,
     rounds,
@@ -82,7 +83,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for module in (
-        *(run, list, judge, report, lab, doctor, build, demo, measure, torture, agents, rounds),
+        *(run, list, judge, report, lab, doctor, build, demo, measure, load, torture, agents),
+        rounds,
     ):
         module.add_to(commands)
     return parser

@@ -11,7 +11,6 @@ has locked for too long loses audio.
 from __future__ import annotations
 
 import asyncio
-import os
 import resource
 import time
 from collections.abc import Callable, Sequence
@@ -27,7 +26,7 @@ from harness.application.client import MediaSession, serve
 from harness.application.marks import acknowledged, mark, random_sizes
 from harness.asterisk.configuration import Extension
 from harness.bench import Bench, bench
-from harness.caller.rtp_socket import bind_pair
+from harness.caller.rtp_socket import RtpSink
 from harness.caller.sip_peer import local_address_towards
 from harness.caller.sip_phone import SipPhone
 from harness.install.build import Build
@@ -176,7 +175,7 @@ class _Side:
     """An Asterisk and the calls on it."""
 
     def __init__(
-        self, name: str, bench: Bench, sink: _Sink, sessions: Sequence[MediaSession]
+        self, name: str, bench: Bench, sink: RtpSink, sessions: Sequence[MediaSession]
     ) -> None:
         self._command = _COMMANDS[name]
         self._bench = bench
@@ -193,7 +192,7 @@ class _Side:
     ) -> _Side:
         """Place the calls; they are hung up when the stack is left."""
         sip = bench.target.sip
-        sink = stack.enter_context(_Sink(local_address_towards(sip)))
+        sink = stack.enter_context(RtpSink(local_address_towards(sip)))
         phone = await stack.enter_async_context(SipPhone(sip, sink.port))
         server = await stack.enter_async_context(serve(bench.target.listener.host))
         number = bench.target.prepare(Extension("cpu", message_format=message_format), server.uri)
@@ -250,34 +249,3 @@ class _Side:
             await mark(session, self._command, f"r{number}-{count}")
         await acknowledged(session, self._command, f"r{number}-{len(sizes) - 1}")
         return session.sent_bytes - before
-
-
-class _Sink:
-    """The callers' RTP port, which all share. Nobody reads it: the kernel counts what comes."""
-
-    def __init__(self, address: str) -> None:
-        self._rtp, self._rtcp = bind_pair(address)
-        self.port: int = self._rtp.getsockname()[1]
-        self._read = 0
-
-    def __enter__(self) -> _Sink:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._rtp.close()
-        self._rtcp.close()
-
-    def received(self) -> int:
-        """How many packets have come so far."""
-        try:
-            while True:
-                self._rtp.recv(1)
-                self._read += 1
-        except BlockingIOError:
-            pass
-        inode = str(os.fstat(self._rtp.fileno()).st_ino)
-        for line in Path("/proc/net/udp").read_text().splitlines()[1:]:
-            fields = line.split()
-            if fields[9] == inode:
-                return self._read + int(fields[12])
-        raise AssertionError("the kernel lists every UDP socket that is open")

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
 from rich.text import Text
 
 from harness.bench import LiveCall
@@ -15,6 +16,8 @@ from harness.judge.verdicts import Verdict
 from harness.report.mark_table import verdict_style
 
 _FAILURES_SHOWN = 10
+_WIDEST = 500
+"""columns of a terminal, more than any table has"""
 
 
 def print_measurement(console: Console, calls: Sequence[JudgedCall]) -> None:
@@ -46,6 +49,15 @@ def print_texts(console: Console, failures: Sequence[str]) -> None:
 def print_verdict(console: Console, verdict: str) -> None:
     style = {"PASS": Verdict.PASS, "INCONCLUSIVE": Verdict.INCONCLUSIVE}.get(verdict, Verdict.WRONG)
     console.print(Text(verdict, style=verdict_style(style)))
+
+
+def print_whole(console: Console, table: Table) -> None:
+    """Print all columns of a table, on a terminal that is too narrow, too: there its lines wrap."""
+    needed = console.measure(table, options=console.options.update(max_width=_WIDEST)).maximum
+    width = console.width
+    console.width = max(width, needed)
+    console.print(table)
+    console.width = width
 
 
 @contextmanager

@@ -19,11 +19,11 @@ from math import gcd
 
 from harness.capture.timeline import TELEPHONE_EVENT, Codec, RtpPacket
 
-_AROUND = 5
+AROUND = 5
 """packets on each side whose wire times count for a packet's clock"""
-_AHEAD = 25
+AHEAD = 25
 """packets looked at to tell one late packet from a sender that goes on late"""
-_EVIDENCE = 2
+EVIDENCE = 2
 """packets that must go on as late as the first one to make it a new segment"""
 _STEP_NS = 1_000_000
 """by so little packets that are gathered from frames go on later if one of these was short, and"""
@@ -208,7 +208,7 @@ def _segments(track: _Track, ready_ns: Sequence[int | None], pace: _Pace) -> lis
     """Where in the track each segment begins and ends."""
     begins = [0]
     for index in range(1, len(track.delays)):
-        first = max(begins[-1], index - _AROUND * pace.places)
+        first = max(begins[-1], index - AROUND * pace.places)
         before = _in_place(track, first, index, track.numbers[index], pace)
         if not before:
             continue
@@ -218,7 +218,7 @@ def _segments(track: _Track, ready_ns: Sequence[int | None], pace: _Pace) -> lis
         ready = ready_ns[track.first + index]
         not_ready = ready is not None and ready > track.positions[index] + level
         little = track.delays[index] - level < pace.half_frame_ns
-        if not_ready or _goes_on_late(track, index, pace, _STEP_EVIDENCE if little else _EVIDENCE):
+        if not_ready or _goes_on_late(track, index, pace, _STEP_EVIDENCE if little else EVIDENCE):
             begins.append(index)
     return list(zip(begins, [*begins[1:], len(track.delays)], strict=True))
 
@@ -238,7 +238,7 @@ def _goes_on_late(track: _Track, index: int, pace: _Pace, evidence: int) -> bool
     Where less than ``evidence`` follow nobody can tell; then it counts as lateness, which makes the
     marks there inconclusive.
     """
-    end = index + 1 + _AHEAD * pace.places
+    end = index + 1 + AHEAD * pace.places
     following = _in_place(track, index + 1, end, track.numbers[index], pace)
     return len(following) >= evidence and min(following) > track.delays[index] - pace.step_ns
 
@@ -246,8 +246,8 @@ def _goes_on_late(track: _Track, index: int, pace: _Pace, evidence: int) -> bool
 def _envelope(track: _Track, begin: int, end: int, segment: int, pace: _Pace) -> list[Clocked]:
     clocked = []
     for index in range(begin, end):
-        first = max(begin, index - _AROUND * pace.places)
-        last = min(end, index + _AROUND * pace.places + 1)
+        first = max(begin, index - AROUND * pace.places)
+        last = min(end, index + AROUND * pace.places + 1)
         near = [
             (number % pace.places, delay)
             for number, delay in zip(

@@ -57,6 +57,20 @@ def decode(payload: bytes) -> int | None:
     return None
 
 
+def offsets_of(heads: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """`decode` of many payloads at once, whose first 16 bytes are the rows.
+
+    Of payloads that begin with a block, and streams shorter than 2^62 bytes; others are -1.
+    """
+    values = np.ascontiguousarray(heads).view("<u8").astype(np.uint64)
+    blocks = _unmixed(values)
+    first = blocks[:, 0]
+    ours = (blocks[:, 1] == first + np.uint64(1)) & (first < np.uint64(2**59))
+    found: npt.NDArray[np.int64] = np.where(ours, first, np.uint64(0)).astype(np.int64)
+    found = np.where(ours, found * BLOCK_BYTES, -1)
+    return found
+
+
 def mix(blocks: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     """Of each number another one that looks random, and can be computed back."""
     x: npt.NDArray[np.uint64] = blocks + np.uint64(_INCREMENT)
@@ -73,3 +87,13 @@ def _unmix(value: int) -> int:
     x = x * _INVERSE_1 & _MASK
     x = x ^ (x >> 30) ^ (x >> 60)
     return (x - _INCREMENT) & _MASK
+
+
+def _unmixed(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    x: npt.NDArray[np.uint64] = values ^ (values >> np.uint64(31)) ^ (values >> np.uint64(62))
+    x = x * np.uint64(_INVERSE_2)
+    x = x ^ (x >> np.uint64(27)) ^ (x >> np.uint64(54))
+    x = x * np.uint64(_INVERSE_1)
+    x = x ^ (x >> np.uint64(30)) ^ (x >> np.uint64(60))
+    x = x - np.uint64(_INCREMENT)
+    return x

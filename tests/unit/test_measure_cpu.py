@@ -8,7 +8,8 @@ import socket
 import pytest
 from rich.console import Console
 
-from harness.commands.measure_cpu import CpuMeasurement, Load, _Sink, print_cpu
+from harness.caller.rtp_socket import RtpSink
+from harness.commands.measure_cpu import CpuMeasurement, Load, print_cpu
 
 
 def measured(generator: float = 0.4, lost: int = 0) -> CpuMeasurement:
@@ -42,7 +43,7 @@ def test_a_lost_packet_is_a_failure_and_a_busy_generator_tells_nothing() -> None
 
 
 def test_the_sink_counts_what_it_has_no_room_for() -> None:
-    with _Sink("127.0.0.1") as sink, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+    with RtpSink("127.0.0.1") as sink, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sink._rtp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
         assert sink.received() == 0
         for _ in range(500):

@@ -22,7 +22,7 @@ FLOORS = (
     ("network_impairment", "judge", "asterisk"),
     ("record", "targets"),
     ("bench",),
-    ("agents", "torture"),
+    ("agents", "torture", "load"),
     ("scenarios",),
     ("report",),
     ("commands",),
