@@ -487,6 +487,8 @@ class LedgerMachine(RuleBasedStateMachine):
         half=st.booleans(),
     )
     def mark(self, outcome: Outcome, half: bool) -> None:
+        if outcome is Outcome.ORDERED_EVENT:
+            self.flush()  # which it answers: nothing is queued before it
         number = next(self.numbers)
         self.set_half_sample(half)
         self.model.mark(number, outcome, self.now)
