@@ -33,6 +33,8 @@ WINDOW_MS = 5000.0
 _MESSAGE_MS = 200.0
 """at most in one message: the window is filled in these steps"""
 _AUDIO_KEPT_MS = 5000.0
+_SILENT_AFTER_S = 0.2
+"""how long nothing may come from the caller before that is silence: no network is that uneven"""
 _EVENTS_KEPT = 1000
 _OWN_ID = "~"
 """how the ids of our own marks and flushes begin"""
@@ -284,16 +286,39 @@ class Call(MediaSession):
     async def audio(self) -> AsyncIterator[bytes]:
         """What the caller says, as it comes, until the call ends: for one reader.
 
+        Asterisk has nothing to send where the caller's telephone is muted, suppresses silence, or
+        has the agent on hold. That is silence here, of the call's format and in real time: else
+        whoever waits for the end of what the caller says would wait for ever. Not in formats that
+        `codec` does not know.
+
         Of what nobody takes in time the oldest is thrown away, and counted in `lost_audio`.
         """
+        silence = self._silence()
+        until_s = self._loop.time()
         while True:
             while self._audio:
                 data = self._audio.popleft()
                 self._audio_bytes -= len(data)
+                if silence:
+                    now_s = self._loop.time()
+                    until_s = max(now_s, min(until_s, now_s + _SILENT_AFTER_S))
+                    until_s += len(data) / self.bytes_per_ms / 1000
                 yield data
             if self.closed:
                 return
-            await self._change()
+            due_s = until_s + _SILENT_AFTER_S
+            await self._change(due_s if silence else None)
+            now_s = self._loop.time()
+            if silence and now_s >= due_s and not self._audio and not self.closed:
+                until_s = max(until_s + FRAME_S, now_s - _SILENT_AFTER_S)
+                yield silence
+
+    def _silence(self) -> bytes:
+        """A frame of it; nothing for a format that is not known here."""
+        try:
+            return self.codec.encode(bytes(2 * round(self.codec.sample_rate * FRAME_S)))
+        except ValueError:
+            return b""
 
     async def incoming_events(self) -> AsyncIterator[Event]:
         """The events from now on, until the call ends; for any number of readers.
@@ -669,11 +694,18 @@ class Call(MediaSession):
 
     # --- Inside: whoever waits ---
 
-    async def _change(self) -> None:
-        """Until something has come, or was done."""
+    async def _change(self, until_s: float | None = None) -> None:
+        """Until something has come, or was done; at the longest until this time of the loop."""
         waiter = self._loop.create_future()
         self._waiters.append(waiter)
-        await waiter
+        timer = until_s is not None and self._loop.call_at(until_s, _set, waiter, None)
+        try:
+            await waiter
+        finally:
+            if timer:
+                timer.cancel()
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
 
     def _notify(self) -> None:
         for waiter in self._waiters:

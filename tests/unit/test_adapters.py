@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import selectors
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -18,6 +17,7 @@ from typing import Any, cast
 
 import pytest
 from fake_driver import FRAME, FakeDriver
+from fast_motion import FastMotion
 
 from chan_websocket import Call
 from harness.agents.conversation import Agent, Speech
@@ -35,31 +35,6 @@ INTERRUPTED_AFTER_S = 1.3
 TICK_S = 0.02
 HEARD_TICKS = 40
 """of the caller's audio in a message, or a few more"""
-
-
-class Clock(selectors.DefaultSelector):
-    """Has no time to wait."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = 0.0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        ready = super().select(0 if timeout is not None else None)
-        if not ready and timeout:
-            self.now += timeout
-        return ready
-
-
-class FastMotion(asyncio.SelectorEventLoop):
-    """An event loop in whose time nothing takes any but what waits."""
-
-    def __init__(self) -> None:
-        self._clock = Clock()
-        super().__init__(self._clock)
-
-    def time(self) -> float:
-        return self._clock.now
 
 
 @asynccontextmanager

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 
 import pytest
 from fake_driver import FRAME, PATCHED, STOCK, FakeDriver
+from fast_motion import FastMotion
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,7 +21,11 @@ TIMEOUT_S = 60
 BYTES_PER_MS = 8
 
 
-def run(test: Callable[[Call, FakeDriver], Awaitable[None]], start: str = PATCHED) -> None:
+def run(
+    test: Callable[[Call, FakeDriver], Awaitable[None]],
+    start: str = PATCHED,
+    loop: asyncio.AbstractEventLoop | None = None,
+) -> None:
     """A test with a call and its driver."""
 
     async def with_call() -> None:
@@ -30,7 +35,11 @@ def run(test: Callable[[Call, FakeDriver], Awaitable[None]], start: str = PATCHE
         await test(call, driver)
         await call.close()
 
-    asyncio.run(asyncio.wait_for(with_call(), TIMEOUT_S))
+    if loop is None:
+        asyncio.run(asyncio.wait_for(with_call(), TIMEOUT_S))
+    else:
+        loop.run_until_complete(with_call())
+        loop.close()
 
 
 async def settle() -> None:
@@ -333,6 +342,56 @@ def test_audio_that_nobody_takes_is_not_kept_for_ever() -> None:
         assert call.lost_audio == 50 * 160
 
     run(test)
+
+
+async def heard_in(seconds: float, call: Call, driver: FakeDriver, talks_s: float) -> list[bytes]:
+    """The caller talks for so long, 20 ms after 20 ms, and then his line sends nothing."""
+    heard: list[bytes] = []
+
+    async def listen() -> None:
+        async for audio in call.audio():
+            heard.append(audio)
+
+    listening = asyncio.create_task(listen())
+    for number in range(round(seconds / 0.02)):
+        if number * 0.02 < talks_s - 0.001:
+            driver.say(b"\x01" * FRAME)
+        await asyncio.sleep(0.02)
+    listening.cancel()
+    return heard
+
+
+def test_what_does_not_come_from_the_caller_is_silence() -> None:
+    """As long as it lasts, from 200 ms on; what comes behind it is heard as before."""
+
+    async def test(call: Call, driver: FakeDriver) -> None:
+        heard = await heard_in(60.0, call, driver, 1.0)
+        assert heard[:50] == [b"\x01" * FRAME] * 50
+        assert set(heard[50:]) == {call.codec.encode(bytes(2 * FRAME))}
+        assert len(heard) == pytest.approx((60.0 - 0.2) / 0.02, abs=2)
+        assert len(call._waiters) < 10
+
+    run(test, loop=FastMotion())
+
+
+def test_what_comes_unevenly_is_not_silence() -> None:
+    async def test(call: Call, driver: FakeDriver) -> None:
+        listening = asyncio.create_task(heard_in(18.1, call, driver, 0.0))
+        for _ in range(100):
+            # Nothing for 180 ms, then all that was missing.
+            await asyncio.sleep(0.18)
+            for _ in range(9):
+                driver.say(b"\x01" * FRAME)
+        assert await listening == [b"\x01" * FRAME] * 900
+
+    run(test, loop=FastMotion())
+
+
+def test_in_a_format_that_is_not_known_there_is_no_silence() -> None:
+    async def test(call: Call, driver: FakeDriver) -> None:
+        assert await heard_in(2.0, call, driver, 1.0) == [b"\x01" * FRAME] * 50
+
+    run(test, PATCHED.replace("ulaw", "g722"), FastMotion())
 
 
 PIECES = st.lists(st.integers(1, 700), max_size=6)
