@@ -33,8 +33,8 @@ async def voice(text: str, sample_rate: int) -> AsyncIterator[rtc.AudioFrame]:
 
 async def agent(call: Call) -> None:
     """One call."""
-    session: AgentSession[None] = AgentSession(vad=None)
-    # With real services `attach(session, call)`: here the ears are ours.
+    # With real services `attach(session, call)`: here the ears are ours, and so are the turns.
+    session: AgentSession[None] = AgentSession(vad=None, turn_handling={"turn_detection": None})
     session.output.audio = AsteriskAudioOutput(call)
     await session.start(Agent(instructions=""))
     rate = call.codec.sample_rate

@@ -26,11 +26,12 @@ from pipecat.frames.frames import (
     TTSAudioRawFrame,
 )
 from pipecat.pipeline.pipeline import Pipeline
-from pipecat.pipeline.runner import PipelineRunner
-from pipecat.pipeline.task import PipelineParams, PipelineTask
+from pipecat.pipeline.runner import WorkerRunner
+from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.services.settings import TTSSettings
 from pipecat.services.tts_service import TTSService
 from talking import GOODBYE, GREETING, Ears, answer, speak
 
@@ -84,6 +85,7 @@ class Voice(TTSService):
             push_stop_frames=True,
             stop_frame_timeout_s=2.0,
             sample_rate=sample_rate,
+            settings=TTSSettings(model=None, voice=None, language=None),
         )
         self._context_id, self._at_s = "", 0.0
 
@@ -112,13 +114,15 @@ async def agent(call: Call) -> None:
     )
     rate = transport.sample_rate
     params = PipelineParams(audio_in_sample_rate=rate, audio_out_sample_rate=rate)
-    task = PipelineTask(pipeline, params=params)
+    worker = PipelineWorker(pipeline, params=params)
 
     @transport.event_handler("on_client_disconnected")
     async def on_client_disconnected(transport: AsteriskTransport, call: Call) -> None:
-        await task.cancel()
+        await worker.cancel()
 
-    await PipelineRunner(handle_sigint=False).run(task)
+    runner = WorkerRunner(handle_sigint=False)
+    await runner.add_workers(worker)
+    await runner.run()
     print("the model is told:", context.get_messages()[-1]["content"])
 
 

@@ -21,8 +21,8 @@ from pipecat.frames.frames import (
     TTSAudioRawFrame,
 )
 from pipecat.pipeline.pipeline import Pipeline
-from pipecat.pipeline.runner import PipelineRunner
-from pipecat.pipeline.task import PipelineParams, PipelineTask
+from pipecat.pipeline.runner import WorkerRunner
+from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
@@ -104,8 +104,8 @@ _RECORDED = (
 class Bot:
     """The pipeline while it runs."""
 
-    def __init__(self, task: PipelineTask, recorder: Recorder, context: LLMContext) -> None:
-        self._task = task
+    def __init__(self, worker: PipelineWorker, recorder: Recorder, context: LLMContext) -> None:
+        self._worker = worker
         self._recorder = recorder
         self._context = context
 
@@ -127,18 +127,18 @@ class Bot:
 
     async def interrupt(self) -> None:
         """The caller interrupts; return when Pipecat is through with that."""
-        await self._task.queue_frame(InterruptionFrame())
+        await self._worker.queue_frame(InterruptionFrame())
         await self._recorder.first(InterruptionFrame)
         await settle()
 
     async def _respond(self, text: str) -> None:
         self._recorder.forget()
         response = (LLMFullResponseStartFrame(), LLMTextFrame(text), LLMFullResponseEndFrame())
-        await self._task.queue_frames(response)
+        await self._worker.queue_frames(response)
 
     async def end(self) -> None:
         """Say what is to be said, and hang up."""
-        await self._task.queue_frame(EndFrame())
+        await self._worker.queue_frame(EndFrame())
 
     def in_context(self) -> list[str]:
         """What the model is told it has said, one message after the other."""
@@ -182,9 +182,11 @@ async def bot_on(transport: BaseTransport, sample_rate: int, speech: Speech) -> 
         ]
     )
     params = PipelineParams(audio_in_sample_rate=sample_rate, audio_out_sample_rate=sample_rate)
-    task = PipelineTask(pipeline, params=params, idle_timeout_secs=None)
-    running = asyncio.create_task(PipelineRunner(handle_sigint=False).run(task))
-    bot = Bot(task, recorder, context)
+    worker = PipelineWorker(pipeline, params=params, idle_timeout_secs=None)
+    runner = WorkerRunner(handle_sigint=False)
+    await runner.add_workers(worker)
+    running = asyncio.create_task(runner.run())
+    bot = Bot(worker, recorder, context)
     try:
         yield bot
         await bot.end()
