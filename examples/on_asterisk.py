@@ -22,16 +22,16 @@ from harness.media.speech import interruption
 from harness.targets.target import OwnTarget
 
 ROOT = Path(__file__).parents[1]
-AGENT = Extension("agent", codec="slin16", caller_codec="ulaw", message_format=Format.JSON)
 LISTENS_PACKETS = 125
 """so much of the agent's speech, 2.5 s, has come when the caller interrupts"""
 TIMEOUT_S = 60.0
 
 
-async def call(target: OwnTarget, uri: str, folder: Path) -> None:
+async def call(target: OwnTarget, uri: str, codec: str, folder: Path) -> None:
     """Call the agent, interrupt it, and stay until it hangs up."""
+    agent = Extension("agent", codec=codec, caller_codec="ulaw", message_format=Format.JSON)
     with RtpSocket(target.rtp_address) as caller:
-        number = target.prepare(AGENT, uri)
+        number = target.prepare(agent, uri)
         request = CallRequest(number, caller.address, caller.port, "ulaw")
         async with place_call(target.sip, request, folder, new_call_id()) as sip:
             await sip.answered()
@@ -41,7 +41,7 @@ async def call(target: OwnTarget, uri: str, folder: Path) -> None:
             await sip.ended(TIMEOUT_S)
 
 
-def main(example: str) -> None:
+def main(example: str, codec: str) -> None:
     """Run the example with one call; print what it printed."""
     with tempfile.TemporaryDirectory() as name, Instance(load_build(ROOT), Path(name)) as asterisk:
         command = [sys.executable, "-u", example, "0"]
@@ -52,7 +52,7 @@ def main(example: str) -> None:
             if not printed:
                 sys.exit(f"{example} ended before it waited for a call")
             uri = printed.split()[-1]
-            asyncio.run(call(OwnTarget(asterisk), uri, Path(name)))
+            asyncio.run(call(OwnTarget(asterisk), uri, codec, Path(name)))
             printed += agent.communicate(timeout=TIMEOUT_S)[0]
         finally:
             agent.kill()
@@ -67,4 +67,6 @@ if __name__ == "__main__":
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("example", help="a program that takes a port and waits for a call there")
-    main(parser.parse_args().example)
+    parser.add_argument("--codec", default="slin16", help="of the agent's audio")
+    options = parser.parse_args()
+    main(options.example, options.codec)

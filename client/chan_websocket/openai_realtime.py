@@ -100,6 +100,16 @@ class RealtimeSpeech:
                 truncations.append(truncation(item_id, played, item.content_index))
         return truncations
 
+    async def played(self) -> None:
+        """Until all that the session has said so far was played, or cut off: before a hang-up.
+
+        Only when it has said that, with response.done or a function call: the audio's end is an
+        event, too.
+        """
+        for item in list(self._items.values()):
+            if not item.done:
+                await item.utterance.played()
+
     async def close(self) -> None:
         """Say nothing more."""
         self._speaker.cancel()

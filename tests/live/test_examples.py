@@ -33,3 +33,17 @@ def test_the_agent_knows_what_the_caller_heard(build: Build, name: str) -> None:
     # The caller interrupts when he has heard 2.5 s of it.
     assert 0 < len(heard) < len(GREETING)
     assert goodbye.strip().endswith(": Goodbye, until Friday.")
+
+
+def test_openai_is_told_no_more_than_the_caller_heard(build: Build) -> None:
+    """The script in its place refuses more than it has said, as OpenAI does."""
+    command = [sys.executable, "examples/on_asterisk.py", "--codec", "slin24"]
+    command.append("examples/openai_agent.py")
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 3, done.stdout + done.stderr
+    _, interrupted, goodbye = done.stdout.splitlines()
+    [heard_ms] = re.findall(r"^interrupted; the model is told: heard (\d+) ms$", interrupted)
+    # The caller interrupts when he has heard 2.5 s of it.
+    assert 2400 < int(heard_ms) < 5000
+    assert goodbye == "the model has said: Goodbye, until Friday."

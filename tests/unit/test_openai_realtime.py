@@ -74,3 +74,22 @@ def test_it_never_waits_for_playback() -> None:
         await speech.close()
 
     run(test)
+
+
+def test_it_is_known_when_all_was_played() -> None:
+    """Also what is behind the window, and not written yet."""
+
+    async def test(call: Call, driver: FakeDriver) -> None:
+        speech = RealtimeSpeech(call)
+        for event in (delta("a", 80000), done("a"), delta("b", 8000), done("b")):
+            await speech.on_event(event)
+        await while_ticking(driver, speech.played())
+        assert sum(end - begin for begin, end in driver.heard) == 88000
+        # What was cut off is not waited for.
+        await speech.on_event(delta("c", 8000))
+        await settle()
+        await while_ticking(driver, speech.interrupt())
+        await speech.played()
+        await speech.close()
+
+    run(test)
