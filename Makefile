@@ -14,7 +14,7 @@ quoted = '$(subst ','\'',$(1))'
 
 .DEFAULT_GOAL := help
 .PHONY: help frameworks deps ensure-deps check-python asterisk build demo test fuzz lint patches clean distclean \
-	rounds patch module install-module uninstall-module deb dist
+	rounds upstream patch module install-module uninstall-module deb dist
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | \
@@ -88,6 +88,9 @@ rounds: $(INSTALLED) ## try the series on each source in SOURCES=<folder>; COMPI
 		{ echo 'usage: make rounds SOURCES=<folder with trees or tarballs> [COMPILE_ONLY=yes]' >&2; \
 		exit 2; }
 	@$(VENV)/bin/harness rounds $(call quoted,$(SOURCES)) $(if $(COMPILE_ONLY),--compile-only) $(ARGS)
+
+upstream: build ## write three pull requests for Asterisk's maintainers; ISSUE=<n> for Resolves
+	@$(VENV)/bin/python -m harness.install.upstream $(if $(ISSUE),--issue $(ISSUE)) $(ARGS)
 
 # The five below are for whoever runs or builds a PBX: python3 alone, none of the packages above.
 

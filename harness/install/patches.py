@@ -27,7 +27,7 @@ from harness.install.driver_revision import (
 
 # Two lines of context instead of three: the Makefiles of the releases that share a driver revision
 # agree on no more.
-_FORMAT_PATCH = (
+FORMAT_PATCH = (
     "format-patch",
     "--quiet",
     "--no-numbered",
@@ -53,16 +53,16 @@ def regenerate(series: PatchSeries, module: Path, source: Path) -> dict[str, str
             if (source / path).is_file() and not path.startswith(OUR_FOLDER):
                 (tree / path).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source / path, tree / path)
-        _git(tree, "init", "--quiet")
-        _git(tree, "add", "--all")
-        _git(tree, "commit", "--quiet", "--message=Asterisk")
+        git(tree, "init", "--quiet")
+        git(tree, "add", "--all")
+        git(tree, "commit", "--quiet", "--message=Asterisk")
         for patch in patches:
-            _git(tree, "am", "--quiet", "--keep-cr", "--committer-date-is-author-date", str(patch))
+            git(tree, "am", "--quiet", "--keep-cr", "--committer-date-is-author-date", str(patch))
             for path in files_of(patch.read_text()):
                 if path.startswith(OUR_FOLDER):
                     ours.add(Path(path).name)
                     shutil.copyfile(module / Path(path).name, tree / path)
-            _git(tree, "commit", "--quiet", "--all", "--amend", "--no-edit")
+            git(tree, "commit", "--quiet", "--all", "--amend", "--no-edit")
         unused = {path.name for path in module.glob("*.[ch]")} - ours
         if unused:
             raise HarnessFault(
@@ -70,11 +70,11 @@ def regenerate(series: PatchSeries, module: Path, source: Path) -> dict[str, str
                 "Add it to the patch that needs it, with git, in a tree the series is applied to.",
             )
         out = Path(name, "out")
-        _git(tree, *_FORMAT_PATCH, f"--output-directory={out}", f"HEAD~{len(patches)}")
+        git(tree, *FORMAT_PATCH, f"--output-directory={out}", f"HEAD~{len(patches)}")
         return {path.name: path.read_text() for path in sorted(out.iterdir())}
 
 
-def _git(tree: Path, *arguments: str) -> None:
+def git(tree: Path, *arguments: str) -> None:
     """Run git in a tree of ours, free of the user's own configuration."""
     environment = {
         "PATH": os.environ.get("PATH", os.defpath),
