@@ -106,7 +106,7 @@ class LiveKitAgent:
 @asynccontextmanager
 async def livekit_agent(call: Call, speech: Speech) -> AsyncIterator[LiveKitAgent]:
     """An agent on this call; when the block is left its session is closed."""
-    session: AgentSession[None] = AgentSession(vad=None)
+    session: AgentSession[None] = AgentSession(vad=None, turn_handling={"turn_detection": None})
     attach(session, call)
     await session.start(Agent(instructions=""))
     try:

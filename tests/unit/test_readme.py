@@ -1,4 +1,4 @@
-"""The README's agent in a call with a WebSocket peer in Asterisk's place."""
+"""The README's agent in a call with a WebSocket peer in Asterisk's place, and the package's."""
 
 from __future__ import annotations
 
@@ -7,11 +7,17 @@ import re
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from fake_driver import FakeDriver
+import pytest
+from fake_driver import FRAME, FakeDriver
+from fast_motion import FastMotion
+from test_voice_call import run
 from websockets import ConnectionClosed
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
+
+from chan_websocket import Call
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -100,3 +106,25 @@ def test_the_conversation_is_the_protocols() -> None:
     example = (ROOT / "docs/protocol.md").read_text()
     for sender, line in conversation():
         assert line.startswith("(") or f"    {sender} {line}" in example
+
+
+def test_the_agent_of_the_package_knows_it_too(capsys: pytest.CaptureFixture[str]) -> None:
+    [program] = re.findall(r"```python\n(.*?)```", (ROOT / "client/README.md").read_text(), re.S)
+    names: dict[str, Any] = {}
+    exec(program.replace("asyncio.run(main())", ""), names)
+
+    async def test(call: Call, driver: FakeDriver) -> None:
+        agent = asyncio.create_task(names["agent"](call))
+        for tick in range(1000):
+            if agent.done():
+                break
+            if tick == 100:
+                driver.say(b"\x01" * FRAME)
+            driver.tick()
+            await asyncio.sleep(0.02)
+        await agent
+
+    run(test, loop=FastMotion())
+    printed = capsys.readouterr().out
+    assert "interrupted=True" in printed
+    assert "text='Good morning. '" in printed
