@@ -136,8 +136,16 @@ struct playback_ledger {
 	int64_t unsent_at_ns;
 	/*! How long after its delivery a frame is taken to leave that was not seen leaving, in ns */
 	int64_t send_delay_ns;
-	/*! When that was seen of a frame, in ns; PLAYBACK_NEVER if it is not known */
+	/*! When that was seen of a frame, in ns */
 	int64_t send_delay_seen_ns;
+	/*! In how many looks in a row the frame had left as soon */
+	unsigned int quick_looks;
+	/*! Delays of the latest frames delivered, against the time of their media, in ns */
+	int64_t delivered_delays_ns[PLAYBACK_CLOCK_FRAMES];
+	/*! Number of delays there have been since a tick was missed */
+	unsigned int delivered_count;
+	/*! How far these were apart lately, in ns; see see_unevenness() */
+	int64_t uneven_ns;
 	/*! Whether it has nowhere to send to, as of the latest look */
 	int shut;
 	/*! How much of what is held the peer keeps and will send in any case, in ns */
@@ -187,7 +195,7 @@ size_t playback_ledger_size(void)
 static void forget_send_delay(struct playback_ledger *ledger)
 {
 	ledger->send_delay_ns = PLAYBACK_SEND_DELAY_NS;
-	ledger->send_delay_seen_ns = PLAYBACK_NEVER;
+	ledger->quick_looks = 0;
 }
 
 void playback_ledger_init(struct playback_ledger *ledger, int64_t tick_ns,
@@ -198,6 +206,8 @@ void playback_ledger_init(struct playback_ledger *ledger, int64_t tick_ns,
 	ledger->sample_bytes = sample_bytes;
 	ledger->mixer_interval_ns = tick_ns;
 	ledger->mixer_period_ns = tick_ns;
+	/* Not known either */
+	ledger->uneven_ns = 2 * PLAYBACK_SEND_DELAY_NS;
 	forget_send_delay(ledger);
 }
 
@@ -701,6 +711,60 @@ int playback_ledger_owes_packet(const struct playback_ledger *ledger)
 		&& ledger->held_frames_ns - ledger->part_sent_ns >= ledger->packet_ns;
 }
 
+static void enter_unevenness(struct playback_ledger *ledger, int64_t uneven_ns)
+{
+	/* One that leaves half a tick later begins another clock */
+	int64_t most_ns = ledger->tick_ns / 4;
+
+	uneven_ns = uneven_ns < most_ns ? uneven_ns : most_ns;
+	ledger->uneven_ns = uneven_ns > ledger->uneven_ns ? uneven_ns : ledger->uneven_ns;
+}
+
+/*!
+ * \brief See how unevenly frames are delivered
+ *
+ * Where this channel's thread has to wait for a processor, so has the peer's, and the frame
+ * that was delivered soonest may leave latest.  What was seen wanes within some frames.
+ */
+static void see_unevenness(struct playback_ledger *ledger,
+	const struct playback_frame *frame)
+{
+	int64_t delay_ns = frame->delivered_ns - frame->behind_ns - ledger->clock_media_ns
+		- ledger->held_frames_ns;
+	int64_t least_ns = delay_ns;
+	int64_t most_ns = delay_ns;
+	int64_t before_ns;
+	unsigned int i;
+
+	for (i = 0; i < ledger->delivered_count && i < PLAYBACK_CLOCK_FRAMES; i++) {
+		before_ns = ledger->delivered_delays_ns[i];
+		least_ns = before_ns < least_ns ? before_ns : least_ns;
+		most_ns = before_ns > most_ns ? before_ns : most_ns;
+	}
+	ledger->uneven_ns -= ledger->uneven_ns / PLAYBACK_UNEVEN_FRAMES;
+	if (frame->follows_short || most_ns - least_ns >= ledger->tick_ns / 2) {
+		/* A tick was missed, or what was dropped took no time */
+		ledger->delivered_count = 0;
+	} else {
+		enter_unevenness(ledger, most_ns - least_ns);
+	}
+	ledger->delivered_delays_ns[ledger->delivered_count++ % PLAYBACK_CLOCK_FRAMES] =
+		delay_ns;
+}
+
+static int is_send_delay_known(const struct playback_ledger *ledger)
+{
+	return ledger->quick_looks >= PLAYBACK_LEARN_LOOKS;
+}
+
+/*! \brief When a frame is taken to have left at the latest that was not seen leaving */
+static int64_t expected_left_ns(const struct playback_ledger *ledger,
+	const struct playback_frame *frame)
+{
+	return frame->delivered_ns + ledger->uneven_ns
+		+ (is_send_delay_known(ledger) ? ledger->send_delay_ns : PLAYBACK_SEND_DELAY_NS);
+}
+
 /*!
  * \brief When the frame of what is held has left at the latest with which \a packet_ns of
  * it were delivered
@@ -716,7 +780,7 @@ static int64_t left_ns(const struct playback_ledger *ledger, int64_t packet_ns,
 	while (i + 1 < ledger->held_count && packet_ns > ledger->held_frames[i].frame_ns) {
 		packet_ns -= ledger->held_frames[i++].frame_ns;
 	}
-	left_ns = ledger->held_frames[i].delivered_ns + ledger->send_delay_ns;
+	left_ns = expected_left_ns(ledger, &ledger->held_frames[i]);
 	return left_ns > ledger->unsent_at_ns && left_ns < now_ns ? left_ns : now_ns;
 }
 
@@ -781,6 +845,7 @@ void playback_ledger_caught_up(struct playback_ledger *ledger,
 		/* Cannot be seen, and holds more than any mixer does */
 		drop_held(ledger, PLAYBACK_NEVER, now_ns);
 	}
+	see_unevenness(ledger, &frame);
 	ledger->held_frames[ledger->held_count++] = frame;
 	ledger->held_frames_ns += frame.frame_ns;
 	add(&ledger->held, frame.media);
@@ -839,19 +904,23 @@ static int64_t before_packets(const struct playback_ledger *ledger, unsigned int
 /*!
  * \brief Learn from the only frame held, which is seen to have left, how long that takes
  *
- * What it took the latest frame that was looked at soon enough is taken for those after it,
+ * What it took some frames in a row that were looked at soon is taken for those after them,
  * too: these are looked at when it matters whether they have left.
  */
 static void learn_send_delay(struct playback_ledger *ledger, int64_t now_ns)
 {
 	int64_t delivered_ns = ledger->held_frames[0].delivered_ns;
+	int64_t took_ns = now_ns - delivered_ns;
 
-	if (now_ns - delivered_ns < PLAYBACK_SEND_DELAY_NS) {
-		ledger->send_delay_ns = now_ns - delivered_ns;
+	if (took_ns < PLAYBACK_SEND_DELAY_NS) {
+		ledger->send_delay_ns = ledger->quick_looks && took_ns < ledger->send_delay_ns
+			? (ledger->send_delay_ns + took_ns) / 2 : took_ns;
 		ledger->send_delay_seen_ns = now_ns;
-	} else if (ledger->unsent_at_ns - delivered_ns >= ledger->send_delay_ns) {
-		/* It took longer */
+		ledger->quick_looks++;
+	} else if (ledger->unsent_at_ns > delivered_ns) {
+		/* It was looked for in vain first */
 		forget_send_delay(ledger);
+		enter_unevenness(ledger, took_ns);
 	}
 }
 
@@ -949,14 +1018,15 @@ static int64_t due_in_held(const struct playback_ledger *ledger,
 static int64_t expected_due(const struct playback_ledger *ledger)
 {
 	const struct playback_frame *frame = &ledger->held_frames[0];
-	int64_t left_ns = frame->delivered_ns + ledger->send_delay_ns;
+	int64_t left_ns = expected_left_ns(ledger, frame);
 	int64_t start_ns;
 	int64_t mark_ns;
 	int64_t event_ns;
 
 	if (ledger->held_count != 1 || ledger->packet_ns || ledger->silent
 		|| frame->frame_ns > ledger->tick_ns || frame->behind_ns
-		|| ledger->send_delay_seen_ns == PLAYBACK_NEVER
+		|| ledger->uneven_ns > PLAYBACK_EVEN_NS
+		|| !is_send_delay_known(ledger)
 		|| left_ns - ledger->send_delay_seen_ns > PLAYBACK_LEARN_NS
 		|| is_clock_new(ledger, frame, left_ns)) {
 		return 0;
@@ -976,7 +1046,9 @@ int64_t playback_ledger_look_due(const struct playback_ledger *ledger)
 		&& !waits_for_held(ledger, &ledger->events))) {
 		return PLAYBACK_NEVER;
 	}
-	soon_ns = ledger->held_frames[ledger->held_count - 1].delivered_ns + PLAYBACK_LOOK_NS;
+	soon_ns = ledger->held_frames[ledger->held_count - 1].delivered_ns + PLAYBACK_LOOK_NS
+		+ (ledger->uneven_ns / 2 < PLAYBACK_LOOK_LATER_NS ? ledger->uneven_ns / 2
+		: PLAYBACK_LOOK_LATER_NS);
 	due_ns = expected_due(ledger);
 	return due_ns > soon_ns ? due_ns : soon_ns;
 }

@@ -105,6 +105,9 @@
  */
 #define PLAYBACK_LOOK_NS 100000
 
+/*! \brief How much later that is at the most where frames leave unevenly, in ns */
+#define PLAYBACK_LOOK_LATER_NS 300000
+
 /*!
  * \brief For how long it stands how soon a frame was seen to leave, in ns
  *
@@ -112,6 +115,21 @@
  * leave as soon, and are looked at when the first mark that waits for them is due.
  */
 #define PLAYBACK_LEARN_NS 1000000000
+
+/*! \brief How many frames in a row must be seen to leave soon until that is taken for others */
+#define PLAYBACK_LEARN_LOOKS 8
+
+/*!
+ * \brief Frames that are delivered as evenly as this leave evenly, too, in ns
+ *
+ * Where they are not, the host is busy: a frame that a mark waits for is then looked at soon,
+ * and others are taken to leave that much later.  So load makes acknowledgements late and
+ * never early.
+ */
+#define PLAYBACK_EVEN_NS 250000
+
+/*! \brief Within so many frames most of what was seen of that is forgotten */
+#define PLAYBACK_UNEVEN_FRAMES 16
 
 /*! \brief How far along its way delivered media can be followed */
 enum playback_stage {

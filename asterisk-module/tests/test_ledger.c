@@ -1569,6 +1569,8 @@ static void begin_watching(int64_t packet_ns)
 {
 	begin();
 	playback_ledger_watching(&ledger, 1, packet_ns, T0);
+	/* The host has time */
+	ledger.uneven_ns = 0;
 }
 
 /* The peer, done with all it was given, had sent so many packets since the latest look */
@@ -1624,9 +1626,11 @@ static void look_long_after_does_not_move_the_clock(void)
 	EXPECT(ledger.playing_start_ns, START + MS);
 }
 
-/* A frame that is seen to leave in time after its delivery, and so the next ones */
+/* A frame that is seen to leave in time after its delivery, as those before it */
 static void learn(int64_t delivered, int64_t delay)
 {
+	ledger.quick_looks = PLAYBACK_LEARN_LOOKS - 1;
+	ledger.send_delay_ns = delay;
 	deliver(delivered);
 	look(1, delivered + delay);
 }
@@ -1650,19 +1654,54 @@ static void next_frames_are_taken_to_leave_as_soon(void)
 	EXPECT(playback_ledger_look_due(&ledger), PLAYBACK_NEVER);
 	/* One whose tick is late leaves no later on the media clock, one in time no sooner */
 	playback_ledger_mark_at(&ledger, &marks[2], 480, PLAYBACK_WAITING, T0);
-	deliver(T0 + 2 * TICK + MS);
+	deliver(T0 + 2 * TICK + MS / 10);
 	EXPECT(playback_ledger_look_due(&ledger), T0 + 3 * TICK + delay);
+}
+
+static void where_frames_are_delivered_unevenly_each_is_looked_at_soon(void)
+{
+	int64_t delay = PLAYBACK_LOOK_NS + MS / 20;
+	int64_t late = 3 * MS;
+	int64_t now = T0 + TICK + late;
+	int i;
+
+	begin_watching(0);
+	receive(100 * 160);
+	learn(T0, delay);
+	mark(0, T0);
+	deliver(now);
+	playback_ledger_mark_at(&ledger, &marks[1], 320, PLAYBACK_WAITING, T0);
+	EXPECT(playback_ledger_look_due(&ledger),
+		now + PLAYBACK_LOOK_NS + PLAYBACK_LOOK_LATER_NS);
+	/* It is known by when it has left; that it came late does not move the clock */
+	look(1, now + delay);
+	EXPECT(marks[1].due_ns, T0 + 2 * TICK + delay);
+	/* Of the next one it is not, though it was delivered in time */
+	deliver(T0 + 2 * TICK);
+	look(1, T0 + 3 * TICK);
+	EXPECT(ledger.clock_delays_ns[2], T0 + delay + late);
+	/* Some frames later all is as it was */
+	for (i = 3; i < 60; i++) {
+		deliver(T0 + i * TICK);
+		look(1, T0 + (i + 1) * TICK);
+	}
+	EXPECT(ledger.uneven_ns <= PLAYBACK_EVEN_NS, 1);
+	/* One that was looked for in vain is as good a sign */
+	deliver(T0 + 60 * TICK);
+	EXPECT(playback_ledger_looked(&ledger, 0, 0, T0 + 60 * TICK + late), 1);
+	look(1, T0 + 60 * TICK + 2 * late);
+	EXPECT(ledger.uneven_ns, TICK / 4);
 }
 
 static void a_mark_that_is_due_sooner_is_looked_for_soon(void)
 {
 	begin_watching(0);
 	receive(320);
-	learn(T0, 3 * PLAYBACK_LOOK_NS);
+	learn(T0, PLAYBACK_LOOK_NS);
 	/* The tick is late, and the mark was due before it */
 	playback_ledger_mark_at(&ledger, &marks[0], 161, PLAYBACK_WAITING, T0);
-	deliver(T0 + TICK + MS);
-	EXPECT(playback_ledger_look_due(&ledger), LOOK + TICK + MS);
+	deliver(T0 + TICK + MS / 5);
+	EXPECT(playback_ledger_look_due(&ledger), LOOK + TICK + MS / 5 + MS / 10);
 }
 
 static void how_soon_frames_leave_is_learned_anew(void)
@@ -1690,7 +1729,8 @@ static void how_soon_frames_leave_is_learned_anew(void)
 	look(1, late + TICK + 3 * MS);
 	playback_ledger_mark_at(&ledger, &marks[3], 54 * 160, PLAYBACK_WAITING, T0);
 	deliver(late + 2 * TICK);
-	EXPECT(playback_ledger_look_due(&ledger), late + 2 * TICK + PLAYBACK_LOOK_NS);
+	EXPECT(playback_ledger_look_due(&ledger),
+		late + 2 * TICK + PLAYBACK_LOOK_NS + PLAYBACK_LOOK_LATER_NS);
 	EXPECT(ledger.send_delay_ns, PLAYBACK_SEND_DELAY_NS);
 	/* Another peer is not known */
 	look(1, late + 2 * TICK + PLAYBACK_LOOK_NS);
@@ -2472,6 +2512,7 @@ int main(void)
 	RUN(frame_is_held_until_the_peer_has_sent_it);
 	RUN(look_long_after_does_not_move_the_clock);
 	RUN(next_frames_are_taken_to_leave_as_soon);
+	RUN(where_frames_are_delivered_unevenly_each_is_looked_at_soon);
 	RUN(a_mark_that_is_due_sooner_is_looked_for_soon);
 	RUN(how_soon_frames_leave_is_learned_anew);
 	RUN(what_may_leave_otherwise_is_looked_for_soon);
