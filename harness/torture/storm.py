@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import multiprocessing
+import os
 import shutil
 import time
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -29,10 +33,12 @@ from harness.asterisk.configuration import Extension
 from harness.bench import Bench, Conditions, LiveCall, bench
 from harness.errors import HarnessFault
 from harness.install.build import Build
+from harness.judge.call import judge_call
 from harness.judge.evidence import Evidence, read_evidence
 from harness.judge.verdicts import Bounds, Verdict
 from harness.media.position_code import DECODABLE_BYTES
 from harness.record.capture_files import load_timeline
+from harness.record.verdict_files import write_call_files
 from harness.torture.run import TorturePlan, TortureResult
 
 LONGEST_GAP_NS = 30_000_000
@@ -72,7 +78,9 @@ async def _storm(
 ) -> None:
     started = time.monotonic()
     until = started + plan.seconds
-    judging = asyncio.Lock()
+    # A thread of this process, which would have the interpreter's lock while it waits for a
+    # processor, would make all applications wait, too.
+    judge = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), os.nice, (19,))
 
     async def place(slot: int) -> None:
         for number in itertools.count():
@@ -85,11 +93,14 @@ async def _storm(
             except HarnessFault as fault:
                 result.faults.append(f"call {name}: {fault.what} {fault.remedy}")
                 continue
-            async with judging:
-                result.faults += await asyncio.to_thread(_faults, call, result.counts)
+            loop = asyncio.get_running_loop()
+            judged = await loop.run_in_executor(judge, _judge, call.folder)
+            result.counts.update(judged.counts)
+            result.faults += [f"call {name}: {fault}" for fault in judged.faults]
             progress(time.monotonic() - started)
 
-    await asyncio.gather(*(place(slot) for slot in range(plan.calls)))
+    with judge:
+        await asyncio.gather(*(place(slot) for slot in range(plan.calls)))
 
 
 async def _call(
@@ -114,19 +125,31 @@ async def _call(
     return call
 
 
-def _faults(call: LiveCall, counts: Counter[str]) -> list[str]:
-    """What is wrong with a call that is over, a sentence each."""
-    call.judge()
-    evidence = read_evidence(load_timeline(call.folder), _BOUNDS)
+@dataclass(frozen=True)
+class _Judged:
+    """A call that is over."""
+
+    faults: list[str]
+    """what is wrong with it, a sentence each"""
+    counts: Counter[str]
+
+
+def _judge(folder: Path) -> _Judged:
+    """Judge the call in ``folder``, which is removed if nothing is wrong with it."""
+    timeline = load_timeline(folder)
+    judged = judge_call(timeline, _BOUNDS)
+    failures = write_call_files(folder, timeline, judged)
     # What the host's load makes impossible to judge is none.
-    failures = [text for text in call.failures if f" {Verdict.INCONCLUSIVE.value}:" not in text]
-    faults = [*failures, *interruptions(evidence)]
-    counts["marks"] += len(call.judged.marks)
-    counts["frames of media"] += call.judged.packets
-    counts[f"judged {call.judged.result}"] += 1
+    failures = [text for text in failures if f" {Verdict.INCONCLUSIVE.value}:" not in text]
+    faults = [*failures, *interruptions(read_evidence(timeline, _BOUNDS))]
     if not faults:
-        shutil.rmtree(call.folder)
-    return [f"call {call.name}: {fault}" for fault in faults]
+        shutil.rmtree(folder)
+    counts = {
+        "marks": len(judged.marks),
+        "frames of media": judged.packets,
+        f"judged {judged.result}": 1,
+    }
+    return _Judged(faults, Counter(counts))
 
 
 class StormyApplication:
