@@ -8,7 +8,8 @@ told is marked as not certain instead of guessed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 _NEEDLE_BYTES = 16
@@ -47,22 +48,31 @@ class Location:
 
 
 def locate(
-    payloads: Sequence[bytes], stream: bytes, silence: int, frame_bytes: int = 0
+    payloads: Sequence[bytes],
+    stream: bytes,
+    silence: int,
+    frame_bytes: int = 0,
+    resumed_at: Collection[int] = (),
 ) -> list[Location]:
     """The location of each of ``payloads``, which are in the order of their RTP sequence.
 
-    A payload may be gathered from several frames of ``frame_bytes``, each from another source.
+    A payload may be gathered from several frames of ``frame_bytes``, each from another source. Too
+    few bytes at its end to be searched for are looked for at the offsets ``resumed_at``, where the
+    stream is said to go on behind what was flushed or dropped.
     """
-    search = _Search(stream, silence, frame_bytes)
+    search = _Search(stream, silence, frame_bytes, resumed_at)
     for payload in payloads:
         search.add(payload)
     return search.finish()
 
 
 class _Search:
-    def __init__(self, stream: bytes, silence: int, frame_bytes: int) -> None:
+    def __init__(
+        self, stream: bytes, silence: int, frame_bytes: int, resumed_at: Collection[int]
+    ) -> None:
         self._stream = stream
         self._frame_bytes = frame_bytes
+        self._resumed_at = sorted(resumed_at)
         self._silence = bytes([silence])
         self._expected = 0
         self._found: list[Location] = []
@@ -134,7 +144,7 @@ class _Search:
                 return back
         if length >= _NEEDLE_BYTES or self._is_silence(rest):
             return None
-        places = self._find(rest)
+        places = self._find(rest) or self._find_resumed(rest)
         self._doubt = self._doubt or len(places) > 1
         return places[0] if places else None
 
@@ -184,6 +194,13 @@ class _Search:
                 other = self._stream.find(needle, place + 1)
                 return [place] if other < 0 else [place, other]
         return []
+
+    def _find_resumed(self, rest: bytes) -> list[int]:
+        """The first place where the stream is said to go on and does so with ``rest``."""
+        if len(rest) >= _NEEDLE_BYTES:
+            return []
+        later = self._resumed_at[bisect_right(self._resumed_at, self._expected) :]
+        return [offset for offset in later if self._stream.startswith(rest, offset)][:1]
 
     def _weigh(self, payload: bytes, pieces: list[Piece], jumped: bool) -> None:
         """Decide whether the newest location, and those that wait for it, are certain."""

@@ -202,7 +202,11 @@ def _locations(
     codec, stream = timeline.codec, conversation.stream
     if timeline.recoded is None:
         payloads = [codec.canonical(one.packet.payload) for one in sequence.packets]
-        found = locate(payloads, codec.canonical(stream), codec.silence, codec.frame_bytes)
+        resumed_at = {flush.end for flush in conversation.flushes}
+        resumed_at |= {drop.offset + drop.bytes for drop in conversation.drops}
+        found = locate(
+            payloads, codec.canonical(stream), codec.silence, codec.frame_bytes, resumed_at
+        )
         return [_without_noise(where, codec, conversation) for where in found]
     heard, packets = [], []
     frame_bytes = timeline.recoded.frame_bytes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -65,6 +66,23 @@ def test_a_frame_made_of_two_distant_pieces() -> None:
     found = locate([at(0), at(160, 10) + at(5000, 150), at(5150)], STREAM, SILENCE)
     assert found[1].pieces == (Piece(0, 160, 10), Piece(10, 5000, 150))
     assert found[1].foreign == 0
+
+
+@pytest.mark.parametrize("few", [1, 3, 15])
+def test_a_frame_that_ends_in_few_bytes_from_where_the_stream_is_said_to_go_on(few: int) -> None:
+    """They are too few to be searched for; they are not believed if they are others."""
+    stream = at(0, 1000)
+    frame = stream[: 160 - few]
+    resumed_at = {100, 600, 700}
+    for goes_on, following in ((600 + few, [(600 + few, 160)]), (760, [(760, 160)])):
+        payloads = [frame + stream[600 : 600 + few], stream[goes_on : goes_on + 160]]
+        found = locate(payloads, stream, SILENCE, 160, resumed_at)
+        assert offsets_of(found) == [[(0, 160 - few), (600, few)], following]
+        assert found[0].foreign == 0
+    others = bytes(byte ^ 1 for byte in stream[600 : 600 + few])
+    found = locate([frame + others, stream[760:920]], stream, SILENCE, 160, resumed_at)
+    assert offsets_of(found) == [[(0, 160 - few)], [(760, 160)]]
+    assert found[0].foreign == few
 
 
 def test_silence_within_speech_is_confirmed_by_what_follows() -> None:
