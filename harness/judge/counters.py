@@ -13,7 +13,6 @@ from harness.judge.conversation import (
     Drop,
     DroppedMedia,
     Flush,
-    Mark,
     Request,
     SentEvent,
     Suspension,
@@ -200,7 +199,7 @@ def _judge_flush(checks: _Checks, flush: Flush) -> CounterVerdict | None:
             *checks.hole(flush.begin, wire.last_seen(flush.begin, flush.end)),
         ],
     )
-    difference_ms = _judge_last_mark(checks, flush, sent.event, marks, faults)
+    difference_ms = _judge_last_mark(checks, flush, sent, faults)
     found = checks.against_the_wire(name, sent, played, difference_ms, faults)
     if found.verdict is not Verdict.PASS:
         return found
@@ -212,15 +211,21 @@ def _judge_flush(checks: _Checks, flush: Flush) -> CounterVerdict | None:
 
 
 def _judge_last_mark(
-    checks: _Checks, flush: Flush, event: Event, marks: list[Mark], faults: _Faults
+    checks: _Checks, flush: Flush, sent: SentEvent, faults: _Faults
 ) -> float | None:
     """Adds to ``faults`` what is wrong with the mark it names; by how many ms its time differs."""
+    event = sent.event
     since_ms = event.decimal("since_mark_ms")
-    last = max(
-        (mark for mark in marks if mark.ack and mark.ack.outcome == "played"),
-        key=lambda mark: (mark.offset, mark.number),
-        default=None,
+    # One that was set behind the flush may be of media that had been played before it.
+    played = (
+        mark
+        for mark in checks.conversation.marks
+        if mark.command == "MARK"
+        and mark.ack
+        and mark.ack.outcome == "played"
+        and mark.ack.rank < sent.rank
     )
+    last = max(played, key=lambda mark: (mark.offset, mark.number), default=None)
     if last is None:
         if "last_mark" in event.fields or since_ms is not None:
             faults.plain.append("it names a mark, but none had been played")

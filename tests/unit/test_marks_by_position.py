@@ -266,3 +266,25 @@ def test_the_last_mark_of_a_flush_is_the_one_furthest_in_the_stream(
     assert {mark.verdict for mark in found.marks} == {Verdict.PASS}
     [flush] = [one for one in found.counters if "MEDIA_FLUSHED" in one.name]
     assert flush.verdict.value == result, flush.explanation
+
+
+@pytest.mark.parametrize(
+    ("behind", "last", "result"),
+    [(130.0, "b", "PASS"), (130.0, "a", "WRONG"), (141.0, "a", "PASS"), (141.0, "b", "WRONG")],
+)
+def test_one_set_behind_a_flush_counts_if_it_was_acknowledged_before_the_reply(
+    behind: float, last: str, result: str
+) -> None:
+    call = interrupted((2, "MARK id=a offset=400"))
+    call.event(50.2, "MARK_PLAYED id=a")
+    call.command(129.9, "FLUSH_MEDIA id=f")
+    call.command(behind, "MARK id=b offset=800")
+    call.event(behind + 0.2, "MARK_PLAYED id=b")
+    call.event(
+        140.4,
+        "MEDIA_FLUSHED id=f played=960 flushed=3040 played_ms=120.000 "
+        f"flushed_ms=380.000 last_mark={last} since_mark_ms={20 if last == 'b' else 70}.000",
+    )
+    found = judge_call(call.timeline())
+    [flush] = [one for one in found.counters if "MEDIA_FLUSHED" in one.name]
+    assert flush.verdict.value == result, flush.explanation
