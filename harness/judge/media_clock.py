@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from math import gcd
 
 from harness.capture.timeline import TELEPHONE_EVENT, Codec, RtpPacket
@@ -218,7 +219,7 @@ def _segments(track: _Track, ready_ns: Sequence[int | None], pace: _Pace) -> lis
         ready = ready_ns[track.first + index]
         not_ready = ready is not None and ready > track.positions[index] + level
         little = track.delays[index] - level < pace.half_frame_ns
-        if not_ready or _goes_on_late(track, index, pace, _STEP_EVIDENCE if little else EVIDENCE):
+        if not_ready or _goes_on_late(track, index, pace, little):
             begins.append(index)
     return list(zip(begins, [*begins[1:], len(track.delays)], strict=True))
 
@@ -232,15 +233,20 @@ def _in_place(track: _Track, begin: int, end: int, number: int, pace: _Pace) -> 
     ]
 
 
-def _goes_on_late(track: _Track, index: int, pace: _Pace, evidence: int) -> bool:
+def _goes_on_late(track: _Track, index: int, pace: _Pace, little: bool) -> bool:
     """Whether the packets after a late one keep its lateness, instead of catching up.
 
-    Where less than ``evidence`` follow nobody can tell; then it counts as lateness, which makes the
-    marks there inconclusive.
+    Where too few follow nobody can tell; then it counts as lateness, which makes the marks there
+    inconclusive. Of those after one that is only a ``little`` late none counts from where a tick
+    was missed on: they are later whether it caught up or not.
     """
+    delay = track.delays[index]
     end = index + 1 + AHEAD * pace.places
     following = _in_place(track, index + 1, end, track.numbers[index], pace)
-    return len(following) >= evidence and min(following) > track.delays[index] - pace.step_ns
+    if little:
+        following = list(takewhile(lambda other: other - delay < pace.half_frame_ns, following))
+    evidence = _STEP_EVIDENCE if little else EVIDENCE
+    return len(following) >= evidence and min(following) > delay - pace.step_ns
 
 
 def _envelope(track: _Track, begin: int, end: int, segment: int, pace: _Pace) -> list[Clocked]:

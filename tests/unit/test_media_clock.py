@@ -69,6 +69,16 @@ def test_a_slow_reader_of_half_a_tick_is_a_new_stretch_too() -> None:
     assert starts(clocks(call))[10:12] == [213.5, 233.5]
 
 
+def test_a_late_packet_of_several_frames_before_a_missed_tick_is_just_late() -> None:
+    """What follows is later, but not because that one was."""
+    call = Call()
+    for index in range(20):
+        call.packet(40.0 * index + (20 if index > 10 else 2.5 * (index == 10)), b"x" * 2 * FRAME)
+    found = media_clock(in_order(call.packets).packets, ULAW, [None] * 20, 40, 20)
+    assert starts(found) == [40.0 * i for i in range(11)] + [20 + 40.0 * i for i in range(11, 20)]
+    assert slips(found) == [0] * 10 + [2.5] + [0] * 9
+
+
 def test_a_gap_in_the_timestamps_begins_a_new_segment() -> None:
     call = Call()
     call.play(0, 0, 5 * FRAME)
