@@ -35,6 +35,12 @@
 /*! \brief When a socket that was full is tried again, in ns */
 #define RETRY_NS (20 * NS_PER_MS)
 
+/*!
+ * \brief How often to look at a peer that is played other audio while a mark waits for the
+ * rest of a packet, in ns
+ */
+#define REST_LOOK_NS NS_PER_MS
+
 /*! \brief For how many ticks media waits at most until it is seen who hears it */
 #define UNSEEN_TICKS_MAX 2
 
@@ -451,6 +457,10 @@ static int64_t look_due_ns(const struct playback_channel *playback)
 	int64_t due_ns = playback_ledger_look_due(playback->ledger);
 	int64_t looked_ns = playback->peer.looked_ns;
 
+	if (playback->suspension == PLAYBACK_AUDIO
+		&& playback_ledger_waits_for_rest(playback->ledger)) {
+		return looked_ns + REST_LOOK_NS;
+	}
 	if (due_ns == PLAYBACK_NEVER || looked_ns < due_ns) {
 		return due_ns;
 	}
@@ -577,17 +587,68 @@ void playback_watch_peer(struct playback_channel *playback)
 	}
 }
 
-/*! \brief The peer is left: what it has not sent of what it was given it never will */
+/*!
+ * \brief Leave what fills no packet in the peer's smoother, held until that is met again
+ * \return whether there is any
+ */
+static int leave_rest(struct playback_channel *playback)
+{
+	SCOPED_MUTEX(lock, &playback->lock);
+
+	return playback_peer_keeps_rest(&playback->peer)
+		&& playback_ledger_leave_rest(playback->ledger, playback_now_ns());
+}
+
+/*!
+ * \brief The peer is left: what it has not sent of what it was given it never will, but for
+ * the rest of a packet
+ */
 static void leave_peer(struct playback_channel *playback)
 {
-	if (!playback->peer.near.bridge_channel) {
+	struct playback_peer *peer = &playback->peer;
+
+	if (!peer->near.bridge_channel) {
 		return;
 	}
-	if (playback->peer.rtp) {
+	if (peer->rest_rtp) {
+		/* It was not seen whether it is the same as before */
+		playback_peer_leave_rest(peer);
+		return;
+	}
+	if (peer->rtp) {
+		enter_sent(playback, 0);
+	}
+	if (leave_rest(playback)) {
+		playback_peer_leave_rest(peer);
+		return;
+	}
+	if (peer->rtp) {
 		enter_sent(playback, 1);
 	}
-	playback_peer_leave(&playback->peer);
+	playback_peer_leave(peer);
 	watch_packets(playback, 0);
+}
+
+/*! \brief The rest of a packet that was left with a peer is not followed any further */
+static void forget_rest(struct playback_channel *playback)
+{
+	if (playback->peer.rest_rtp) {
+		playback_peer_forget_rest(&playback->peer);
+		watch_packets(playback, 0);
+	}
+}
+
+/*! \brief Make the peer that of the channel, which has none */
+static void meet_peer(struct playback_channel *playback)
+{
+	int watching = playback_peer_meet(&playback->peer, playback->driver.channel);
+
+	if (playback->peer.rest_rtp && !playback->peer.is_known) {
+		/* It may be the same, and is asked again */
+		return;
+	}
+	forget_rest(playback);
+	watch_packets(playback, watching != 0);
 }
 
 /*! \brief Whether the peer is still who it was, as far as seen; or still nobody */
@@ -629,7 +690,7 @@ static void follow_peer(struct playback_channel *playback,
 	}
 	leave_peer(playback);
 	if (view->peer && is_awaited) {
-		watch_packets(playback, playback_peer_meet(peer, playback->driver.channel));
+		meet_peer(playback);
 	}
 }
 
@@ -698,12 +759,14 @@ static struct ast_frame *deliver_frame(struct playback_channel *playback,
 	if (view.mixer != playback->bridge.mixer && !view.busy) {
 		/* What is held belongs to the one or to the other */
 		leave_peer(playback);
+		forget_rest(playback);
 		ast_mutex_lock(&playback->lock);
 		playback_bridge_follow(&playback->bridge, playback->ledger, &view,
 			playback_now_ns());
 		ast_mutex_unlock(&playback->lock);
 	}
 	follow_peer(playback, &view);
+	forget_rest(playback);
 	delivered.delivered_ns = playback_now_ns();
 	/* What the driver has padded is a full frame, of signed linear audio */
 	if (media.bytes && frame->datalen < playback->format.frame_size) {
@@ -761,6 +824,7 @@ static void frame_arrived(struct playback_channel *playback)
 		/* What another one sends is not looked at before it has been given something */
 		leave_peer(playback);
 	}
+	forget_rest(playback);
 	time_ns = playback_now_ns();
 	ast_mutex_lock(&playback->lock);
 	playback_bridge_arrive(&playback->bridge, playback->ledger, &view, time_ns);
@@ -781,8 +845,8 @@ static int has_ticks(struct playback_channel *playback)
  */
 static int keeps_rest(const struct playback_channel *playback)
 {
-	return playback->peer.near.bridge_channel && playback->suspension
-		&& !playback_ledger_ordered_events(playback->ledger);
+	return (playback->peer.near.bridge_channel || playback->peer.rest_rtp)
+		&& playback->suspension && !playback_ledger_ordered_events(playback->ledger);
 }
 
 /*! \brief No media was read at a tick; ledger locked */
@@ -825,6 +889,11 @@ static struct ast_frame *miss_frame(struct playback_channel *playback,
 			tick ? time_ns : PLAYBACK_NEVER);
 	}
 	ast_mutex_unlock(&playback->lock);
+	if (delivered.frame_ns && playback->peer.rest_rtp) {
+		/* What would fill the packet does not go to its peer */
+		forget_rest(playback);
+		return frame;
+	}
 	silence = frame && delivered.frame_ns
 		? playback_media_silence(&playback->format, delivered.frame_ns) : NULL;
 	if (!silence) {

@@ -150,6 +150,8 @@ struct playback_ledger {
 	int shut;
 	/*! How much of what is held the peer keeps and will send in any case, in ns */
 	int64_t kept_ns;
+	/*! Whether it may keep part of a packet of other audio, ahead of what is held */
+	int keeps_others;
 
 	/* The mixer of the bridge the channel is in */
 	/*! Whether that bridge mixes */
@@ -686,6 +688,7 @@ void playback_ledger_watching(struct playback_ledger *ledger, int watching,
 	}
 	ledger->part_sent_ns = 0;
 	ledger->kept_ns = 0;
+	ledger->keeps_others = 1;
 	ledger->packet_ns = packet_ns;
 	ledger->silent = ledger->silent && watching;
 	ledger->shut = ledger->shut && watching;
@@ -693,6 +696,23 @@ void playback_ledger_watching(struct playback_ledger *ledger, int watching,
 	forget_send_delay(ledger);
 	/* What is seen and what is estimated, and another estimate, do not go together */
 	ledger->clock_count = 0;
+}
+
+int playback_ledger_leave_rest(struct playback_ledger *ledger, int64_t now_ns)
+{
+	if (!ledger->watching || !ledger->packet_ns || ledger->silent) {
+		return 0;
+	}
+	if (playback_ledger_owes_packet(ledger)) {
+		/* Of what would have filled it the peer was rid when it left its bridge */
+		drop_all_but(ledger, ledger->kept_ns, now_ns);
+	}
+	if (!ledger->held_count || playback_ledger_owes_packet(ledger)) {
+		return 0;
+	}
+	ledger->kept_ns = ledger->held_frames_ns;
+	ledger->clock_count = 0;
+	return 1;
 }
 
 void playback_ledger_repacked(struct playback_ledger *ledger, int64_t packet_ns, int seen)
@@ -924,10 +944,36 @@ static void learn_send_delay(struct playback_ledger *ledger, int64_t now_ns)
 	}
 }
 
+/*!
+ * \brief Packets that have left are longer than what is held: other audio is in them, too
+ *
+ * It is ahead of what is held if the peer had kept it before, else behind.
+ */
+static void find_others(struct playback_ledger *ledger, unsigned int packets)
+{
+	struct playback_frame *held = ledger->held_frames;
+	struct playback_frame others = { .position = held->position,
+		.delivered_ns = held->delivered_ns, };
+
+	others.frame_ns = ledger->part_sent_ns + packets * ledger->packet_ns
+		- ledger->held_frames_ns;
+	if (others.frame_ns < ROUNDED_NS) {
+		ledger->keeps_others = 0;
+		return;
+	}
+	if (ledger->keeps_others && ledger->held_count < PLAYBACK_HELD_MAX) {
+		memmove(held + 1, held, ledger->held_count++ * sizeof(*held));
+		*held = others;
+		ledger->held_frames_ns += others.frame_ns;
+	}
+	ledger->keeps_others = !ledger->keeps_others;
+}
+
 int playback_ledger_looked(struct playback_ledger *ledger, unsigned int packets, int done,
 	int64_t now_ns)
 {
 	if (!ledger->watching || !ledger->held_count) {
+		ledger->keeps_others = ledger->keeps_others || packets;
 		return 1;
 	}
 	if (ledger->silent && packets) {
@@ -940,6 +986,9 @@ int playback_ledger_looked(struct playback_ledger *ledger, unsigned int packets,
 	}
 	if (packets == 1 && ledger->held_count == 1 && !ledger->packet_ns) {
 		learn_send_delay(ledger, now_ns);
+	}
+	if (packets && ledger->packet_ns) {
+		find_others(ledger, packets);
 	}
 	if (packets) {
 		send_packets(ledger, packets, now_ns);
@@ -959,6 +1008,7 @@ void playback_ledger_unheard(struct playback_ledger *ledger, int64_t now_ns)
 {
 	if (ledger->watching) {
 		drop_all_but(ledger, ledger->kept_ns, now_ns);
+		ledger->keeps_others = ledger->keeps_others || !ledger->held_count;
 	}
 }
 
@@ -1035,6 +1085,13 @@ static int64_t expected_due(const struct playback_ledger *ledger)
 	mark_ns = due_in_held(ledger, &ledger->marks, start_ns);
 	event_ns = due_in_held(ledger, &ledger->events, start_ns);
 	return mark_ns < event_ns ? mark_ns : event_ns;
+}
+
+int playback_ledger_waits_for_rest(const struct playback_ledger *ledger)
+{
+	return ledger->watching && ledger->held_count && !playback_ledger_owes_packet(ledger)
+		&& (waits_for_held(ledger, &ledger->marks)
+		|| waits_for_held(ledger, &ledger->events));
 }
 
 int64_t playback_ledger_look_due(const struct playback_ledger *ledger)

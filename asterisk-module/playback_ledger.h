@@ -412,6 +412,16 @@ void playback_ledger_watching(struct playback_ledger *ledger, int watching,
 	int64_t packet_ns, int64_t now_ns);
 
 /*!
+ * \brief The peer is left, and what it keeps because it fills no packet goes on to be held:
+ * it leaves with what comes next, if the same peer is met again
+ *
+ * What became of the packets it was given is known, as far as it ever will be.
+ *
+ * \return whether there is any
+ */
+int playback_ledger_leave_rest(struct playback_ledger *ledger, int64_t now_ns);
+
+/*!
  * \brief The packets that the peer sends last \a packet_ns from now on
  *
  * What is held stays held: a packet that leaves has the latest of it, and what is not in
@@ -469,6 +479,12 @@ int playback_ledger_owes_packet(const struct playback_ledger *ledger);
  * \return PLAYBACK_NEVER if none does
  */
 int64_t playback_ledger_look_due(const struct playback_ledger *ledger);
+
+/*!
+ * \brief Whether a mark or an event waits for what the peer keeps because it fills no packet:
+ * other audio may fill it at any time
+ */
+int playback_ledger_waits_for_rest(const struct playback_ledger *ledger);
 
 /*!
  * \brief How much silence has to be delivered now, when there is no media

@@ -424,11 +424,30 @@ void playback_peer_init(struct playback_peer *peer, const struct ast_format *our
 	peer->tries = TRIES;
 }
 
+/*! \brief Forget the peer, but not what is in its smoother */
+static void leave_places(struct playback_peer *peer)
+{
+	leave_listener(peer);
+	leave_place(&peer->near);
+	peer->mixer = NULL;
+}
+
+/*! \brief Whether the peer, when it is met, has the rest that was left */
+static int has_rest(const struct playback_peer *peer, const struct ast_format *format,
+	const struct playback_peer_count *count)
+{
+	/* What it has sent meanwhile has taken the rest with it, or was a digit */
+	return peer->rest_rtp && peer->rest_rtp == peer->smoother.rtp
+		&& peer->smoother.format == format && count->packets == peer->packets;
+}
+
 int playback_peer_meet(struct playback_peer *peer, struct ast_channel *channel)
 {
+	const struct ast_format *format = peer->smoother.format;
 	struct playback_peer_count count;
+	int watching;
 
-	playback_peer_leave(peer);
+	leave_places(peer);
 	if (!go_to(&peer->near,
 		find_other(ast_channel_get_bridge(channel), channel, NULL))) {
 		return 0;
@@ -441,16 +460,39 @@ int playback_peer_meet(struct playback_peer *peer, struct ast_channel *channel)
 	}
 	peer->looked_ns = playback_now_ns();
 	count = ask_rtp(peer);
+	watching = has_rest(peer, format, &count) ? 2 : 1;
 	playback_peer_accept(peer, &count);
 	forget_reports(peer);
-	return 1;
+	if (watching == 2) {
+		playback_peer_forget_rest(peer);
+	}
+	return watching;
+}
+
+void playback_peer_forget_rest(struct playback_peer *peer)
+{
+	ao2_cleanup(peer->rest_rtp);
+	peer->rest_rtp = NULL;
 }
 
 void playback_peer_leave(struct playback_peer *peer)
 {
-	leave_listener(peer);
-	leave_place(&peer->near);
-	peer->mixer = NULL;
+	leave_places(peer);
+	playback_peer_forget_rest(peer);
+}
+
+int playback_peer_keeps_rest(const struct playback_peer *peer)
+{
+	return peer->rtp && peer->packet_ns && peer->smoother.rtp == peer->rtp
+		&& !peer->smoother.is_over && !ast_check_hangup(peer->listener.channel);
+}
+
+void playback_peer_leave_rest(struct playback_peer *peer)
+{
+	if (!peer->rest_rtp) {
+		peer->rest_rtp = ao2_bump(peer->rtp);
+	}
+	leave_places(peer);
 }
 
 /*!

@@ -137,6 +137,11 @@ struct playback_peer {
 	/*! What makes its packets, or those of the latest listener that had one */
 	struct playback_smoother smoother;
 	/*!
+	 * The RTP that was left with the rest of a packet in its smoother, with a reference;
+	 * NULL if there is none
+	 */
+	struct ast_rtp_instance *rest_rtp;
+	/*!
 	 * How much later than the one before it a packet may leave and still has the timestamp
 	 * that follows, in ns
 	 */
@@ -185,6 +190,8 @@ void playback_peer_init(struct playback_peer *peer, const struct ast_format *our
 /*!
  * \brief Make the peer that of our \a channel, in place of any other
  *
+ * \retval 2 what it sends can be seen, and the rest of a packet is in its smoother still:
+ *         see playback_peer_leave_rest()
  * \retval 1 what it sends can be seen
  * \retval 0 there is none, or what it sends cannot be seen
  */
@@ -206,6 +213,19 @@ void playback_peer_mixed(struct playback_peer *peer, struct ast_channel *channel
 
 /*! \brief Forget the peer */
 void playback_peer_leave(struct playback_peer *peer);
+
+/*!
+ * \brief Whether the smoother of the peer will be as it is when that is met again
+ *
+ * Not if its call is over.
+ */
+int playback_peer_keeps_rest(const struct playback_peer *peer);
+
+/*! \brief Forget the peer, but not that the rest of a packet is in its smoother */
+void playback_peer_leave_rest(struct playback_peer *peer);
+
+/*! \brief Forget the rest of a packet that was left, if there is any */
+void playback_peer_forget_rest(struct playback_peer *peer);
 
 /*! \brief Whether the peer has left the bridge, or may send other packets than it did */
 int playback_peer_has_changed(struct playback_peer *peer);

@@ -2063,6 +2063,97 @@ static void rest_that_fills_no_packet_is_not_lost(void)
 	EXPECT(ledger.held.bytes, 0);
 }
 
+static void other_audio_that_the_peer_has_kept_is_played_first(void)
+{
+	int64_t resumed = T0 + 10 * TICK + MS;
+
+	begin_watching(3 * TICK);
+	receive(160 * 7);
+	playback_ledger_mark_at(&ledger, &marks[0], 160, PLAYBACK_WAITING, T0);
+	playback_ledger_mark_at(&ledger, &marks[1], 160 * 2 + 80, PLAYBACK_WAITING, T0);
+	playback_ledger_mark_at(&ledger, &marks[2], 160 * 5, PLAYBACK_WAITING, T0);
+	/* What it had been given before it was met fills the packet */
+	deliver(T0);
+	look(0, T0 + MS);
+	deliver(T0 + TICK);
+	look(1, T0 + TICK + MS);
+	EXPECT(ledger.sent.bytes, 320);
+	expect_pop(0, PLAYBACK_PLAYED, T0 + TICK + MS + 2 * TICK);
+	/* Other audio in mid-packet: what is held is ahead of it */
+	deliver(T0 + 2 * TICK);
+	look(1, T0 + 4 * TICK);
+	expect_pop(1, PLAYBACK_PLAYED, T0 + 4 * TICK + TICK / 2);
+	/* More of it while nothing is held, and what is left of that is ahead again */
+	look(2, T0 + 10 * TICK);
+	deliver(resumed);
+	look(0, resumed);
+	deliver(resumed + TICK);
+	look(1, resumed + TICK);
+	expect_pop(2, PLAYBACK_PLAYED, resumed + TICK + 3 * TICK);
+	deliver(resumed + 2 * TICK);
+	deliver(resumed + 3 * TICK);
+	look(0, resumed + 3 * TICK);
+	EXPECT(ledger.held.bytes, 320);
+	EXPECT(ledger.sent.bytes, 800);
+	EXPECT(ledger.dropped_of_held.bytes, 0);
+}
+
+static void rest_leaves_with_what_comes_next_when_the_peer_is_met_again(void)
+{
+	int64_t met = T0 + 10 * TICK;
+
+	begin_watching(2 * TICK);
+	receive(160 * 2);
+	mark(0, T0);
+	deliver(T0);
+	look(0, T0 + MS);
+	EXPECT(playback_ledger_leave_rest(&ledger, T0 + TICK), 1);
+	EXPECT(ledger.held.bytes, 160);
+	playback_ledger_watching(&ledger, 1, 2 * TICK, met);
+	deliver(met);
+	look(1, met + MS);
+	EXPECT(ledger.sent.bytes, 320);
+	EXPECT(ledger.dropped_of_held.bytes, 0);
+	expect_pop(0, PLAYBACK_PLAYED, met + MS + 2 * TICK);
+	/* Another one is met */
+	begin_watching(2 * TICK);
+	receive(160);
+	deliver(T0);
+	EXPECT(playback_ledger_leave_rest(&ledger, T0 + TICK), 1);
+	playback_ledger_watching(&ledger, 0, 2 * TICK, met);
+	EXPECT(ledger.dropped_of_held.bytes, 160);
+}
+
+static void only_what_the_peer_was_seen_to_keep_is_a_rest(void)
+{
+	/* The second frame was thrown away by the peer that left */
+	begin_watching(2 * TICK);
+	receive(160 * 2);
+	deliver(T0);
+	look(0, T0 + MS);
+	playback_ledger_shut(&ledger, 0, T0 + MS);
+	deliver(T0 + TICK);
+	EXPECT(playback_ledger_leave_rest(&ledger, T0 + TICK + MS), 1);
+	EXPECT(ledger.held.bytes, 160);
+	EXPECT(ledger.dropped_of_held.bytes, 160);
+	/* Both frames were */
+	begin_watching(2 * TICK);
+	receive(160 * 2);
+	deliver(T0);
+	deliver(T0 + TICK);
+	EXPECT(playback_ledger_leave_rest(&ledger, T0 + TICK + MS), 0);
+	EXPECT(ledger.dropped_of_held.bytes, 320);
+	/* Each frame is a packet */
+	begin_watching(0);
+	receive(160);
+	deliver(T0);
+	EXPECT(playback_ledger_leave_rest(&ledger, T0 + MS), 0);
+	EXPECT(ledger.held.bytes, 160);
+	/* There is nothing */
+	begin_watching(2 * TICK);
+	EXPECT(playback_ledger_leave_rest(&ledger, T0 + MS), 0);
+}
+
 static void what_is_kept_over_a_hold_leaves_behind_it(void)
 {
 	begin_watching(3 * TICK);
@@ -2527,6 +2618,9 @@ int main(void)
 	RUN(packets_of_any_length_take_their_part_of_the_frames);
 	RUN(packets_of_another_length_have_the_latest);
 	RUN(rest_that_fills_no_packet_is_not_lost);
+	RUN(other_audio_that_the_peer_has_kept_is_played_first);
+	RUN(rest_leaves_with_what_comes_next_when_the_peer_is_met_again);
+	RUN(only_what_the_peer_was_seen_to_keep_is_a_rest);
 	RUN(what_is_kept_over_a_hold_leaves_behind_it);
 	RUN(what_is_dropped_behind_newer_media_is_reported_from_its_own_place);
 	RUN(what_is_dropped_of_a_packet_leaves_no_part_of_it);
