@@ -10,7 +10,8 @@
 
 /*!
  * \file
- * \brief The console command "websocket show playback"
+ * \brief What operators see: the console command "websocket show playback", and
+ * CHANNEL(playback)
  */
 
 #include "asterisk.h"
@@ -92,6 +93,29 @@ static char *handle_show_playback(struct ast_cli_entry *entry, int command,
 static struct ast_cli_entry cli[] = {
 	AST_CLI_DEFINE(handle_show_playback, "Show the playback of WebSocket channels"),
 };
+
+int playback_function_read(struct playback_channel *playback, const char *data,
+	char *buffer, size_t size)
+{
+	struct playback_report_content content;
+	char text[PLAYBACK_EVENT_MAX];
+	const char *item = "all";
+
+	if (!playback->ledger || strncasecmp(data, "playback", 8)
+		|| (data[8] && data[8] != ',')) {
+		return -1;
+	}
+	if (data[8]) {
+		item = data + 9;
+	}
+	content = playback_get_report(playback);
+	if (!playback_event_item(text, sizeof(text), item, &content.counts,
+		playback->suspension, content.paused, playback_unix_us(playback_now_ns()))) {
+		return -1;
+	}
+	ast_copy_string(buffer, text, size);
+	return 0;
+}
 
 void playback_console_load(void)
 {

@@ -356,3 +356,40 @@ size_t playback_event_dropped(char *buffer, size_t size,
 	put_number(&text, "offset", drop->offset);
 	return end(&text);
 }
+
+size_t playback_event_item(char *buffer, size_t size, const char *item,
+	const struct playback_snapshot *snapshot, enum playback_suspension suspension,
+	int paused, int64_t at_us)
+{
+	const char *reason = suspension_reason(suspension);
+	struct text text = { .buffer = buffer, .size = size, };
+	size_t name_length = strlen(item);
+	char *found = buffer;
+	size_t length;
+	int i;
+
+	for (i = 0; i < PLAYBACK_DROP_REASONS; i++) {
+		put(&text, " dropped_%s=%" PRIu64, drop_reason(i), snapshot->dropped_by[i]);
+	}
+	put_word(&text, "suspended", reason ? reason : "no");
+	put_counters(&text, snapshot, paused, at_us);
+	if (!end(&text)) {
+		return 0;
+	}
+	if (!strcmp(item, "all")) {
+		length = text.length - 1;
+		memmove(buffer, buffer + 1, length + 1);
+		return length;
+	}
+	while ((found = strchr(found, ' '))) {
+		found++;
+		if (!strncmp(found, item, name_length) && found[name_length] == '=') {
+			found += name_length + 1;
+			length = strcspn(found, " ");
+			memmove(buffer, found, length);
+			buffer[length] = '\0';
+			return length;
+		}
+	}
+	return 0;
+}

@@ -175,4 +175,21 @@ size_t playback_event_suspension(char *buffer, size_t size,
 size_t playback_event_dropped(char *buffer, size_t size,
 	const struct playback_event_style *style, const struct playback_drop *drop);
 
+/*!
+ * \brief What CHANNEL(playback,\a item) says: a field of PLAYBACK, \c suspended,
+ * \c dropped_ with a reason; or for \c all of them, name and value, with spaces between
+ *
+ * \param buffer of PLAYBACK_EVENT_MAX bytes
+ * \param size of it
+ * \param item
+ * \param snapshot
+ * \param suspension why media waits
+ * \param paused whether the application has paused its media
+ * \param at_us when, Unix time in microseconds
+ * \return length of the text, 0 if there is no such item
+ */
+size_t playback_event_item(char *buffer, size_t size, const char *item,
+	const struct playback_snapshot *snapshot, enum playback_suspension suspension,
+	int paused, int64_t at_us);
+
 #endif /* PLAYBACK_EVENTS_H */

@@ -174,6 +174,8 @@ struct playback_ledger {
 	/* Reports of what was dropped */
 	/*! Media dropped and not reported yet, by reason */
 	struct playback_drop drops[PLAYBACK_DROP_REASONS];
+	/*! Bytes dropped in all, by reason */
+	uint64_t dropped_by[PLAYBACK_DROP_REASONS];
 	/*! Earliest time of the next report, in ns */
 	int64_t next_drop_ns;
 
@@ -274,6 +276,7 @@ static void enter_drop(struct playback_ledger *ledger, enum playback_drop_reason
 		drop->reason = reason;
 	}
 	drop->bytes += bytes;
+	ledger->dropped_by[reason] += bytes;
 }
 
 static enum playback_stage current_stage(const struct playback_ledger *ledger)
@@ -1867,6 +1870,7 @@ struct playback_snapshot playback_ledger_snapshot(const struct playback_ledger *
 	subtract(&snapshot.queued, ledger->flushed);
 	subtract(&snapshot.queued, ledger->dropped);
 	subtract(&snapshot.queued, ledger->dropped_of_held);
+	memcpy(snapshot.dropped_by, ledger->dropped_by, sizeof(snapshot.dropped_by));
 	return snapshot;
 }
 

@@ -262,6 +262,8 @@ struct playback_snapshot {
 	uint64_t flushed;
 	/*! Bytes dropped */
 	uint64_t dropped;
+	/*! The same by reason */
+	uint64_t dropped_by[PLAYBACK_DROP_REASONS];
 	/*! Number of pending marks */
 	unsigned int marks;
 	/*! Ticks with nothing to play though more media was to come */

@@ -59,6 +59,17 @@ static struct playback_media media(uint64_t bytes)
 	return (struct playback_media) { .bytes = bytes, .ns = (int64_t) bytes * BYTE_NS, };
 }
 
+static uint64_t total(const uint64_t *bytes)
+{
+	uint64_t sum = 0;
+	int i;
+
+	for (i = 0; i < PLAYBACK_DROP_REASONS; i++) {
+		sum += bytes[i];
+	}
+	return sum;
+}
+
 static void count(struct playback_media *sum, struct playback_media part)
 {
 	sum->bytes += part.bytes;
@@ -469,6 +480,7 @@ static void check(struct run *run)
 
 	CHECK(snapshot.received == snapshot.played.bytes + snapshot.queued.bytes
 		+ snapshot.flushed + snapshot.dropped);
+	CHECK(snapshot.dropped == total(snapshot.dropped_by));
 	CHECK(snapshot.played.bytes >= run->played);
 	CHECK(snapshot.played.bytes <= ledger->sent.bytes);
 	run->played = snapshot.played.bytes;

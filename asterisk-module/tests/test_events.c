@@ -241,6 +241,45 @@ static void dropped(void)
 	}
 }
 
+static void items_of_the_channel_function(void)
+{
+	const struct playback_snapshot counts = {
+		.received = 100,
+		.played = { .bytes = 60, .ns = 7500000, },
+		.queued = { .bytes = 25, .ns = 3125000, },
+		.flushed = 10,
+		.dropped = 5,
+		.dropped_by = { [PLAYBACK_DROP_OVERFLOW] = 4, [PLAYBACK_DROP_LATE] = 1, },
+		.marks = 3,
+		.underruns = 2,
+	};
+
+	EXPECT(playback_event_item(event, sizeof(event), "all", &counts, PLAYBACK_HOLD, 1, 1500)
+		> 0, 1);
+	EXPECT_TEXT(event, "dropped_overflow=4 dropped_partial=0 dropped_direction=0"
+		" dropped_bridge=0 dropped_unsent=0 dropped_late=1 suspended=hold received=100"
+		" played=60 queued=25 flushed=10 dropped=5 played_ms=7.500 queued_ms=3.125 marks=3"
+		" underruns=2 paused=1 stage=delivered at=1.500");
+	EXPECT(playback_event_item(event, sizeof(event), "dropped_overflow", &counts,
+		PLAYBACK_NOT_SUSPENDED, 0, 1500), 1);
+	EXPECT_TEXT(event, "4");
+	playback_event_item(event, sizeof(event), "dropped", &counts, PLAYBACK_NOT_SUSPENDED, 0,
+		1500);
+	EXPECT_TEXT(event, "5");
+	playback_event_item(event, sizeof(event), "suspended", &counts, PLAYBACK_NOT_SUSPENDED,
+		0, 1500);
+	EXPECT_TEXT(event, "no");
+	playback_event_item(event, sizeof(event), "at", &counts, PLAYBACK_NOT_SUSPENDED, 0,
+		1500);
+	EXPECT_TEXT(event, "1.500");
+	EXPECT(playback_event_item(event, sizeof(event), "drop", &counts, PLAYBACK_HOLD, 0, 0),
+		0);
+	EXPECT(playback_event_item(event, sizeof(event), "", &counts, PLAYBACK_HOLD, 0, 0), 0);
+	EXPECT(playback_event_item(event, sizeof(event), "4 dropped_partial", &counts,
+		PLAYBACK_HOLD, 0, 0), 0);
+	EXPECT(playback_event_item(event, 60, "all", &counts, PLAYBACK_HOLD, 0, 0), 0);
+}
+
 static void too_small_a_buffer_gives_nothing_and_is_not_overrun(void)
 {
 	struct playback_mark mark = { .outcome = PLAYBACK_PLAYED, };
@@ -283,6 +322,7 @@ int main(void)
 	RUN(playback);
 	RUN(suspension);
 	RUN(dropped);
+	RUN(items_of_the_channel_function);
 	RUN(too_small_a_buffer_gives_nothing_and_is_not_overrun);
 	RUN(the_largest_event_fits);
 	return failures ? EXIT_FAILURE : EXIT_SUCCESS;
