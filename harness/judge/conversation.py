@@ -366,11 +366,13 @@ class Conversation:
                 mark.reachable_ns = max(mark.sent_ns, self.sent_ns(mark.offset) or 0)
                 flushed = [flush.end for flush in self.flushes if flush.end < mark.offset]
                 mark.flushed_to = max(flushed, default=0)
-        before = 0
+        placed: list[Mark] = []
         for mark in sorted(self.marks, key=lambda mark: (mark.offset, mark.number)):
-            mark.piece_begin = max(before, mark.flushed_to)
+            # One before it that was set when it had been acknowledged is acknowledged behind it.
+            known = (one.offset for one in reversed(placed) if _is_acked_before(one, mark))
+            mark.piece_begin = max(next(known, 0), mark.flushed_to)
             if mark.command == "MARK" and not mark.is_refused:
-                before = mark.offset
+                placed.append(mark)
 
     def _flush(self, sent: SentCommand) -> None:
         if self.playback_marks and sent.command.opts_in and sent.command.id is None:
@@ -595,3 +597,7 @@ class DroppedMedia:
 
     def _between(self, begin: int, end: int) -> list[_Dropped]:
         return [one for one in self._dropped if one.begin < end and one.end > begin]
+
+
+def _is_acked_before(mark: Mark, other: Mark) -> bool:
+    return mark.ack is None or other.ack is None or mark.ack.rank < other.ack.rank

@@ -319,9 +319,11 @@ def interruptions(evidence: Evidence) -> list[str]:
             halted += closings[: bisect_right(closings, after.time_ns)][-1:]
         due_ns = max([before.time_ns + _FRAME_NS, ready_ns, *halted])
         late_ns = after.time_ns - due_ns
-        if late_ns > LONGEST_GAP_NS and not evidence.uncertainty.mostly_stalled(
-            due_ns, after.time_ns
+        if late_ns <= LONGEST_GAP_NS or evidence.wire.rtp_missing_within(
+            before.location.pieces[-1].offset, after.location.pieces[0].end
         ):
+            continue  # what was not captured may have been there
+        if not evidence.uncertainty.mostly_stalled(due_ns, after.time_ns):
             texts.append(
                 f"the media went on {late_ns / 1e6:.1f} ms late at {evidence.at(after.time_ns)}"
             )

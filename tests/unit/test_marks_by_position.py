@@ -288,3 +288,28 @@ def test_one_set_behind_a_flush_counts_if_it_was_acknowledged_before_the_reply(
     found = judge_call(call.timeline())
     [flush] = [one for one in found.counters if "MEDIA_FLUSHED" in one.name]
     assert flush.verdict.value == result, flush.explanation
+
+
+@pytest.mark.parametrize(
+    ("set_ms", "acked_ms", "verdict_"), [(230, 230.2, "PASS"), (221, 221.2, "WRONG")]
+)
+def test_one_before_it_that_is_set_later_is_not_the_mark_before_it(
+    set_ms: float, acked_ms: float, verdict_: str
+) -> None:
+    """Of the media behind that all was dropped, which is told by the first of the two."""
+    dropped = '{"event":"MEDIA_DROPPED","bytes":160,"reason":"unsent","offset":1440}'
+    played = (
+        '{"event":"MARK_PLAYED","id":"%s","correlation_id":"%s","offset":%d,"played_ms":180.0,'
+        '"dropped":%d,"dropped_ms":%d}'
+    )
+    call = Call()
+    call.event(0, '{"event":"MEDIA_START","channel_id":"1.1","playback_marks":2}')
+    call.send(1, 1600)
+    call.play(20, 0, 1440)
+    call.event(201, dropped)
+    call.command(set_ms, '{"command":"MARK","id":"early","offset":1500}')
+    call.event(acked_ms, played % ("early", "early", 1500, 0, 0))
+    call.command(222, '{"command":"MARK","id":"end"}')
+    call.event(222.2, played % ("end", "end", 1600, 160, 20))
+    [end] = [mark for mark in judge_call(call.timeline()).marks if mark.id == "end"]
+    assert end.verdict.value == verdict_, end.explanation
