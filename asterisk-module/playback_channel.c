@@ -568,7 +568,8 @@ void playback_watch_peer(struct playback_channel *playback)
 
 	if ((!missing && !keeps) || playback->is_returning
 		|| !playback_peer_is_done(&playback->peer)
-		|| (keeps && enter_shut(playback)) || !missing) {
+		|| (keeps && enter_shut(playback)) || !missing || !enter_sent(playback, 0)) {
+		/* It may have left before the peer was seen to be done */
 		return;
 	}
 	/* Rather than to be lost, the packet has left meanwhile, or somewhere else */

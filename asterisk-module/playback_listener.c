@@ -30,7 +30,7 @@
 /*! \brief How long a call takes at most to be set up */
 #define FIRST_WAIT_NS (500 * NS_PER_MS)
 
-/*! \brief How often another channel is locked at most to look for an address, in ns */
+/*! \brief How often another channel is locked at most, in ns */
 #define PARTY_LOOK_NS (100 * NS_PER_MS)
 
 /*!
@@ -136,6 +136,7 @@ static void look_into(struct playback_party *party, struct ast_channel *channel,
 		return;
 	}
 	party->looked_ns = now_ns;
+	party->datastore = AST_LIST_FIRST(ast_channel_datastores(channel));
 	party->is_mute = is_mute(channel, AST_MUTE_DIRECTION_WRITE);
 	ao2_cleanup(party->rtp);
 	party->rtp = NULL;
@@ -148,8 +149,8 @@ static void look_into(struct playback_party *party, struct ast_channel *channel,
 /*!
  * \brief Whether another channel is mute towards its listener
  *
- * Only a channel with framehooks can be.  It is looked at each time: what is played into
- * a mute channel is lost.
+ * Only a channel with framehooks can be, and when it becomes mute it gets a datastore: that
+ * there is another one is seen without its lock.
  */
 static int is_party_mute(struct playback_party *party, struct ast_channel *channel,
 	int64_t now_ns)
@@ -157,7 +158,11 @@ static int is_party_mute(struct playback_party *party, struct ast_channel *chann
 	if (!ast_channel_framehooks(channel)) {
 		return 0;
 	}
-	look_into(party, channel, now_ns);
+	if (party->channel != channel || now_ns - party->looked_ns >= PARTY_LOOK_NS
+		|| party->datastore != AST_LIST_FIRST(ast_channel_datastores(channel))) {
+		look_into(party, channel, now_ns);
+	}
+	party->is_used = 1;
 	return party->is_mute;
 }
 

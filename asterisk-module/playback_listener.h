@@ -29,7 +29,8 @@
  * bridge's lock keeps the party's channel.  A party is locked only if it is the only one,
  * and ten times a second at most: for its RTP, until there is an address to send that to,
  * if it has not been answered or a mixer writes to it; and if it has framehooks, since
- * then it may be mute.  The RTP's own lock is tried at each look where it is known.
+ * then it may be mute; and when it has another datastore than at the latest look.  The
+ * RTP's own lock is tried at each look where it is known.
  */
 
 #ifndef PLAYBACK_LISTENER_H
@@ -46,6 +47,8 @@ struct playback_party {
 	const struct ast_channel *channel;
 	/*! When it was locked latest, in ns */
 	int64_t looked_ns;
+	/*! Its first datastore then, only to be compared: what makes it mute is one */
+	const struct ast_datastore *datastore;
 	/*! Whether it was mute then, towards its listener */
 	int is_mute;
 	/*! How to ask it for its RTP, NULL if it has none that can be seen */
