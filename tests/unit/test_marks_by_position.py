@@ -297,19 +297,15 @@ def test_one_before_it_that_is_set_later_is_not_the_mark_before_it(
     set_ms: float, acked_ms: float, verdict_: str
 ) -> None:
     """Of the media behind that all was dropped, which is told by the first of the two."""
-    dropped = '{"event":"MEDIA_DROPPED","bytes":160,"reason":"unsent","offset":1440}'
-    played = (
-        '{"event":"MARK_PLAYED","id":"%s","correlation_id":"%s","offset":%d,"played_ms":180.0,'
-        '"dropped":%d,"dropped_ms":%d}'
-    )
+    rest = {"played_ms": 180.0, "dropped_ms": 0.0, "stage": "sent"}
     call = Call()
-    call.event(0, '{"event":"MEDIA_START","channel_id":"1.1","playback_marks":2}')
+    call.json_event(0, event="MEDIA_START", channel_id="1.1", playback_marks=2)
     call.send(1, 1600)
     call.play(20, 0, 1440)
-    call.event(201, dropped)
-    call.command(set_ms, '{"command":"MARK","id":"early","offset":1500}')
-    call.event(acked_ms, played % ("early", "early", 1500, 0, 0))
-    call.command(222, '{"command":"MARK","id":"end"}')
-    call.event(222.2, played % ("end", "end", 1600, 160, 20))
+    call.json_event(201, event="MEDIA_DROPPED", bytes=160, reason="unsent", offset=1440)
+    call.json_command(set_ms, command="MARK", id="early", offset=1500)
+    call.json_command(222, command="MARK", id="end")
+    call.json_answer(acked_ms, "early", 1500, **rest)
+    call.json_answer(222.2, "end", 1600, **rest | {"dropped": 160, "dropped_ms": 20.0})
     [end] = [mark for mark in judge_call(call.timeline()).marks if mark.id == "end"]
     assert end.verdict.value == verdict_, end.explanation
