@@ -505,7 +505,10 @@ class Call(MediaSession):
                 await self._send_command(protocol.command_flush(self.format, flush_id))
             else:
                 await self._send_command(protocol.command_flush(self.format))
-                self._on_cut(flush, self._estimate.on_flushed(self._loop.time()))
+                now = self._loop.time()
+                cut_off = self._estimated(now)
+                self._estimate.on_flushed(now)
+                self._on_cut(flush, cut_off)
         return await flush.done
 
     def _own_id(self) -> str:
@@ -655,7 +658,7 @@ class Call(MediaSession):
     def _last_offset(self) -> tuple[int, bool]:
         """Where the end of the call cut playback off, and whether Asterisk has said so."""
         if self._estimate:
-            return self._estimate.position(self._loop.time()), False
+            return self._estimated(self._loop.time()), False
         if self._final is not None:
             received, flushed = self._final.count("received"), self._final.count("flushed")
             if received is not None and flushed is not None:
@@ -669,11 +672,21 @@ class Call(MediaSession):
 
     # --- Inside: without playback acknowledgements ---
 
+    def _estimated(self, now: float) -> int:
+        """Where playback is. Not at a MARK_MEDIA that is not acknowledged: that comes early."""
+        assert self._estimate is not None
+        position = self._estimate.position(now)
+        for mark in self._marks.values():
+            overdue_s = self._estimate.time_of(mark.offset) + _UNACKNOWLEDGED_S
+            if mark._expects_ack and position >= mark.offset and now < overdue_s:
+                position = max(0, mark.offset - 1)
+        return position
+
     def _look(self) -> None:
         """Settle the marks that playback is estimated to have reached; look again for the next."""
         assert self._estimate is not None
         now = self._loop.time()
-        position = self._estimate.position(now)
+        position = self._estimated(now)
         self.played_offset = max(self.played_offset, position)
         if self._timer:
             self._timer.cancel()

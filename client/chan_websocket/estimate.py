@@ -34,11 +34,9 @@ class Estimate:
         """MEDIA_MARK_PROCESSED has come for a mark at this offset."""
         self._anchor(offset - int(FRAME_S * self._bytes_per_s), now)
 
-    def on_flushed(self, now: float) -> int:
-        """The queue is thrown away; return where playback was cut off."""
-        cut = self.position(now)
+    def on_flushed(self, now: float) -> None:
+        """The queue is thrown away."""
         self._anchor(self._sent, now)
-        return cut
 
     def on_paused(self, now: float) -> None:
         """Playback stops."""

@@ -79,7 +79,7 @@ def test_an_estimate_plays_in_real_time_and_is_never_ahead_of_an_acknowledgement
     assert estimate.position(20.0) == pytest.approx(4000, abs=1)
     estimate.on_continued(20.0)
     assert estimate.position(20.5) == pytest.approx(8000, abs=1)
-    assert estimate.on_flushed(20.5) == pytest.approx(8000, abs=1)
+    estimate.on_flushed(20.5)
     assert estimate.position(30.0) == pytest.approx(16000, abs=1)
     estimate.on_sent(800, 30.0)
     assert estimate.position(estimate.time_of(16800)) == pytest.approx(16800, abs=1)

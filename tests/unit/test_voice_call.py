@@ -529,3 +529,34 @@ def test_an_interruption_on_an_unpatched_driver_is_an_estimate() -> None:
         assert [command.raw for command in driver.commands][-1] == '{"command":"FLUSH_MEDIA"}'
 
     run(test, STOCK)
+
+
+def test_an_unpatched_driver_that_stalls_is_not_overtaken() -> None:
+    """What is not acknowledged was not played to its end, whatever time it is."""
+
+    async def test(call: Call, driver: FakeDriver) -> None:
+        utterance = call.utterance()
+        await utterance.write(b"\xff" * 4000, "one ")
+        ahead = await call.mark_at(8000)
+        await utterance.write(b"\xff" * 4000, "two")
+        await utterance.end()
+        await asyncio.sleep(1.5)
+        assert call.played_offset < 8000
+        assert utterance.result is None and ahead.reached is None
+        driver.event("MEDIA_MARK_PROCESSED", correlation_id=driver.commands[-1].correlation_id)
+        assert await ahead.wait()
+        assert call.played_offset == 8000
+        assert utterance.result == Played(1000.0, "one two", exact=False)
+
+    run(test, STOCK, FastMotion())
+
+
+def test_what_an_unpatched_driver_was_stopped_in_was_not_played_to_its_end() -> None:
+    async def test(call: Call, driver: FakeDriver) -> None:
+        utterance = await say(call, (4000, "one "), (4000, "two"))
+        await asyncio.sleep(1.5)
+        assert await call.interrupt() == [utterance]
+        assert utterance.result is not None
+        assert utterance.result.text == "one "
+
+    run(test, STOCK, FastMotion())
