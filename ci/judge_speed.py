@@ -39,7 +39,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         path = write(Path(folder) / "capture.pcap", calls, seconds, offsets.tolist())
         print(f"{calls} calls of {seconds} s, {path.stat().st_size / 1e6:.0f} MB")
-        spoken = {40000 + call: Spoken(call, offsets, seconds * 50 * 160) for call in range(calls)}
+        spoken = {
+            (40000 + call, 0): Spoken(call, offsets, seconds * 50 * 160) for call in range(calls)
+        }
         loaded = Loaded(
             *(Busy(0.0, 0.0, 0.0, None, 0.0), 0, Measurement("capture", 10_000)),
             *(APPLICATION_PORT, RTP_PORT, spoken, (START_NS, START_NS + seconds * 10**9)),

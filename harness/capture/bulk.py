@@ -7,6 +7,7 @@ connections only the text messages of one side.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,8 @@ class BulkText:
     time_ns: int
     client_port: int
     """of its connection: of the side that opened it"""
+    earlier: int
+    """how many connections that port had before"""
     text: bytes
 
 
@@ -110,6 +113,7 @@ class BulkCapture:
         """
         secrets = Secrets(self.path.with_name(SECRETS_FILE))
         connections: dict[int, _Connection] = {}
+        opened: Counter[int] = Counter()
         ports = (self._source_port == server_port) | (self._destination_port == server_port)
         for number in np.flatnonzero((self._protocol == _TCP) & ports):
             packet = self._packet(int(number))
@@ -119,6 +123,7 @@ class BulkCapture:
             client_port = packet.source[1] if from_client else packet.destination[1]
             if packet.opens:
                 connections[client_port] = _Connection(secrets, application_is_server)
+                opened[client_port] += 1
             connection = connections.get(client_port)
             if connection is None:
                 continue
@@ -129,7 +134,7 @@ class BulkCapture:
                     f"{self.path}: the connection of port {client_port} cannot be read: {error}"
                 ) from error
             for text in texts:
-                yield BulkText(packet.time_ns, client_port, text)
+                yield BulkText(packet.time_ns, client_port, opened[client_port] - 1, text)
 
     def _find_records(self) -> Ints:
         """Where each packet's record begins. The last one may be cut off: it is left out."""

@@ -16,7 +16,7 @@ from harness.bench import open_bench
 from harness.commands.command import EXIT_CODES, OUT, ROOT, Commands, positive
 from harness.commands.printing import print_texts, print_verdict, print_whole
 from harness.errors import InputFault
-from harness.load.result import LoadMeasurement
+from harness.load.result import LoadMeasurement, Soak
 from harness.load.run import (
     MOST_CALLS,
     MOST_MARKS_A_SECOND,
@@ -29,8 +29,13 @@ from harness.record.capture_files import CAPTURE_FILE
 from harness.record.run_folder import new_run_folder
 from harness.record.verdict_files import shown
 from harness.report.load_picture import write_load_picture
-from harness.report.load_table import load_markdown, load_table, ratio_lines, why_not
+from harness.report.load_table import load_markdown, load_table, ratio_lines, wave_line, why_not
 from harness.targets.names import TargetName
+
+_SOAK_S = 3600
+_WAVE_S = 60.0
+_LIVES_S = 20.0
+"""a call of a soak, on average"""
 
 _DESCRIPTION = """\
 Calls are ramped up, held and hung up, each with marks at a rate in speech of random pieces. One
@@ -89,6 +94,15 @@ def add_to(commands: Commands) -> None:
         metavar="RATE",
         help="calls a second that are placed (default: %(default)s)",
     )
+    parser.add_argument(
+        "--soak",
+        type=positive,
+        nargs="?",
+        const=_SOAK_S,
+        metavar="SECONDS",
+        help="calls come and go, are flushed, paused, dropped and hung up by either side, while the"
+        " console is used; so long on one Asterisk, in waves of a minute (%(const)s)",
+    )
     parser.add_argument("--json", action="store_true", help="JSON control message format")
     parser.add_argument("--speaking", action="store_true", help="the callers speak, too")
     parser.add_argument("--seed", type=int, default=defaults.seed, help="of the pieces' sizes")
@@ -116,6 +130,22 @@ def _run(options: argparse.Namespace, console: Console) -> int:
     )
     raise_descriptor_limit(max(options.calls))
     folder = new_run_folder(OUT)
+    if options.soak:
+        if options.against or len(options.calls) > 1 or len(schemes) > 1:
+            raise InputFault(
+                "--soak is of one target, one number of calls and one kind of connection",
+                "Leave --against out, and give one of each.",
+            )
+        (target,) = targets[schemes[0]]
+        wave_s = min(_WAVE_S, options.soak / 2)
+        plan = replace(
+            plan,
+            calls=options.calls[0],
+            seconds=wave_s,
+            ramp=options.calls[0] / min(_LIVES_S, wave_s / 3),
+            soak=True,
+        )
+        return _soak(console, target, plan, round(options.soak / wave_s), folder, options.keep)
     console.print(
         f"{' and '.join(names)}: {', '.join(map(str, options.calls))} calls over"
         f" {' and '.join(schemes)}, {plan.marks_a_second:g} marks a second each, held for"
@@ -159,6 +189,32 @@ def _run(options: argparse.Namespace, console: Console) -> int:
     console.print(f"All of it, load.md and load.svg: {shown(folder)}", soft_wrap=True)
     print_verdict(console, measured.result)
     return EXIT_CODES[measured.result]
+
+
+def _soak(
+    console: Console, target: TargetName, plan: LoadPlan, waves: int, folder: Path, keep: bool
+) -> int:
+    """So many waves of calls that come and go."""
+    console.print(
+        f"{target.text}: {waves} waves of {plan.seconds:g} s, {plan.count} calls come and go in"
+        f" each, about {plan.calls} at once",
+        soft_wrap=True,
+    )
+    soak = Soak()
+    with open_bench(target, ROOT, folder / "pbx") as bench:
+        for number in range(waves):
+            part = folder / f"wave-{number + 1}"
+            wave = load(bench, target.text, replace(plan, seed=plan.seed + number), part)
+            soak.waves.append(wave)
+            if not keep:
+                (part / CAPTURE_FILE).unlink()
+            console.print(wave_line(soak), soft_wrap=True)
+            print_texts(console, [*wave.wrong, *(wave.judged.faults if wave.wrong else [])])
+            figures = [one.figures for one in soak.waves]
+            (folder / "load.json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
+    print_texts(console, soak.wrong)
+    print_verdict(console, soak.result)
+    return EXIT_CODES[soak.result]
 
 
 def _save(measured: LoadMeasurement, folder: Path) -> None:

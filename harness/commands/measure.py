@@ -1,5 +1,5 @@
 """``harness measure``: many marks behind pieces of random size, over several calls at once; what
-a pending mark takes of memory; what the patched driver takes of a processor."""
+a call and a pending mark take of memory; what the patched driver takes of a processor."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def add_to(commands: Commands) -> None:
     add_max_inconclusive(parser, "each call's marks")
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument(
-        "--memory", action="store_true", help="measure the memory of a pending mark instead"
+        "--memory", action="store_true", help="measure the memory of a call and of a mark instead"
     )
     instead.add_argument(
         "--stalls",
@@ -171,9 +171,16 @@ def _run(options: argparse.Namespace, console: Console) -> int:
 
 def _run_memory(build: Build, folder: Path, console: Console) -> int:
     memory: Memory = measure_memory(build, folder)
+    for what, size in (
+        ("a call that plays nothing, stock driver", memory.stock_call),
+        ("a call that plays nothing, patched driver", memory.patched_call),
+        ("more for a channel that has opted in", memory.opted_in),
+        (f"a pending mark with an id of {memory.id_bytes} bytes", memory.bytes_a_mark),
+    ):
+        console.print(f"{what}: {size:.0f} bytes", soft_wrap=True)
     console.print(
-        f"A pending mark with an id of {memory.id_bytes} bytes takes {memory.bytes_a_mark:.0f} "
-        f"bytes: growth of Asterisk's resident memory by {memory.marks} marks.",
+        f"By how Asterisk's resident memory grew: of {_MEMORY_CALLS} calls, and"
+        f" {memory.marks} marks.",
         soft_wrap=True,
     )
     return EXIT_PASS
@@ -277,8 +284,13 @@ async def _measure(b: Bench, plan: MeasurePlan, on_ack: OnAck) -> list[LiveCall]
 
 @dataclass(frozen=True)
 class Memory:
-    """What Asterisk takes for pending marks."""
+    """What Asterisk takes, by how its resident memory grows."""
 
+    stock_call: float
+    """bytes of a call that plays nothing: SIP, RTP, bridge and WebSocket"""
+    patched_call: float
+    opted_in: float
+    """bytes more for a channel that has opted in"""
     marks: int
     bytes_a_mark: float
     id_bytes: int
@@ -287,29 +299,56 @@ class Memory:
 
 def measure_memory(build: Build, folder: Path) -> Memory:
     """Let many calls have as many marks pending as they may, and look how Asterisk grows."""
-    with bench(build, folder) as b:
-        return asyncio.run(_measure_memory(b))
+    with bench(build, folder / "stock", build.stock_module) as b:
+        stock = asyncio.run(_measure_call(b))
+    with bench(build, folder / "patched") as b:
+        patched = asyncio.run(_measure_call(b))
+        return asyncio.run(_measure_marks(b, stock, patched))
 
 
-async def _measure_memory(bench: Bench) -> Memory:
-    grown = 0
+async def _measure_call(bench: Bench) -> float:
+    """Bytes of a call."""
+    extension = Extension("memory")
+    async with bench.call("memory/first", extension):
+        pass  # what is taken once is no call's
+    before = _resident_bytes(bench.instance.pid)
+    async with AsyncExitStack() as stack:
+        for number in range(_MEMORY_CALLS):
+            await stack.enter_async_context(bench.call(f"memory/idle-{number}", extension))
+        return (_resident_bytes(bench.instance.pid) - before) / _MEMORY_CALLS
+
+
+async def _measure_marks(bench: Bench, stock: float, patched: float) -> Memory:
     up: list[MediaSession] = []
     async with AsyncExitStack() as stack:
         for number in range(_MEMORY_CALLS):
             call = await stack.enter_async_context(
                 bench.call(f"memory/{number}", Extension("memory"))
             )
-            await call.session.pause()
-            await call.session.send_media(position_code.encode(0, _FRAME))
-            # What only the first mark of a channel takes is not meant.
-            await _fill(call.session, 0, _WARM_UP_MARKS)
             up.append(call.session)
-        before = _resident_bytes(bench.instance.pid)
+        resident = [_resident_bytes(bench.instance.pid)]
+        for session in up:
+            await session.report_playback()
+            await session.wait_event("PLAYBACK")
+        resident.append(_resident_bytes(bench.instance.pid))
+        for session in up:
+            await session.pause()
+            await session.send_media(position_code.encode(0, _FRAME))
+            # What only the first mark of a channel takes is not meant.
+            await _fill(session, 0, _WARM_UP_MARKS)
+        resident.append(_resident_bytes(bench.instance.pid))
         for session in up:
             await _fill(session, _WARM_UP_MARKS, _PENDING_MAX)
-        grown = _resident_bytes(bench.instance.pid) - before
+        resident.append(_resident_bytes(bench.instance.pid))
     marks = _MEMORY_CALLS * (_PENDING_MAX - _WARM_UP_MARKS)
-    return Memory(marks, grown / marks, _MEMORY_ID_BYTES)
+    return Memory(
+        stock,
+        patched,
+        (resident[1] - resident[0]) / _MEMORY_CALLS,
+        marks,
+        (resident[3] - resident[2]) / marks,
+        _MEMORY_ID_BYTES,
+    )
 
 
 async def _fill(session: MediaSession, begin: int, end: int) -> None:

@@ -45,6 +45,9 @@ class Spoken:
     offsets: Ints
     """of its marks"""
     sent_bytes: int
+    owed: int | None = None
+    """of a call that was disturbed, so that marks were discarded: so many of them must have been
+    acknowledged. Those behind may have crossed a hang-up"""
 
 
 @dataclass
@@ -54,17 +57,21 @@ class Acks:
     time_ns: list[int] = field(default_factory=list)
     mark: list[int] = field(default_factory=list)
     says_sent: list[bool] = field(default_factory=list)
-    discarded: int = 0
+    discarded: list[int] = field(default_factory=list)
+    """the marks that will never be played"""
 
     def add(self, time_ns: int, event: Event) -> None:
         """Take an event into account, if it acknowledges a mark."""
         if event.name == "MARK_DISCARDED":
-            self.discarded += 1
+            self.discarded.append(_number(event.fields["id"]))
         elif event.name in _PLAYED:
             self.time_ns.append(time_ns)
-            mark_id = str(event.fields[_PLAYED[event.name]])
-            self.mark.append(int(mark_id.removeprefix(MARK_PREFIX)))
+            self.mark.append(_number(event.fields[_PLAYED[event.name]]))
             self.says_sent.append(event.fields.get("stage") == "sent")
+
+
+def _number(mark_id: object) -> int:
+    return int(str(mark_id).removeprefix(MARK_PREFIX))
 
 
 @dataclass
@@ -80,7 +87,8 @@ class ManyJudged:
     the call"""
     early: int = 0
     missing: int = 0
-    """marks that nothing acknowledged as played, those that were discarded among them"""
+    """marks that nothing acknowledged as played, those that were discarded among them; of a call
+    that was disturbed those that nothing acknowledged"""
     twice: int = 0
     unasked: int = 0
     discarded: int = 0
@@ -273,12 +281,15 @@ class _Call:
     ) -> None:
         self._call, self._wire, self._uncertainty = call, wire, uncertainty
         self._window, self._codec = window, codec
-        self._discarded = acks.discarded
+        self._discarded = len(acks.discarded)
         times = np.array(acks.time_ns, np.int64)
         marks = np.array(acks.mark, np.int64)
         asked = (marks >= 0) & (marks < len(call.offsets))
         self._unasked = int(np.count_nonzero(~asked))
         self._counts = np.bincount(marks[asked], minlength=len(call.offsets))
+        if call.owed is not None:
+            discarded = np.array(acks.discarded, np.int64)
+            self._counts += np.bincount(discarded, minlength=len(call.offsets))
         once = asked & (self._counts[np.where(asked, marks, 0)] == 1)
         # Of times those in the window; what is early is early at any time.
         self._acked_ns, self._marks = times[once], marks[once]
@@ -315,6 +326,8 @@ class _Call:
         judged.discarded += self._discarded
         for number in np.flatnonzero(self._counts != 1):
             times = int(self._counts[number])
+            if not times and call.owed is not None and number >= call.owed:
+                continue
             judged.missing += times == 0
             judged.twice += times > 1
             how = f"acknowledged {times} times" if times else "not acknowledged as played"
@@ -342,7 +355,7 @@ class _Call:
         wire = self._wire
         distinct = np.unique(wire.offsets[wire.by_offset], return_index=True)[1]
         seen = int(wire.bytes[wire.by_offset][distinct].sum())
-        if lost := max(0, self._call.sent_bytes - seen):
+        if self._call.owed is None and (lost := max(0, self._call.sent_bytes - seen)):
             judged.lost_bytes += lost
             judged._say(f"call {self._call.number}: {lost} bytes of its media are in no packet")
         begin, end = self._window

@@ -10,7 +10,7 @@ import asyncio
 import ssl
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from websockets.http11 import Request
@@ -20,6 +20,7 @@ from websockets.typing import Subprotocol
 
 from harness.capture.timeline import ULAW
 from harness.errors import EnvironmentFault
+from harness.load.disturbance import Disturbance
 from harness.load.stream import CHUNK_S, LEAD_CHUNKS, Stream, frames_of, rest_of_frame
 
 _TICK_S = 0.005
@@ -46,12 +47,18 @@ class Applications:
         """that all read into; a view, since asyncio's TLS writes to slices of it"""
         self._due: deque[tuple[float, ApplicationCall]] = deque()
         self._stream: Stream | None = None
+        self._disturbance: Callable[[int], Disturbance] | None = None
         self._speaking = False
-        self._ready: asyncio.Queue[ApplicationCall] = asyncio.Queue()
 
-    def speak(self, stream: Stream) -> None:
-        """Have each call that begins from now on speak this from its beginning."""
+    def speak(
+        self, stream: Stream, disturbance: Callable[[int], Disturbance] | None = None
+    ) -> None:
+        """Have each call that begins from now on speak this from its beginning.
+
+        ``disturbance`` gives what the call of that number does besides.
+        """
         self._stream, self._speaking = stream, True
+        self._disturbance = disturbance
 
     def fall_silent(self) -> None:
         """Each call ends its speech with a whole frame, and says no more."""
@@ -76,9 +83,8 @@ class Applications:
         """MEDIA_START has come."""
         call.number = len(self.calls)
         self.calls.append(call)
-        self._ready.put_nowait(call)
         if self._stream is not None and self._speaking:
-            call.begin(self._stream)
+            call.begin(self._stream, self._disturbance and self._disturbance(call.number))
             self._due.append((time.monotonic() + CHUNK_S, call))
 
     async def run(self) -> None:
@@ -117,7 +123,10 @@ class ApplicationCall(asyncio.BufferedProtocol):
         self.sent_bytes = 0
         """of media"""
         self.marks_sent = 0
+        self.marks_owed = 0
+        """those that must be acknowledged: the latest ones may cross the caller's hang-up"""
         self._stream: Stream | None = None
+        self._disturbance: Disturbance | None = None
         self._began = 0.0
         self._next = 0
 
@@ -131,19 +140,27 @@ class ApplicationCall(asyncio.BufferedProtocol):
         """When all that it has sent has been played at the earliest, by the monotonic clock."""
         return self._began + self.sent_bytes / ULAW.bytes_per_second
 
-    def begin(self, stream: Stream) -> None:
+    def begin(self, stream: Stream, disturbance: Disturbance | None) -> None:
         """Send the first chunks."""
         self._began = time.monotonic()
         self._stream = stream
         self._transport.write(stream.start)
         for _ in range(LEAD_CHUNKS):
             self.send_next()
+        self._disturbance = disturbance
 
     def send_next(self) -> bool:
         """Send the next chunk, if there is one."""
-        assert self._stream is not None, "begun"
-        if self._next == len(self._stream.chunks):
+        if self._stream is None or self._next == len(self._stream.chunks):
             return False
+        if self._disturbance:
+            if frames := self._disturbance.next():
+                self._transport.write(frames)
+            if self._disturbance.hangs_up:
+                self.marks_owed = self.marks_sent
+                self._disturbance = self._stream = None
+                return False
+        self.marks_owed = self.marks_sent
         chunk = self._stream.chunks[self._next]
         self._next += 1
         if chunk.size:
@@ -154,6 +171,10 @@ class ApplicationCall(asyncio.BufferedProtocol):
 
     def finish(self) -> None:
         """Send what makes its media whole frames."""
+        if self._stream is None:
+            return
+        if self._disturbance and (frames := self._disturbance.undo()):
+            self._transport.write(frames)
         size, frame = rest_of_frame(self.number, self.sent_bytes)
         if size:
             self._transport.write(frame)

@@ -239,6 +239,51 @@ class LoadMeasurement:
         return [pair for pair in pairs if not any(one.unreliable for one in pair)]
 
 
+MOST_GROWN_BYTES = 1 << 20
+"""of memory between the first wave of a soak and the last one"""
+
+
+@dataclass
+class Soak:
+    """Waves of calls that come and go, on one Asterisk. What the first one has grown by is kept for
+    the next ones."""
+
+    waves: list[LoadRound] = field(default_factory=list)
+
+    @property
+    def grown(self) -> Resources:
+        """By how much more than after the first wave is taken after the last one."""
+        first, last = self.waves[0].after, self.waves[-1].after
+        if first is None or last is None:
+            return Resources(0, 0)
+        return Resources(
+            last.memory_bytes - first.memory_bytes, last.descriptors - first.descriptors
+        )
+
+    @property
+    def wrong(self) -> list[str]:
+        """What has not come back, in words."""
+        grown = self.grown
+        wrong = []
+        if grown.memory_bytes > MOST_GROWN_BYTES:
+            wrong.append(f"memory has grown by {grown.memory_bytes / 1024:.0f} KiB")
+        if grown.descriptors > 0:
+            wrong.append(f"{grown.descriptors} descriptors are left open")
+        return wrong
+
+    @property
+    def result(self) -> Result:
+        """The worst of all waves, and FAIL for what has not come back."""
+        return worst([*map(self.verdict, self.waves), "FAIL" if self.wrong else "PASS"])
+
+    @staticmethod
+    def verdict(wave: LoadRound) -> Result:
+        """Of one wave. A host that is full excuses nothing: there is no limit to be late."""
+        if wave.not_captured:
+            return "INCONCLUSIVE"
+        return "FAIL" if wave.wrong else "PASS"
+
+
 def middle(values: Iterable[float]) -> float:
     """The median of those that are numbers; not a number if there is none."""
     numbers = [value for value in values if not math.isnan(value)]

@@ -11,10 +11,13 @@ import asyncio
 import gc
 import resource
 import time
-from collections.abc import AsyncIterator, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
+from random import Random
 
 from chan_websocket.protocol import Format, MarkCommand, parse_event
 from harness.asterisk.configuration import Extension
@@ -31,7 +34,8 @@ from harness.capture.tls import SECRETS_FILE
 from harness.certificates import note_secrets
 from harness.errors import EnvironmentFault, HarnessFault, InputFault
 from harness.judge.many import Acks, ManyJudged, Spoken, judge_many
-from harness.load.applications import ApplicationCall, applications
+from harness.load.applications import applications
+from harness.load.disturbance import Disturbance
 from harness.load.result import Busy, LoadKey, LoadRound, Resources
 from harness.load.stream import Stream
 from harness.media import position_code
@@ -58,6 +62,12 @@ _POLL_S = 0.05
 _PROGRESS_S = 0.5
 _WARM_UP_S = 0.5
 _PACKET_S = 0.02
+_OPERATE_S = 1.0
+_COMMANDS = (
+    "module reload chan_websocket.so",
+    "websocket show playback",
+    "core show channels verbose",
+)
 
 
 @dataclass(frozen=True)
@@ -74,7 +84,14 @@ class LoadPlan:
     message_format: Format = Format.PLAIN
     speaking: bool = False
     """whether the callers speak"""
+    soak: bool = False
+    """whether calls come and go, and what they say is flushed, paused and dropped"""
     seed: int = 1
+
+    @property
+    def count(self) -> int:
+        """How many calls are placed."""
+        return round(self.ramp * self.seconds) if self.soak else self.calls
 
     @property
     def extension(self) -> Extension:
@@ -84,6 +101,8 @@ class LoadPlan:
     @property
     def speech_s(self) -> float:
         """How long the first call speaks, at most."""
+        if self.soak:
+            return self.seconds + _CONNECT_S
         return self.calls / self.ramp + _CONNECT_S + _SETTLE_S + self.seconds
 
 
@@ -167,8 +186,9 @@ class Loaded:
     port: int
     """of the application"""
     rtp_port: int
-    spoken: dict[int, Spoken]
-    """by the port of the connection that Asterisk made for the call"""
+    spoken: dict[tuple[int, int], Spoken]
+    """by the port of the connection that Asterisk made for the call, and how many that port had
+    before"""
     window: tuple[int, int]
     resources: tuple[Resources | None, Resources | None, Resources | None]
     """before, while the calls were held, after"""
@@ -178,7 +198,7 @@ class Loaded:
         capture = read_bulk(path)
         acks = {one.number: Acks() for one in self.spoken.values()}
         for text in capture.texts_of(self.port, application_is_server=True):
-            if (spoken := self.spoken.get(text.client_port)) is not None:
+            if (spoken := self.spoken.get((text.client_port, text.earlier))) is not None:
                 acks[spoken.number].add(text.time_ns, parse_event(text.text.decode()))
         rtp = capture.rtp_to(self.rtp_port)
         return judge_many(
@@ -235,15 +255,19 @@ class _Round:
             capture = stack.enter_context(
                 Tcpdump(self._folder / CAPTURE_FILE, [sink.port], [apps.port], bulk=True)
             )
-            apps.speak(self._stream)
-            self._first = len(apps.calls)
-            async with self._placed(request, plan.calls) as calls:
-                if plan.speaking:
-                    stack.push_async_callback(_cancelled, asyncio.create_task(self._speak(calls)))
-                self._stage = "settling"
-                await asyncio.sleep(_SETTLE_S)
-                self._stage = "holding"
-                window, busy = await self._hold(capture)
+            apps.speak(self._stream, self._disturbance if plan.soak else None)
+            async with self._placing(request, plan.count, plan.ramp) as calls:
+                if plan.soak:
+                    window, busy = await self._come_and_go(calls, capture)
+                else:
+                    await self._answered(calls)
+                    if plan.speaking:
+                        task = asyncio.create_task(self._speak(calls))
+                        stack.push_async_callback(_cancelled, task)
+                    self._stage = "settling"
+                    await asyncio.sleep(_SETTLE_S)
+                    self._stage = "holding"
+                    window, busy = await self._measured(capture, asyncio.sleep(plan.seconds))
                 held = await self._resources(trim=False)
                 self._stage = "waiting for acknowledgements"
                 apps.fall_silent()
@@ -255,43 +279,95 @@ class _Round:
             after = await self._resources()
             summary = capture.stop()
         stalls = self._bench.host_stalls.between(*window)
-        mine = apps.calls[self._first :]
         return Loaded(
             busy,
             summary.dropped,
             Measurement("capture", summary.uncertainty_ns, summary.dropped, tuple(stalls)),
             apps.port,
             sink.port,
-            {one.client_port: self._spoken(one) for one in mine},
+            self._spoken(),
             window,
             (before, held, after),
         )
 
-    def _spoken(self, call: ApplicationCall) -> Spoken:
-        return Spoken(call.number, self._stream.offsets[: call.marks_sent], call.sent_bytes)
+    def _spoken(self) -> dict[tuple[int, int], Spoken]:
+        """See `Loaded.spoken`."""
+        earlier: Counter[int] = Counter()
+        spoken = {}
+        for call in self._apps.calls[self._first :]:
+            port, offsets = call.client_port, self._stream.offsets[: call.marks_sent]
+            owed = call.marks_owed if self._plan.soak else None
+            spoken[port, earlier[port]] = Spoken(call.number, offsets, call.sent_bytes, owed)
+            earlier[port] += 1
+        return spoken
 
     @asynccontextmanager
-    async def _placed(self, request: CallRequest, count: int) -> AsyncIterator[SipCalls]:
-        """So many calls, answered and with their connections."""
-        plan, first = self._plan, len(self._apps.calls)
-        timeout_s = count / plan.ramp + _CONNECT_S
+    async def _placing(
+        self, request: CallRequest, count: int, a_second: float
+    ) -> AsyncIterator[SipCalls]:
+        """So many calls, which are on their way."""
+        self._first = len(self._apps.calls)
         sip = self._bench.target.sip
-        placing = place_calls(sip, request, self._folder, count, plan.ramp)
-        async with placing as calls:
+        async with place_calls(sip, request, self._folder, count, a_second) as calls:
             self._sip_calls = calls
-            await calls.answered(timeout_s)
-            if not await self._reached(lambda: len(self._apps.calls) - first == count, _CONNECT_S):
-                came = len(self._apps.calls) - first
-                raise HarnessFault(
-                    f"{count} calls were answered, but only {came} media connections came to"
-                    f" {self._apps.uri}",
-                    "The PBX's log says why; has it descriptors enough, and the right address?",
-                )
             yield calls
+
+    async def _answered(self, calls: SipCalls) -> None:
+        """Until all are answered and have their connections."""
+        await calls.answered(calls.count / self._plan.ramp + _CONNECT_S)
+
+        def came() -> int:
+            return len(self._apps.calls) - self._first
+
+        if not await self._reached(lambda: came() == calls.count, _CONNECT_S):
+            raise HarnessFault(
+                f"{calls.count} calls were answered, but only {came()} media connections came to"
+                f" {self._apps.uri}",
+                "The PBX's log says why; has it descriptors enough, and the right address?",
+            )
+
+    async def _come_and_go(self, calls: SipCalls, capture: Tcpdump) -> tuple[tuple[int, int], Busy]:
+        """Until all calls have come, most of which have gone again; the console is used."""
+        self._stage = "coming and going"
+        others = [asyncio.create_task(one) for one in (self._go(calls), self._operate())]
+        try:
+            return await self._measured(capture, self._answered(calls))
+        finally:
+            for task in others:
+                await _cancelled(task)
+
+    async def _go(self, calls: SipCalls) -> None:
+        """Callers hang up, so that there are about as many calls at once as planned."""
+        random = Random(f"{self._plan.seed}/go")
+        ends: dict[str, float] = {}
+        while True:
+            now = time.monotonic()
+            for call in calls.calls:
+                if not call.is_answered or call.is_over:
+                    continue
+                lives_s = random.uniform(0, 2 * self._plan.calls / self._plan.ramp)
+                if now >= ends.setdefault(call.call_id, now + lives_s):
+                    call.tell_to_hang_up()
+                    ends[call.call_id] = now + _HANG_UP_S
+            await asyncio.sleep(_POLL_S)
+
+    async def _operate(self) -> None:
+        """Commands on the console, as an operator has them."""
+        for command in cycle(_COMMANDS if self._asterisk else ()):
+            await asyncio.to_thread(self._console, command)
+            await asyncio.sleep(_OPERATE_S)
+
+    def _console(self, command: str) -> None:
+        assert self._asterisk is not None, "its console is there"
+        self._asterisk.console.run(command)
+
+    def _disturbance(self, call: int) -> Disturbance:
+        return Disturbance(f"{self._plan.seed}/{call}", self._plan.message_format)
 
     async def _warm_up(self, request: CallRequest) -> None:
         self._apps.speak(self._stream)
-        async with self._placed(request, 1) as calls:
+        async with self._placing(request, 1, self._plan.ramp) as calls:
+            await self._answered(calls)
             await asyncio.sleep(_WARM_UP_S)
             self._apps.fall_silent()
             await calls.hang_up(_HANG_UP_S)
@@ -317,12 +393,15 @@ class _Round:
             await asyncio.sleep(_POLL_S)
         raise HarnessFault(f"Asterisk still has channels: {channels}")
 
-    async def _hold(self, capture: Tcpdump) -> tuple[tuple[int, int], Busy]:
+    async def _measured(
+        self, capture: Tcpdump, work: Awaitable[None]
+    ) -> tuple[tuple[int, int], Busy]:
+        """What is taken while something else is awaited, and when that was."""
         self._apps.most_late_s = 0.0
         gc.collect()
         gc.freeze()  # so that collecting garbage takes no time from the calls
         begin_ns, begun = time.time_ns(), self._taken(capture)
-        await asyncio.sleep(self._plan.seconds)
+        await work
         end_ns, ended = time.time_ns(), self._taken(capture)
         gc.unfreeze()
         lasted_s = (end_ns - begin_ns) / 1e9

@@ -14,6 +14,7 @@ from harness.load.result import (
     LoadKey,
     LoadMeasurement,
     LoadRound,
+    Soak,
     lowest_and_highest,
     middle,
 )
@@ -129,6 +130,18 @@ def ratio_lines(measured: LoadMeasurement) -> list[str]:
         f" of {measured.reliable_pairs(key)} pairs of rounds"
         for key in measured.keys
     ]
+
+
+def wave_line(soak: Soak) -> str:
+    """What the latest wave of a soak was like."""
+    wave, grown = soak.waves[-1], soak.grown
+    judged = wave.judged
+    return (
+        f"wave {len(soak.waves)}: {judged.marks} marks, {judged.discarded} discarded,"
+        f" {judged.early} early, {judged.missing} missing, {judged.twice} twice; since the first"
+        f" wave {grown.memory_bytes / 1024:+.0f} KiB, {grown.descriptors:+d} descriptors;"
+        f" generator {wave.busy.generator:.0%}, host {wave.busy.host:.0%}: {soak.verdict(wave)}"
+    )
 
 
 def why_not(measured: LoadMeasurement) -> list[str]:

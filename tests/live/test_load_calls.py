@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from test_mutants import build_mutant
 from chan_websocket.protocol import Format
 from harness.bench import bench
 from harness.install.build import Build
-from harness.load.result import LoadRound
+from harness.load.result import LoadRound, Soak
 from harness.load.run import LoadPlan, load
 
 pytestmark = pytest.mark.slow
@@ -65,3 +66,18 @@ def test_a_mark_that_is_acknowledged_twice_is_counted(build: Build, run_folder: 
     # Of each call the mark m4.
     assert (one.judged.missing, one.judged.twice) == (0, CALLS)
     assert one.wrong == [f"{CALLS} twice"]
+
+
+def test_calls_come_and_go_and_every_mark_has_its_answer(build: Build, run_folder: Path) -> None:
+    plan = LoadPlan(5, 20.0, 8.0, ramp=2.5, message_format=Format.JSON, soak=True)
+    soak = Soak()
+    with bench(build, run_folder / "soak", build.patched_module) as b:
+        for number in range(2):
+            folder = run_folder / "soak" / f"wave-{number}"
+            soak.waves.append(load(b, "patched", replace(plan, seed=number), folder))
+    for wave in soak.waves:
+        assert wave.wrong == [], wave.judged.faults
+        # Some were played, and some discarded: by flush, hang-up or direction.
+        assert 0 < wave.judged.discarded < wave.judged.marks / 2
+        assert len(wave.judged.differences_ns) > 100
+    assert soak.grown.descriptors == 0

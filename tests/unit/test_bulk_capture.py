@@ -69,6 +69,15 @@ def test_text_messages_are_read_by_connection(tmp_path: Path) -> None:
     ]
 
 
+def test_a_port_may_have_several_connections(tmp_path: Path) -> None:
+    file = CaptureFile()
+    for count in range(2):
+        file.connect(START_NS + count * 10_000, 40000)
+        file.text(START_NS + count * 10_000 + 2000, 40000, f"MEDIA_START channel:{count}")
+    found = read_bulk(file.write(tmp_path / "a.pcap")).texts_of(APPLICATION_PORT, True)
+    assert [(one.earlier, one.text[-1:]) for one in found] == [(0, b"0"), (1, b"1")]
+
+
 def test_what_is_cut_off_is_left_out(tmp_path: Path) -> None:
     file = CaptureFile()
     for number in range(3):

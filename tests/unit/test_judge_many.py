@@ -68,11 +68,13 @@ def judged(
     window: tuple[int, int] = ALWAYS,
     measurement: Measurement | None = None,
     sent: int = 0,
+    owed: int | None = None,
 ) -> ManyJudged:
     found = Acks()
     for at_ms, text in acks:
         found.add(START_NS + round(at_ms * MS), parse_event(text))
-    spoken = Spoken(NUMBER, np.array(offsets, np.int64), sent or FRAME * len(call.packets))
+    sent = sent or FRAME * len(call.packets)
+    spoken = Spoken(NUMBER, np.array(offsets, np.int64), sent, owed)
     measurement = measurement or Measurement("capture", 30_000)
     rtp = bulk(call.packets)
     return judge_many(rtp, offsets_of(rtp.heads), {NUMBER: found}, [spoken], measurement, window)
@@ -176,6 +178,18 @@ def test_missing_twice_unasked_and_discarded_are_counted() -> None:
         'call 3, mark "m2": not acknowledged as played',
         'call 3, mark "m3": not acknowledged as played',
     ]
+
+
+def test_in_a_call_that_was_disturbed_a_mark_may_be_discarded_but_once() -> None:
+    call = Loaded()
+    call.play(20, 0, 10 * FRAME)
+    acks = [(41, ack(0)), (42, "MARK_DISCARDED id=m0 reason=flush")]
+    acks += [(64, "MARK_DISCARDED id=m1 reason=hangup")]
+    found = judged(call, [160, 320, 480], acks, sent=20 * FRAME, owed=3)
+    assert (found.missing, found.twice, found.discarded, found.lost_bytes) == (1, 1, 2, 0)
+    # The last one may have crossed the hang-up.
+    assert judged(call, [160, 320, 480], acks, owed=2).missing == 0
+    assert judged(call, [160, 320, 480], acks).missing == 2
 
 
 def test_a_host_stall_excuses_what_seems_early() -> None:

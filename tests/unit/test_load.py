@@ -7,6 +7,7 @@ import io
 import math
 import resource
 import xml.etree.ElementTree as ElementTree
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -18,6 +19,7 @@ from rich.console import Console
 from websockets.frames import Frame, Opcode
 
 from chan_websocket.protocol import Format, parse_command
+from harness.capture.bulk import text_frames
 from harness.capture.timeline import Ints, Measurement
 from harness.commands.cli import main
 from harness.commands.load import _numbers, _rate, _schemes, _target
@@ -25,7 +27,8 @@ from harness.commands.printing import print_whole
 from harness.errors import EnvironmentFault, InputFault
 from harness.judge.many import CALL_BYTES, ManyJudged, Spoken
 from harness.load.applications import FrameCounter
-from harness.load.result import Busy, LoadKey, LoadMeasurement, LoadRound, Resources
+from harness.load.disturbance import Disturbance
+from harness.load.result import Busy, LoadKey, LoadMeasurement, LoadRound, Resources, Soak
 from harness.load.run import Loaded, raise_descriptor_limit
 from harness.load.stream import CHUNK_BYTES, Chunk, Stream, frames_of, rest_of_frame
 from harness.media.position_code import encode
@@ -34,6 +37,7 @@ from harness.report.load_table import (
     load_markdown,
     load_table,
     ratio_lines,
+    wave_line,
     why_not,
 )
 from harness.report.load_table import (
@@ -137,6 +141,30 @@ def test_text_messages_are_counted_however_the_stream_is_cut() -> None:
     assert counter.closed
 
 
+def test_a_soak_disturbs_its_calls_and_puts_each_right_again() -> None:
+    disturbance = Disturbance("seed", Format.JSON)
+    commands: list[str] = []
+    for _ in range(4000):
+        commands += [command_name(text) for text in texts_in(disturbance.next())]
+        assert disturbance.hangs_up == ("HANGUP" in commands)
+    commands += [command_name(text) for text in texts_in(disturbance.undo())]
+    assert disturbance.undo() == b""
+    found = Counter(commands)
+    assert found["FLUSH_MEDIA"] == found["START_MEDIA_BUFFERING"] > 100
+    assert found["PAUSE_MEDIA"] == found["CONTINUE_MEDIA"] > 50
+    assert found["SET_MEDIA_DIRECTION"] > 50
+    assert found["SET_MEDIA_DIRECTION"] % 2 == 0
+    assert found["HANGUP"] > 5
+
+
+def texts_in(data: bytes) -> list[str]:
+    return [text.decode() for text in text_frames(data)[0]]
+
+
+def command_name(text: str) -> str:
+    return parse_command(text).name
+
+
 # ---- what is made of it --------------------------------------------------------------------------
 
 
@@ -157,7 +185,7 @@ def test_a_capture_is_judged(tmp_path: Path) -> None:
         Measurement("capture", 10_000),
         APPLICATION_PORT,
         RTP_PORT,
-        {40000 + call: Spoken(call, offsets, 1600) for call in range(2)},
+        {(40000 + call, 0): Spoken(call, offsets, 1600) for call in range(2)},
         (START_NS, START_NS + 10**9),
         (None, None, None),
     )
@@ -211,6 +239,23 @@ def compared() -> LoadMeasurement:
         made("patched", spread_ms=2.0, busy=replace(QUIET, asterisk=0.6, host=0.97)),
     ]
     return LoadMeasurement([*rounds, made("patched", 100), made("stock", 100, spread_ms=4.0)])
+
+
+@pytest.mark.parametrize(
+    ("kib", "fds", "result"), [(1024, 9, "PASS"), (1025, 9, "FAIL"), (0, 10, "FAIL")]
+)
+def test_a_soak_holds_the_last_wave_against_the_first(kib: int, fds: int, result: str) -> None:
+    first, between, last = made(), made(), made()
+    after = Resources(101 * 1024 + kib * 1024, fds)
+    soak = Soak([first, replace(between, after=Resources(10**9, 99)), replace(last, after=after)])
+    assert soak.result == result
+    assert f"{kib:+d} KiB, {fds - 9:+d} descriptors" in wave_line(soak)
+    assert Soak([first, made(early=1)]).result == "FAIL"
+    full = replace(QUIET, host=1.0)
+    assert Soak([first, made(busy=full)]).result == "PASS"
+    assert Soak([first, made(busy=full, early=1)]).result == "FAIL"
+    assert Soak([first, replace(made(early=1), not_captured=1)]).result == "INCONCLUSIVE"
+    assert Soak([replace(first, after=None)] * 2).result == "PASS"
 
 
 def test_ratios_are_of_rounds_that_followed_each_other() -> None:
@@ -281,7 +326,13 @@ def test_over_is_for_our_own_targets() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--target", "nothing"], ["--against", "patched"], ["--calls", "2,,"]]
+    "arguments",
+    [
+        ["--target", "nothing"],
+        ["--against", "patched"],
+        ["--calls", "2,,"],
+        ["--soak", "--calls", "2,3"],
+    ],
 )
 def test_wrong_usage_is_said_before_anything_is_started(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
