@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import selectors
 
+_LEFT_S = 60.0
+
 
 class Clock(selectors.DefaultSelector):
     """Has no time to wait."""
@@ -29,3 +31,11 @@ class FastMotion(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._clock.now
+
+    def close(self) -> None:
+        """Also end what a test that has failed has left behind."""
+        if not self.is_closed() and (left := asyncio.all_tasks(self)):
+            for task in left:
+                task.cancel()
+            self.run_until_complete(asyncio.wait(left, timeout=_LEFT_S))
+        super().close()

@@ -38,8 +38,10 @@ def run(
     if loop is None:
         asyncio.run(asyncio.wait_for(with_call(), TIMEOUT_S))
     else:
-        loop.run_until_complete(with_call())
-        loop.close()
+        try:
+            loop.run_until_complete(with_call())
+        finally:
+            loop.close()
 
 
 async def settle() -> None:
