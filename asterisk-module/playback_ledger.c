@@ -113,6 +113,8 @@ struct playback_ledger {
 	int delivered_short;
 	/*! When the latest frame sent was delivered, or should have been, in ns */
 	int64_t sent_delivered_ns;
+	/*! When it leaves at the latest where that is not seen, however late that is, in ns */
+	int64_t left_ns;
 	/*! Delays of the latest frames sent, against the time of their media, in ns */
 	int64_t clock_delays_ns[PLAYBACK_CLOCK_FRAMES];
 	/*! Number of delays there have been since the clock began anew */
@@ -379,8 +381,15 @@ static int64_t playing_start(struct playback_ledger *ledger,
 	return start_ns;
 }
 
+static int64_t later(int64_t a_ns, int64_t b_ns)
+{
+	return a_ns > b_ns ? a_ns : b_ns;
+}
+
 /*!
  * \brief Set the time of all marks before \a limit, which lies in or behind \a frame
+ *
+ * None is due before what was sent has left: the media clock does not follow what is late.
  *
  * An event that is ordered among the marks waits until it is known what was sent, not until
  * that has been played.
@@ -409,7 +418,8 @@ static void schedule_marks(struct playback_ledger *ledger, struct playback_queue
 		before_ns = part_ns(frame->media, mark->position - frame->position);
 		mark->media_ns = media_ns + before_ns;
 		mark->stage = current_stage(ledger);
-		mark->due_ns = mark->outcome == PLAYBACK_ORDERED_EVENT ? 0 : start_ns + before_ns;
+		mark->due_ns = mark->outcome == PLAYBACK_ORDERED_EVENT ? 0
+			: later(start_ns + before_ns, ledger->left_ns);
 	}
 	queue->unplayed = mark;
 }
@@ -446,6 +456,13 @@ static void send_frame(struct playback_ledger *ledger, const struct playback_fra
 	ledger->sent_delivered_ns = frame->delivered_ns - frame->behind_ns;
 }
 
+/*! \brief What is sent now has not left yet, unless it was seen */
+static void note_leaving(struct playback_ledger *ledger, int64_t now_ns)
+{
+	ledger->left_ns = current_stage(ledger) == PLAYBACK_STAGE_SENT ? 0
+		: leaving_ns(ledger, now_ns);
+}
+
 /*! \brief Take up to \a most_ns off the front of what is held */
 static struct playback_frame take_held(struct playback_ledger *ledger, int64_t most_ns)
 {
@@ -479,6 +496,7 @@ static void send_held(struct playback_ledger *ledger, int64_t most_ns, int64_t n
 	struct playback_frame part;
 	int64_t start_ns = 0;
 
+	note_leaving(ledger, now_ns);
 	while (ledger->held_count && most_ns > 0) {
 		part = take_held(ledger, most_ns);
 		send_frame(ledger, &part, now_ns);
@@ -857,6 +875,7 @@ void playback_ledger_caught_up(struct playback_ledger *ledger,
 		frame.behind_ns = 0;
 	}
 	if (current_stage(ledger) == PLAYBACK_STAGE_DELIVERED && !ledger->packet_ns) {
+		note_leaving(ledger, now_ns);
 		send_frame(ledger, &frame, now_ns);
 		return;
 	}

@@ -498,6 +498,31 @@ static void late_mixing_does_not_take_a_frame_that_came_after_its_time(void)
 	EXPECT(playback_ledger_next_due(&ledger) < PLAYBACK_NEVER, 1);
 }
 
+static void mark_is_not_due_before_what_is_late_has_left(void)
+{
+	int64_t late = T0 + TICK + 5 * MS;
+
+	/* The clock does not follow one late interval, but its packet has to leave first */
+	begin();
+	playback_ledger_mixing(&ledger, 1, T0 - TICK);
+	receive(320);
+	playback_ledger_mark_at(&ledger, &marks[0], 161, PLAYBACK_WAITING, T0);
+	playback_ledger_mark_at(&ledger, &marks[1], 320, PLAYBACK_WAITING, T0);
+	deliver(T0 - MS);
+	mix(T0);
+	deliver(T0 + TICK - MS);
+	mix(late);
+	EXPECT(marks[0].due_ns, late + PLAYBACK_MIXED_SEND_DELAY_NS);
+	EXPECT(marks[1].due_ns, MIXED_START + 2 * TICK);
+	/* Where nothing is seen but the delivery */
+	begin();
+	receive(320);
+	playback_ledger_mark_at(&ledger, &marks[0], 161, PLAYBACK_WAITING, T0);
+	deliver(T0);
+	deliver(late);
+	EXPECT(marks[0].due_ns, late + PLAYBACK_SEND_DELAY_NS);
+}
+
 static void what_the_mixer_did_not_write_is_ignored(void)
 {
 	begin();
@@ -2555,6 +2580,7 @@ int main(void)
 	RUN(mixer_holds_a_frame_until_its_next_mixing_interval);
 	RUN(frame_just_before_mixing_is_taken_to_miss_it);
 	RUN(late_mixing_does_not_take_a_frame_that_came_after_its_time);
+	RUN(mark_is_not_due_before_what_is_late_has_left);
 	RUN(what_the_mixer_did_not_write_is_ignored);
 	RUN(what_the_mixer_really_holds_counts);
 	RUN(what_was_seen_in_the_mixer_had_not_been_mixed_before);

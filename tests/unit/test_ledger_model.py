@@ -87,7 +87,7 @@ class Mark:
     """bytes before it"""
     reached_ns: int | None = None
     """when it is due if all before it had been sent when that was first known. Else its time is
-    that of the media, even where a frame came late and that time is past"""
+    that of the media; where a frame came late and that time is past, when that has left"""
     settled_ns: int | None = None
     """when it was flushed or hung up, or what it was made with"""
     flushed_to: int = 0
@@ -209,13 +209,14 @@ class Model:
     def send(self, pieces: list[Piece], frame_ns: int, now: int) -> None:
         """To the listener, as one frame."""
         media_ns = sum(piece.size for piece in pieces) * BYTE_NS
-        start_ns, sample = self.frame_start(now + SEND_DELAY_NS)
+        left_ns = now + SEND_DELAY_NS
+        start_ns, sample = self.frame_start(left_ns)
         begin = sum(frame.frame_ns for frame in self.frames)
-        self.frames.append(Frame(begin, now + SEND_DELAY_NS, start_ns, media_ns, frame_ns, sample))
+        self.frames.append(Frame(begin, left_ns, start_ns, media_ns, frame_ns, sample))
         at_ns = start_ns
         for piece in pieces:
             at_ns += piece.size * BYTE_NS
-            piece.state, piece.end_ns = "sent", at_ns
+            piece.state, piece.end_ns = "sent", max(at_ns, left_ns)
 
     def frame_start(self, arrival_ns: int) -> tuple[int, bool]:
         """The listener's clock: its frames follow each other, and start by the latest few's best.
