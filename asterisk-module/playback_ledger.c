@@ -307,9 +307,13 @@ static int64_t leaving_ns(const struct playback_ledger *ledger, int64_t now_ns)
 	case PLAYBACK_STAGE_SENT:
 		return now_ns;
 	case PLAYBACK_STAGE_MIXED:
-		/* The mixer goes on, if with silence: a packet is filled in time */
+		/*
+		 * The mixer goes on, if with silence: a packet is filled in time.  It may have
+		 * begun with a frame of what the listener was played before the conference.
+		 */
 		return now_ns + PLAYBACK_MIXED_SEND_DELAY_NS
-			+ rest_of_packet(ledger, ledger->mixer_interval_ns);
+			+ rest_of_packet(ledger, ledger->mixer_interval_ns < ledger->tick_ns
+			? ledger->mixer_interval_ns : ledger->tick_ns);
 	case PLAYBACK_STAGE_DELIVERED:
 		break;
 	}
