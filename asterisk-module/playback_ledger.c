@@ -113,7 +113,7 @@ struct playback_ledger {
 	int delivered_short;
 	/*! When the latest frame sent was delivered, or should have been, in ns */
 	int64_t sent_delivered_ns;
-	/*! When it leaves at the latest where that is not seen, however late that is, in ns */
+	/*! When the latest media leaves, at the latest, where that is not seen, in ns */
 	int64_t left_ns;
 	/*! Delays of the latest frames sent, against the time of their media, in ns */
 	int64_t clock_delays_ns[PLAYBACK_CLOCK_FRAMES];
@@ -460,11 +460,13 @@ static void send_frame(struct playback_ledger *ledger, const struct playback_fra
 	ledger->sent_delivered_ns = frame->delivered_ns - frame->behind_ns;
 }
 
-/*! \brief What is sent now has not left yet, unless it was seen */
-static void note_leaving(struct playback_ledger *ledger, int64_t now_ns)
+/*! \brief Media that is sent now has not left yet, unless it was seen */
+static void note_leaving(struct playback_ledger *ledger, uint64_t bytes, int64_t now_ns)
 {
-	ledger->left_ns = current_stage(ledger) == PLAYBACK_STAGE_SENT ? 0
-		: leaving_ns(ledger, now_ns);
+	if (bytes) {
+		ledger->left_ns = current_stage(ledger) == PLAYBACK_STAGE_SENT ? 0
+			: leaving_ns(ledger, now_ns);
+	}
 }
 
 /*! \brief Take up to \a most_ns off the front of what is held */
@@ -500,7 +502,7 @@ static void send_held(struct playback_ledger *ledger, int64_t most_ns, int64_t n
 	struct playback_frame part;
 	int64_t start_ns = 0;
 
-	note_leaving(ledger, now_ns);
+	note_leaving(ledger, ledger->held.bytes, now_ns);
 	while (ledger->held_count && most_ns > 0) {
 		part = take_held(ledger, most_ns);
 		send_frame(ledger, &part, now_ns);
@@ -879,7 +881,7 @@ void playback_ledger_caught_up(struct playback_ledger *ledger,
 		frame.behind_ns = 0;
 	}
 	if (current_stage(ledger) == PLAYBACK_STAGE_DELIVERED && !ledger->packet_ns) {
-		note_leaving(ledger, now_ns);
+		note_leaving(ledger, frame.media.bytes, now_ns);
 		send_frame(ledger, &frame, now_ns);
 		return;
 	}
