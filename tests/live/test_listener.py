@@ -250,16 +250,21 @@ def test_what_is_said_meanwhile_is_heard_afterwards(patched: Bench, action: str)
     assert reasons(call.session.events) == [reason, "resumed"]
 
 
+async def speak(session: DisturbingSession) -> None:
+    """Media with `MARKS` marks, m0 and so on, one behind each half of an utterance."""
+    await session.start_buffering()
+    for number in range(MARKS):
+        await send(session, UTTERANCE // 2)
+        await session.mark(f"m{number}")
+
+
 @actions
 def test_in_mid_speech_at_most_what_was_under_way_is_lost(patched: Bench, action: str) -> None:
     reason, do = ACTIONS[action]
 
     async def script(call: LiveCall) -> None:
         session = call.session
-        await session.start_buffering()
-        for number in range(MARKS):
-            await send(session, UTTERANCE // 2)
-            await session.mark(f"m{number}")
+        await speak(session)
         await played(session, "m3")
         undo = await do(await parties(patched, session))
         await session.wait_event(SUSPENDED, reason=reason)
@@ -289,10 +294,7 @@ def test_what_comes_and_goes_quickly_is_seen_each_time(patched: Bench) -> None:
 
     async def script(call: LiveCall) -> None:
         session = call.session
-        await session.start_buffering()
-        for number in range(MARKS):
-            await send(session, UTTERANCE // 2)
-            await session.mark(f"m{number}")
+        await speak(session)
         await played(session, "m1")
         call_parties = await parties(patched, session)
         for _ in range(TIMES):
