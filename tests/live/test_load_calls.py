@@ -46,7 +46,7 @@ def test_all_is_measured(build: Build, run_folder: Path, message_format: Format,
     assert judged.lost_bytes == judged.discarded == 0
     assert one.held is not None and one.before is not None
     assert one.held.descriptors - one.before.descriptors >= 5 * CALLS
-    assert one.descriptors_after == 0
+    assert one.descriptors_after <= 0  # some that it had at first may be closed by then
     assert one.memory_kib > 50
     assert one.cpu > 0
     assert not math.isnan(one.spread_ms)
