@@ -29,8 +29,8 @@ if [ -z "${INSIDE:-}" ]; then
 fi
 ip link set lo up
 
-# The layout that the testsuite wants; the name is short, since there is a unix socket in it.
-root=$(mktemp -d /tmp/pt.XXXX)
+# The layout that the testsuite wants; its name is short, since there is a unix socket in it.
+root=$(mktemp -d -t pt.XXXX)
 trap 'rm -rf "$root"' EXIT
 etc=$root/etc/asterisk
 mkdir -p "$root/usr/sbin" "$root/usr/lib/asterisk" "$root/tmp" \
