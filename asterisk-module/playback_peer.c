@@ -320,6 +320,7 @@ static void see_smoother(struct playback_smoother *smoother, struct rtp_view *vi
 	smoother->packet_ns = view->packet_ns;
 	smoother->packet_bytes = view->packet_bytes;
 	smoother->is_over = 0;
+	smoother->has_rest = 0;
 }
 
 /*! \brief Look who listens, and what that sends */
@@ -433,17 +434,16 @@ static void leave_places(struct playback_peer *peer)
 }
 
 /*! \brief Whether the peer, when it is met, has the rest that was left */
-static int has_rest(const struct playback_peer *peer, const struct ast_format *format,
+static int has_rest(const struct playback_peer *peer,
 	const struct playback_peer_count *count)
 {
 	/* What it has sent meanwhile has taken the rest with it, or was a digit */
 	return peer->rest_rtp && peer->rest_rtp == peer->smoother.rtp
-		&& peer->smoother.format == format && count->packets == peer->packets;
+		&& peer->smoother.has_rest && count->packets == peer->packets;
 }
 
 int playback_peer_meet(struct playback_peer *peer, struct ast_channel *channel)
 {
-	const struct ast_format *format = peer->smoother.format;
 	struct playback_peer_count count;
 	int watching;
 
@@ -460,7 +460,7 @@ int playback_peer_meet(struct playback_peer *peer, struct ast_channel *channel)
 	}
 	peer->looked_ns = playback_now_ns();
 	count = ask_rtp(peer);
-	watching = has_rest(peer, format, &count) ? 2 : 1;
+	watching = has_rest(peer, &count) ? 2 : 1;
 	playback_peer_accept(peer, &count);
 	forget_reports(peer);
 	if (watching == 2) {
@@ -491,6 +491,7 @@ void playback_peer_leave_rest(struct playback_peer *peer)
 {
 	if (!peer->rest_rtp) {
 		peer->rest_rtp = ao2_bump(peer->rtp);
+		peer->smoother.has_rest = 1;
 	}
 	leave_places(peer);
 }

@@ -103,6 +103,11 @@ struct playback_smoother {
 	int packet_bytes;
 	/*! A digit was sent: then another one is made, of the length that is asked for by then */
 	int is_over;
+	/*!
+	 * The peer was left with the rest of a packet in it: each look until the peer is met
+	 * again may show that there is another one by now
+	 */
+	int has_rest;
 };
 
 /*! \brief The peer, and what its RTP had sent at the latest look */

@@ -27,6 +27,7 @@
 #include "asterisk/logger.h"
 #include "asterisk/rtp_engine.h"
 #include "asterisk/sched.h"
+#include "asterisk/sem.h"
 #include "asterisk/test.h"
 
 #include "playback_channel.h"
@@ -891,6 +892,150 @@ done:
 	return result;
 }
 
+/*! \brief A channel's lock, held by another thread */
+struct busy {
+	struct ast_channel *channel;
+	struct ast_sem locked;
+	struct ast_sem seen;
+	pthread_t thread;
+};
+
+static void *hold_lock(void *data)
+{
+	struct busy *busy = data;
+
+	ast_channel_lock(busy->channel);
+	ast_sem_post(&busy->locked);
+	ast_sem_wait(&busy->seen);
+	ast_channel_unlock(busy->channel);
+	return NULL;
+}
+
+/*! \brief Meet the peer while its channel's lock is held; -1 if there is no thread for it */
+static int meet_busy(struct playback_peer *peer, struct ast_channel *channel,
+	struct ast_channel *other)
+{
+	struct busy busy = { .channel = other, };
+	int met;
+
+	if (ast_sem_init(&busy.locked, 0, 0) || ast_sem_init(&busy.seen, 0, 0)
+		|| ast_pthread_create(&busy.thread, NULL, hold_lock, &busy)) {
+		return -1;
+	}
+	ast_sem_wait(&busy.locked);
+	met = playback_peer_meet(peer, channel);
+	ast_sem_post(&busy.seen);
+	pthread_join(busy.thread, NULL);
+	ast_sem_destroy(&busy.locked);
+	ast_sem_destroy(&busy.seen);
+	return met;
+}
+
+AST_TEST_DEFINE(rest)
+{
+	struct ast_bridge_technology technology = { .name = "simple_bridge",
+		.capabilities = AST_BRIDGE_CAPABILITY_1TO1MIX, };
+	struct ast_rtp_glue glue = { .type = "PlaybackTest", .get_rtp_info = get_rtp_of_other, };
+	struct ast_channel_tech sends = { .type = "PlaybackTest", };
+	const struct ast_channel_tech *tech;
+	struct ast_sched_context *sched;
+	struct ast_sockaddr address;
+	struct ast_bridge_channel own = { .state = BRIDGE_CHANNEL_STATE_WAIT, };
+	struct ast_bridge_channel *party;
+	struct ast_bridge *bridge;
+	struct ast_channel *other;
+	struct fixture *fixture;
+	struct playback_peer peer;
+	enum ast_test_result_state result = AST_TEST_PASS;
+
+	switch (cmd) {
+	case TEST_INIT:
+		info->name = "rest";
+		info->category = CATEGORY;
+		info->summary = "A peer that is met again has the rest of a packet that was left";
+		info->description = "But not if it was seen meanwhile with another smoother";
+		return AST_TEST_NOT_RUN;
+	case TEST_EXECUTE:
+		break;
+	}
+	other = other_new();
+	fixture = fixture_new(ast_format_ulaw, FRAME_BYTES, PLAYBACK_MARKS_MAX);
+	bridge = ao2_alloc(sizeof(*bridge), NULL);
+	party = ao2_alloc(sizeof(*party), NULL);
+	sched = ast_sched_context_create();
+	ast_sockaddr_parse(&address, "127.0.0.1:0", 0);
+	ast_test_validate(test, other && fixture && bridge && party && sched
+		&& !ast_string_field_init(bridge, 80));
+	playback_peer_init(&peer, ast_format_ulaw, 0);
+	ast_rtp_glue_register(&glue);
+	tech = ast_channel_tech(other);
+	ast_channel_tech_set(other, &sends);
+	ast_channel_set_rawwriteformat(other, ast_format_ulaw);
+	rtp_of_other = ast_rtp_instance_new("asterisk", sched, &address, NULL);
+	bridge->technology = &technology;
+	bridge->num_channels = 2;
+	own.chan = fixture->channel;
+	party->chan = other;
+	party->state = BRIDGE_CHANNEL_STATE_WAIT;
+	ast_channel_internal_bridge_set(fixture->channel, bridge);
+	AST_LIST_INSERT_TAIL(&bridge->channels, &own, entry);
+	AST_LIST_INSERT_TAIL(&bridge->channels, party, entry);
+	ast_test_validate_cleanup(test, rtp_of_other != NULL, result, done);
+	ast_rtp_instance_set_prop(rtp_of_other, AST_RTP_PROPERTY_RTCP, 1);
+	ast_rtp_codecs_set_framing(ast_rtp_instance_get_codecs(rtp_of_other), 40);
+	ast_test_validate_cleanup(test,
+		playback_peer_meet(&peer, fixture->channel) == 1, result, done);
+	ast_test_validate_cleanup(test, peer.packet_ns == 40 * NS_PER_MS
+		&& playback_peer_keeps_rest(&peer), result, done);
+	/* It is the same, be it seen at once or not */
+	playback_peer_leave_rest(&peer);
+	ast_test_validate_cleanup(test,
+		playback_peer_meet(&peer, fixture->channel) == 2, result, done);
+	playback_peer_leave_rest(&peer);
+	ast_test_validate_cleanup(test,
+		meet_busy(&peer, fixture->channel, other) == 0 && !peer.is_known, result, done);
+	ast_test_validate_cleanup(test, playback_peer_has_changed(&peer), result, done);
+	playback_peer_leave_rest(&peer);
+	ast_test_validate_cleanup(test,
+		playback_peer_meet(&peer, fixture->channel) == 2, result, done);
+	/* It has another codec by the time it is seen, or had it in between */
+	playback_peer_leave_rest(&peer);
+	ast_test_validate_cleanup(test,
+		meet_busy(&peer, fixture->channel, other) == 0, result, done);
+	ast_channel_set_rawwriteformat(other, ast_format_alaw);
+	ast_test_validate_cleanup(test, playback_peer_has_changed(&peer), result, done);
+	playback_peer_leave_rest(&peer);
+	ast_test_validate_cleanup(test,
+		playback_peer_meet(&peer, fixture->channel) == 1, result, done);
+	playback_peer_forget_rest(&peer);
+	playback_peer_leave_rest(&peer);
+	ast_test_validate_cleanup(test,
+		meet_busy(&peer, fixture->channel, other) == 0, result, done);
+	ast_channel_set_rawwriteformat(other, ast_format_ulaw);
+	ast_test_validate_cleanup(test, playback_peer_has_changed(&peer), result, done);
+	ast_channel_set_rawwriteformat(other, ast_format_alaw);
+	playback_peer_leave_rest(&peer);
+	ast_test_validate_cleanup(test,
+		playback_peer_meet(&peer, fixture->channel) == 1, result, done);
+done:
+	playback_peer_leave(&peer);
+	ast_rtp_glue_unregister(&glue);
+	ast_channel_tech_set(other, tech);
+	if (rtp_of_other) {
+		ast_rtp_instance_stop(rtp_of_other);
+		ast_rtp_instance_destroy(rtp_of_other);
+		rtp_of_other = NULL;
+	}
+	ast_sched_context_destroy(sched);
+	ast_channel_internal_bridge_set(fixture->channel, NULL);
+	ao2_ref(party, -1);
+	ast_string_field_free_memory(bridge);
+	ao2_ref(bridge, -1);
+	fixture_free(fixture);
+	ast_channel_release(other);
+	return result;
+}
+
 AST_TEST_DEFINE(listener_bridged)
 {
 	struct ast_bridge_technology technology = { .name = "simple_bridge", };
@@ -1106,6 +1251,7 @@ void playback_test_register(void)
 	AST_TEST_REGISTER(far_end);
 	AST_TEST_REGISTER(listener_unbridged);
 	AST_TEST_REGISTER(listener_rtp);
+	AST_TEST_REGISTER(rest);
 	AST_TEST_REGISTER(listener_bridged);
 	AST_TEST_REGISTER(listener_first_wait);
 }
@@ -1127,6 +1273,7 @@ void playback_test_unregister(void)
 	AST_TEST_UNREGISTER(far_end);
 	AST_TEST_UNREGISTER(listener_unbridged);
 	AST_TEST_UNREGISTER(listener_rtp);
+	AST_TEST_UNREGISTER(rest);
 	AST_TEST_UNREGISTER(listener_bridged);
 	AST_TEST_UNREGISTER(listener_first_wait);
 }
