@@ -193,6 +193,7 @@ static void take_control(struct websocket_frames *frames, struct websocket_piece
 		break;
 	default:
 		piece->kind = WEBSOCKET_PIECE_CLOSE;
+		frames->has_closed = 1;
 		break;
 	}
 }
@@ -229,6 +230,7 @@ size_t websocket_frames_next(struct websocket_frames *frames, char *bytes, size_
 		}
 		piece->kind = begin_frame(frames);
 		if (piece->kind != WEBSOCKET_PIECE_NONE) {
+			frames->has_closed = piece->kind != WEBSOCKET_PIECE_TOO_BIG;
 			return used;
 		}
 	}

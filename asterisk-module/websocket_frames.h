@@ -89,6 +89,8 @@ struct websocket_frames {
 	size_t message_length;
 	/*! The message is too big */
 	int is_skipping;
+	/*! The other side has closed, or what it has sent makes no sense any more */
+	int has_closed;
 	/*! The payload of the current control frame, as far as it has come */
 	char control[WEBSOCKET_CONTROL_MAX];
 	/*! Bytes in it */

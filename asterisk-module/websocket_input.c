@@ -89,6 +89,19 @@ int websocket_input_is_possible(void)
 	return look_for_stream;
 }
 
+/*! \brief The connection of a session that is locked, or that nobody else has any more */
+static struct ast_iostream *get_stream(struct ast_websocket *session)
+{
+	return ((struct websocket_begin *) session)->stream;
+}
+
+int websocket_input_fd(struct ast_websocket *session)
+{
+	struct ast_iostream *stream = get_stream(session);
+
+	return stream ? ast_iostream_get_fd(stream) : -1;
+}
+
 /*! \brief See websocket_input_read(); session locked */
 static ssize_t read_stream(struct ast_iostream *stream, char *bytes)
 {
@@ -120,7 +133,7 @@ ssize_t websocket_input_read(struct ast_websocket *session, char *bytes)
 
 	ao2_lock(session);
 	/* Not remembered: who fails to write closes it, with this lock held. */
-	length = read_stream(((struct websocket_begin *) session)->stream, bytes);
+	length = read_stream(get_stream(session), bytes);
 	ao2_unlock(session);
 	return length;
 }

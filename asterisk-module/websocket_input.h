@@ -105,4 +105,13 @@ int websocket_input_is_release(const char *version, const char *const releases[]
  */
 ssize_t websocket_input_read(struct ast_websocket *session, char *bytes);
 
+/*!
+ * \brief The socket of a session that nobody else has any more
+ *
+ * ast_websocket_fd() does not tell it behind ast_websocket_close().
+ *
+ * \return -1 if it is closed
+ */
+int websocket_input_fd(struct ast_websocket *session);
+
 #endif /* WEBSOCKET_INPUT_H */

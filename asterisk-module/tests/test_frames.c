@@ -97,6 +97,9 @@ static const char *decode(void)
 		for (done = 0; done < size; done += used) {
 			used = websocket_frames_next(&frames, bytes + done, size - done, &piece);
 			EXPECT(used > 0 && used <= size - done, 1);
+			EXPECT(frames.has_closed, piece.kind == WEBSOCKET_PIECE_CLOSE
+				|| piece.kind == WEBSOCKET_PIECE_UNKNOWN
+				|| piece.kind == WEBSOCKET_PIECE_INVALID);
 			switch (piece.kind) {
 			case WEBSOCKET_PIECE_NONE:
 				continue;

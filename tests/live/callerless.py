@@ -16,6 +16,7 @@ from harness.asterisk.ami import ActionFailed, Ami, manager
 from harness.asterisk.configuration import WEBSOCKET_CLIENT
 from harness.asterisk.own_asterisk import OwnAsterisk
 from harness.host_lock import HOST
+from harness.targets.target import OwnTarget
 from harness.torture.pbx import LeftOver, left_over
 
 T = TypeVar("T")
@@ -167,7 +168,8 @@ _warmed_up: set[int] = set()
 
 async def _warm_up(asterisk: OwnAsterisk) -> None:
     async with channels(asterisk) as made:
-        async with connect(await made.waiting("warm-up")) as session:
+        tls = OwnTarget(asterisk).media_tls
+        async with connect(await made.waiting("warm-up"), tls) as session:
             await session.mark("m")
             await session.wait_event("MARK_PLAYED", id="m")
         await made.gone("warm-up")

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+from callerless import channels, nothing_left
 from live_calls import PLAIN, fail, measured, passing_call, result, unreliable
 from test_marks import STRETCH, played, send
 
-from harness.application.disturb import DisturbingSession, serve
+from harness.application.disturb import DisturbingSession, connect, serve
 from harness.application.marks import coded_pieces, play_with_marks, random_sizes
-from harness.asterisk.configuration import Extension
+from harness.asterisk.configuration import Connection, Extension
 from harness.asterisk.console import hang_up_caller
 from harness.asterisk.instance import Instance
 from harness.bench import Bench, Conditions, LiveCall
@@ -25,10 +28,14 @@ from harness.media.speech import interruption
 from harness.network_impairment import BadNetwork
 from harness.record.capture_files import load_timeline
 from harness.scenarios.cpu_load import cpu_load
+from harness.targets.target import OwnTarget
 
 TIMEOUT_S = 10.0
 MARKS = 20
 DELAY_MS = 40.0
+LAST_MARKS = 60
+"""whose answers a small socket does not hold"""
+ABNORMAL = 1006
 LOSSES = BadNetwork(loss=0.3, seed=1)
 
 
@@ -46,10 +53,15 @@ def conclusive(place: Callable[[str], Coroutine[Any, Any, LiveCall]], name: str)
     return call
 
 
-def longest_gap_ns(call: LiveCall) -> int:
-    """Between two packets to the caller, as its own socket saw them."""
+def longest_gap_ns(call: LiveCall, stalls: Sequence[tuple[int, int]] = ()) -> int:
+    """Between two packets to the caller, as its own socket saw them, without the host's stalls."""
     times = [packet.time_ns for packet in call.rtp.packets]
-    return max(later - earlier for earlier, later in itertools.pairwise(times))
+
+    def gap_ns(begin: int, end: int) -> int:
+        stalled = (min(end, until) - max(begin, since) for since, until in stalls)
+        return end - begin - sum(max(0, one) for one in stalled)
+
+    return max(gap_ns(earlier, later) for earlier, later in itertools.pairwise(times))
 
 
 # ---- the application -----------------------------------------------------------------------------
@@ -242,3 +254,51 @@ def test_what_a_full_socket_held_back_comes_when_it_is_read_again(
     with Instance(build, tmp_path) as instance:
         before, after = asyncio.run(listener_that_stops_reading(instance))
     assert after >= before + 4
+
+
+# ---- the end of a connection ---------------------------------------------------------------------
+
+
+async def hung_up_in_speech(
+    instance: Instance, tls: bool, connection: Connection
+) -> DisturbingSession:
+    """The session of an application that is hung up on, goes on speaking, and reads only then.
+
+    Its socket takes less than what Asterisk has to say.
+    """
+    target = OwnTarget(instance)
+    async with AsyncExitStack() as stack:
+        made = await stack.enter_async_context(channels(instance))
+        if connection == "outgoing":
+            server = await stack.enter_async_context(
+                serve(receive_buffer_bytes=4096, tls=target.listener.tls)
+            )
+            await asyncio.to_thread(instance.use_application, server.uri)
+            await made.originate_websocket("ends")
+            session = await server.accept()
+        else:
+            uri = await made.waiting("ends")
+            session = await stack.enter_async_context(connect(uri, target.media_tls))
+        marks = [session.mark_text(f"m{number}") for number in range(LAST_MARKS)]
+        await session.send_in_one_write([media(session, 8000), *marks])
+        # All has been read when what comes behind it is answered.
+        await session.report_playback()
+        await session.wait_event("PLAYBACK")
+        session.stop_reading()
+        await made.hang_up("ends")
+        await session.send_media(media(session, 160))
+        session.go_on_reading()
+        await session.wait_closed(TIMEOUT_S)
+    return session
+
+
+@pytest.mark.parametrize("connection", ["outgoing", "incoming"])
+@pytest.mark.parametrize("tls", [False, True], ids=["ws", "wss"])
+def test_who_goes_on_speaking_is_told_all_at_the_end(
+    build: Build, tmp_path: Path, tls: bool, connection: Connection
+) -> None:
+    with Instance(build, tmp_path, tls=tls) as instance, nothing_left(instance):
+        session = asyncio.run(hung_up_in_speech(instance, tls, connection))
+    discarded = [event.id for event in session.events if event.name == "MARK_DISCARDED"]
+    assert discarded == [f"m{number}" for number in range(LAST_MARKS)]
+    assert session.close_code not in (None, ABNORMAL)
