@@ -166,6 +166,13 @@ struct playback_ledger {
 	int64_t mixer_took_ns;
 	/*! When the result of that arrived here, in ns */
 	int64_t mixer_result_ns;
+	/*! How long all its results last together, in ns */
+	int64_t mixed_ns;
+	/*!
+	 * How long they do when the packet is full that the latest media sent ends in, at the
+	 * latest, in ns; of no meaning out of a mixer, and 0 if that was sent before it
+	 */
+	int64_t full_ns;
 	/*! Frames the mixer or the peer holds, oldest first */
 	struct playback_frame held_frames[PLAYBACK_HELD_MAX];
 	/*! Number of these frames */
@@ -300,6 +307,14 @@ static int64_t rest_of_packet(const struct playback_ledger *ledger, int64_t fram
 	return ledger->packet_ns - (over_ns || !ledger->packet_ns ? over_ns : frame_ns);
 }
 
+/*! \brief The same of what a mixer writes, in ns */
+static int64_t rest_of_mixed(const struct playback_ledger *ledger)
+{
+	/* A packet may have begun with a frame of what the listener was played before */
+	return rest_of_packet(ledger, ledger->mixer_interval_ns < ledger->tick_ns
+		? ledger->mixer_interval_ns : ledger->tick_ns);
+}
+
 /*! \brief When a frame has left at the latest that is sent now */
 static int64_t leaving_ns(const struct playback_ledger *ledger, int64_t now_ns)
 {
@@ -307,13 +322,8 @@ static int64_t leaving_ns(const struct playback_ledger *ledger, int64_t now_ns)
 	case PLAYBACK_STAGE_SENT:
 		return now_ns;
 	case PLAYBACK_STAGE_MIXED:
-		/*
-		 * The mixer goes on, if with silence: a packet is filled in time.  It may have
-		 * begun with a frame of what the listener was played before the conference.
-		 */
-		return now_ns + PLAYBACK_MIXED_SEND_DELAY_NS
-			+ rest_of_packet(ledger, ledger->mixer_interval_ns < ledger->tick_ns
-			? ledger->mixer_interval_ns : ledger->tick_ns);
+		/* The mixer goes on, if with silence: a packet is filled in time */
+		return now_ns + PLAYBACK_MIXED_SEND_DELAY_NS + rest_of_mixed(ledger);
 	case PLAYBACK_STAGE_DELIVERED:
 		break;
 	}
@@ -390,6 +400,84 @@ static int64_t later(int64_t a_ns, int64_t b_ns)
 	return a_ns > b_ns ? a_ns : b_ns;
 }
 
+/*! \brief How many mixing intervals fill \a missing_ns */
+static unsigned char intervals_of(int64_t missing_ns, int64_t interval_ns)
+{
+	int64_t intervals = (missing_ns + interval_ns - 1) / interval_ns;
+
+	return intervals < UINT8_MAX ? intervals : UINT8_MAX;
+}
+
+/*!
+ * \brief A mark whose time is set is not due before the packet with its media has left
+ *
+ * The packet leaves with the mixing interval that fills it, which comes late where the host
+ * keeps the mixer waiting.
+ *
+ * \param ledger
+ * \param mark
+ * \param full_ns how long all results of the mixer last when that packet is full
+ */
+static void await_packet(const struct playback_ledger *ledger, struct playback_mark *mark,
+	int64_t full_ns)
+{
+	int64_t missing_ns = full_ns - ledger->mixed_ns;
+
+	if (current_stage(ledger) != PLAYBACK_STAGE_MIXED
+		|| missing_ns <= -ledger->mixer_interval_ns) {
+		return;
+	}
+	if (missing_ns <= 0) {
+		/* The latest one has filled it */
+		mark->due_ns = later(mark->due_ns,
+			ledger->mixer_result_ns + PLAYBACK_MIXED_SEND_DELAY_NS);
+		return;
+	}
+	mark->intervals = intervals_of(missing_ns, ledger->mixer_interval_ns);
+	mark->due_ns += PLAYBACK_MIXER_WAIT_NS;
+}
+
+/*!
+ * \brief A mark need not wait for the mixer any longer
+ *
+ * \param mark which did
+ * \param left_ns when the packet with its media has left
+ */
+static void leave_packet(struct playback_mark *mark, int64_t left_ns)
+{
+	mark->intervals = 0;
+	mark->due_ns = later(mark->due_ns - PLAYBACK_MIXER_WAIT_NS, left_ns);
+}
+
+/*! \brief The mixer has written another interval; those before it lasted \a before_ns */
+static void fill_packets(const struct playback_queue *queue, int64_t before_ns,
+	int64_t interval_ns, int64_t left_ns)
+{
+	struct playback_mark *mark;
+
+	for (mark = queue->head; mark && mark != queue->unplayed; mark = mark->next) {
+		if (!mark->intervals) {
+			continue;
+		}
+		mark->intervals = intervals_of(mark->intervals * before_ns, interval_ns);
+		if (!--mark->intervals) {
+			leave_packet(mark, left_ns);
+		}
+	}
+}
+
+/*! \brief The mixer fills no packet any more */
+static void leave_packets(const struct playback_queue *queue)
+{
+	struct playback_mark *mark;
+
+	for (mark = queue->head; mark && mark != queue->unplayed; mark = mark->next) {
+		if (mark->intervals) {
+			leave_packet(mark, 0);
+		}
+	}
+}
+
 /*!
  * \brief Set the time of all marks before \a limit, which lies in or behind \a frame
  *
@@ -404,10 +492,12 @@ static int64_t later(int64_t a_ns, int64_t b_ns)
  * \param limit how far what was sent goes
  * \param media_ns media time sent before the frame
  * \param start_ns when the frame starts on the media clock
+ * \param full_ns how long all results of the mixer last when the packet is full in which the
+ *        frame starts
  */
 static void schedule_marks(struct playback_ledger *ledger, struct playback_queue *queue,
 	const struct playback_frame *frame, uint64_t limit, int64_t media_ns,
-	int64_t start_ns)
+	int64_t start_ns, int64_t full_ns)
 {
 	struct playback_mark *mark;
 	int64_t before_ns;
@@ -422,8 +512,12 @@ static void schedule_marks(struct playback_ledger *ledger, struct playback_queue
 		before_ns = part_ns(frame->media, mark->position - frame->position);
 		mark->media_ns = media_ns + before_ns;
 		mark->stage = current_stage(ledger);
-		mark->due_ns = mark->outcome == PLAYBACK_ORDERED_EVENT ? 0
-			: later(start_ns + before_ns, ledger->left_ns);
+		if (mark->outcome == PLAYBACK_ORDERED_EVENT) {
+			mark->due_ns = 0;
+			continue;
+		}
+		mark->due_ns = later(start_ns + before_ns, ledger->left_ns);
+		await_packet(ledger, mark, full_ns + before_ns);
 	}
 	queue->unplayed = mark;
 }
@@ -438,9 +532,9 @@ static uint64_t settled_end(const struct playback_ledger *ledger)
 	return ledger->held.bytes ? ledger->held_frames[0].position : queue_begin(ledger);
 }
 
-/*! \brief A frame is sent towards the listener */
+/*! \brief A frame is sent towards the listener; \a full_ns: see schedule_marks() */
 static void send_frame(struct playback_ledger *ledger, const struct playback_frame *frame,
-	int64_t now_ns)
+	int64_t full_ns, int64_t now_ns)
 {
 	int64_t start_ns = playing_start(ledger, frame, now_ns);
 	int64_t media_ns = ledger->sent.ns;
@@ -448,9 +542,10 @@ static void send_frame(struct playback_ledger *ledger, const struct playback_fra
 
 	add(&ledger->sent, frame->media);
 	limit = settled_end(ledger);
-	schedule_marks(ledger, &ledger->marks, frame, limit, media_ns, start_ns);
-	schedule_marks(ledger, &ledger->events, frame, limit, media_ns, start_ns);
+	schedule_marks(ledger, &ledger->marks, frame, limit, media_ns, start_ns, full_ns);
+	schedule_marks(ledger, &ledger->events, frame, limit, media_ns, start_ns, full_ns);
 	if (frame->media.bytes) {
+		ledger->full_ns = full_ns + frame->media.ns;
 		ledger->playing = frame->media;
 		ledger->playing_start_ns = start_ns;
 		ledger->sent_frame_ns = frame->frame_ns;
@@ -500,14 +595,17 @@ static void send_held(struct playback_ledger *ledger, int64_t most_ns, int64_t n
 {
 	struct playback_media sent = { .bytes = 0, };
 	struct playback_frame part;
+	/* What a mixer took latest is at the end of what it has written */
+	int64_t full_ns = ledger->mixed_ns - most_ns + rest_of_mixed(ledger);
 	int64_t start_ns = 0;
 
 	note_leaving(ledger, ledger->held.bytes, now_ns);
 	while (ledger->held_count && most_ns > 0) {
 		part = take_held(ledger, most_ns);
-		send_frame(ledger, &part, now_ns);
+		send_frame(ledger, &part, full_ns, now_ns);
 		most_ns -= part.frame_ns;
 		now_ns += part.frame_ns;
+		full_ns += part.frame_ns;
 		if (part.media.bytes && !sent.bytes) {
 			start_ns = ledger->playing_start_ns;
 		}
@@ -520,6 +618,23 @@ static void send_held(struct playback_ledger *ledger, int64_t most_ns, int64_t n
 	}
 }
 
+/*!
+ * \brief How much at the end of what was sent may be in packets that the mixer has not
+ * filled yet, in ns; 0 or less for nothing
+ */
+static int64_t not_left(const struct playback_ledger *ledger, int64_t now_ns)
+{
+	int64_t left_ns = ledger->mixed_ns;
+
+	if (current_stage(ledger) != PLAYBACK_STAGE_MIXED) {
+		return 0;
+	}
+	if (now_ns < ledger->mixer_result_ns + PLAYBACK_MIXED_SEND_DELAY_NS) {
+		left_ns -= ledger->mixer_interval_ns;
+	}
+	return ledger->full_ns - left_ns;
+}
+
 /*! \brief What of the media that was sent has not been played by the media clock */
 static struct playback_media unplayed(const struct playback_ledger *ledger,
 	int64_t now_ns)
@@ -527,6 +642,10 @@ static struct playback_media unplayed(const struct playback_ledger *ledger,
 	int64_t into_ns = now_ns - ledger->playing_start_ns;
 	struct playback_media rest = ledger->playing;
 
+	if (into_ns < rest.ns + PLAYBACK_MIXER_WAIT_NS
+		&& into_ns > rest.ns - not_left(ledger, now_ns)) {
+		into_ns = rest.ns - not_left(ledger, now_ns);
+	}
 	if (into_ns >= rest.ns) {
 		memset(&rest, 0, sizeof(rest));
 	} else if (into_ns > 0) {
@@ -619,8 +738,10 @@ static void schedule_reached(struct playback_ledger *ledger, uint64_t limit,
 {
 	const struct playback_frame nothing = { .position = 0, };
 
-	schedule_marks(ledger, &ledger->marks, &nothing, limit, ledger->sent.ns, due_ns);
-	schedule_marks(ledger, &ledger->events, &nothing, limit, ledger->sent.ns, due_ns);
+	schedule_marks(ledger, &ledger->marks, &nothing, limit, ledger->sent.ns, due_ns,
+		ledger->full_ns);
+	schedule_marks(ledger, &ledger->events, &nothing, limit, ledger->sent.ns, due_ns,
+		ledger->full_ns);
 }
 
 /*! \brief A frame is dropped that was held, with \a ahead_ns of media ahead of it */
@@ -882,7 +1003,7 @@ void playback_ledger_caught_up(struct playback_ledger *ledger,
 	}
 	if (current_stage(ledger) == PLAYBACK_STAGE_DELIVERED && !ledger->packet_ns) {
 		note_leaving(ledger, frame.media.bytes, now_ns);
-		send_frame(ledger, &frame, now_ns);
+		send_frame(ledger, &frame, 0, now_ns);
 		return;
 	}
 	if (ledger->held_count == PLAYBACK_HELD_MAX && !ledger->mixing) {
@@ -1150,14 +1271,17 @@ void playback_ledger_mixing(struct playback_ledger *ledger, int mixing, int64_t 
 {
 	if (!mixing && ledger->mixing) {
 		drop_held(ledger, PLAYBACK_NEVER, now_ns);
+		leave_packets(&ledger->marks);
+		leave_packets(&ledger->events);
 		ledger->packet_ns = 0;
 	}
 	if (mixing != ledger->mixing) {
 		/*
 		 * The mixer mixes between our ticks, and pads with silence of its own: what was
-		 * before says nothing of when the next frame starts.
+		 * before says nothing of when the next frame starts, and has left.
 		 */
 		ledger->clock_count = 0;
+		ledger->full_ns = 0;
 	}
 	ledger->mixing = mixing;
 }
@@ -1282,6 +1406,10 @@ void playback_ledger_mixed(struct playback_ledger *ledger, int64_t interval_ns,
 		ledger->clock_count = 0;
 		return;
 	}
+	fill_packets(&ledger->marks, ledger->mixer_interval_ns, interval_ns,
+		now_ns + PLAYBACK_MIXED_SEND_DELAY_NS);
+	fill_packets(&ledger->events, ledger->mixer_interval_ns, interval_ns,
+		now_ns + PLAYBACK_MIXED_SEND_DELAY_NS);
 	ledger->mixer_interval_ns = interval_ns;
 	ledger->mixer_period_ns = mixer_period(interval_ns);
 	if (ledger->mixer_period_ns - interval_ns > PLAYBACK_MIXER_TOLERANCE_NS) {
@@ -1290,6 +1418,7 @@ void playback_ledger_mixed(struct playback_ledger *ledger, int64_t interval_ns,
 	}
 	ledger->mixer_took_ns = mixing_time(ledger, now_ns);
 	ledger->mixer_result_ns = now_ns;
+	ledger->mixed_ns += interval_ns;
 	/* A mixer takes a whole interval or nothing */
 	if (held_before_mixing(ledger, PLAYBACK_MIXER_GUARD_NS) >= interval_ns) {
 		send_mixed(ledger, interval_ns, now_ns, now_ns);
@@ -1425,6 +1554,7 @@ static void settle(struct playback_ledger *ledger, struct playback_mark *mark,
 	mark->outcome = outcome;
 	mark->stage = current_stage(ledger);
 	mark->due_ns = now_ns;
+	mark->intervals = 0;
 }
 
 /*! \brief Settle the marks of a queue that wait for more than what was delivered */
@@ -1546,12 +1676,23 @@ struct playback_media playback_ledger_hangup(struct playback_ledger *ledger,
 	return flushed;
 }
 
-/*! \brief Enter a mark whose fields are set; \a due_ns is PLAYBACK_NEVER if it waits */
+/*!
+ * \brief Enter a mark whose fields are set
+ *
+ * \param ledger
+ * \param queue
+ * \param mark
+ * \param due_ns PLAYBACK_NEVER if it waits
+ * \param full_ns see await_packet()
+ */
 static void enter_mark(struct playback_ledger *ledger, struct playback_queue *queue,
-	struct playback_mark *mark, int64_t due_ns)
+	struct playback_mark *mark, int64_t due_ns, int64_t full_ns)
 {
 	mark->stage = current_stage(ledger);
 	mark->due_ns = due_ns;
+	if (mark->outcome == PLAYBACK_WAITING && due_ns != PLAYBACK_NEVER) {
+		await_packet(ledger, mark, full_ns);
+	}
 	if (due_ns == PLAYBACK_NEVER
 		&& (!queue->unplayed || queue->unplayed->offset > mark->offset)) {
 		queue->unplayed = mark;
@@ -1574,7 +1715,7 @@ static void append(struct playback_ledger *ledger, struct playback_queue *queue,
 	} else if (mark->outcome == PLAYBACK_ORDERED_EVENT && ledger->held.bytes) {
 		due_ns = PLAYBACK_NEVER;
 	}
-	enter_mark(ledger, queue, mark, due_ns);
+	enter_mark(ledger, queue, mark, due_ns, ledger->full_ns);
 }
 
 /*! \brief How long \a bytes of what is played last on average, in ns */
@@ -1610,26 +1751,32 @@ static struct playback_place place_mark(const struct playback_ledger *ledger,
 	return place;
 }
 
-/*!
- * \brief When the first \a playable bytes of what is played are over, PLAYBACK_NEVER if
- * not all of them have been sent
- */
-static int64_t over_ns(const struct playback_ledger *ledger, uint64_t playable,
-	int64_t now_ns)
+/*! \brief How long all lasts that was sent behind its first \a playable bytes, in ns */
+static int64_t sent_behind(const struct playback_ledger *ledger, uint64_t playable)
 {
 	uint64_t before = ledger->sent.bytes - ledger->playing.bytes;
-	int64_t due_ns = ledger->playing_start_ns;
+
+	if (playable > before) {
+		return ledger->playing.ns - part_ns(ledger->playing, playable - before);
+	}
+	/* What was sent before may still be playing, where more piles up behind it */
+	return ledger->playing.ns
+		+ (ledger->sample_bytes ? media_time(ledger, before - playable) : 0);
+}
+
+/*! \brief Enter a mark behind the first \a playable bytes of what is played */
+static void enter_playable(struct playback_ledger *ledger, struct playback_mark *mark,
+	uint64_t playable, int64_t now_ns)
+{
+	int64_t behind_ns;
 
 	if (playable > ledger->sent.bytes) {
-		return PLAYBACK_NEVER;
+		enter_mark(ledger, &ledger->marks, mark, PLAYBACK_NEVER, 0);
+		return;
 	}
-	if (playable > before) {
-		due_ns += part_ns(ledger->playing, playable - before);
-	} else if (ledger->sample_bytes) {
-		/* What was sent before may still be playing, where more piles up behind it */
-		due_ns -= media_time(ledger, before - playable);
-	}
-	return ledger->sent.bytes && due_ns > now_ns ? due_ns : now_ns;
+	behind_ns = sent_behind(ledger, playable);
+	enter_mark(ledger, &ledger->marks, mark,
+		later(reached_ns(ledger, 0) - behind_ns, now_ns), ledger->full_ns - behind_ns);
 }
 
 /*! \brief Enter a mark by its offset, which has been received */
@@ -1637,7 +1784,6 @@ static int enter_by_offset(struct playback_ledger *ledger, struct playback_mark 
 	int64_t now_ns)
 {
 	struct playback_place place = place_mark(ledger, mark);
-	int64_t due_ns = now_ns;
 
 	if (place.forgotten) {
 		return -1;
@@ -1646,10 +1792,11 @@ static int enter_by_offset(struct playback_ledger *ledger, struct playback_mark 
 		if (place.flushed) {
 			mark->outcome = PLAYBACK_FLUSHED;
 		} else {
-			due_ns = over_ns(ledger, place.playable, now_ns);
+			enter_playable(ledger, mark, place.playable, now_ns);
+			return 0;
 		}
 	}
-	enter_mark(ledger, &ledger->marks, mark, due_ns);
+	enter_mark(ledger, &ledger->marks, mark, now_ns, 0);
 	return 0;
 }
 

@@ -87,6 +87,13 @@
  */
 #define PLAYBACK_MIXER_TOLERANCE_NS 2000000
 
+/*!
+ * \brief For how long a mark waits for a mixer that writes no more, in ns
+ *
+ * Beyond the time at which the packet with its media should have left and been played.
+ */
+#define PLAYBACK_MIXER_WAIT_NS 1000000000
+
 /*! \brief How many of its intervals a mixer holds before it drops all (bridge_softmix) */
 #define PLAYBACK_MIXER_INTERVALS 4
 
@@ -222,7 +229,10 @@ struct playback_mark {
 	};
 	/*! Media time played from the channel's start to the mark, in ns */
 	int64_t media_ns;
-	/*! When its outcome is reached, PLAYBACK_NEVER while that is not known */
+	/*!
+	 * When its outcome is reached, PLAYBACK_NEVER while that is not known.  While it waits
+	 * for a mixer, see \c intervals, the latest time
+	 */
 	int64_t due_ns;
 	/*! What became of it */
 	enum playback_outcome outcome;
@@ -232,6 +242,8 @@ struct playback_mark {
 	unsigned char drop_reason;
 	/*! Whether nothing was received between the latest flush and the mark */
 	unsigned char is_fence;
+	/*! For how many more mixing intervals it waits, which fill the packet with its media */
+	unsigned char intervals;
 };
 
 /*! \brief A frame as it was delivered to the core */
@@ -401,7 +413,9 @@ void playback_ledger_mixer_holds(struct playback_ledger *ledger, int64_t held_ns
  * yet: that is held.  What is held when the peer is another one is dropped.
  *
  * In a bridge that mixes a packet is filled by what the mixer goes on to write, if with
- * silence: there it says how much later media leaves.
+ * silence: there it says how much later media leaves.  A mark in it waits for as many mixing
+ * intervals, however late these are, but no longer than PLAYBACK_MIXER_WAIT_NS, nor when the
+ * bridge ceases to mix.
  *
  * \param ledger
  * \param watching whether it can be seen; not in a bridge that mixes

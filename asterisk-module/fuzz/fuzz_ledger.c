@@ -398,12 +398,13 @@ static void pop_drop(struct run *run)
 	}
 }
 
-static void check_queue(const struct playback_queue *queue)
+static void check_queue(const struct playback_ledger *ledger,
+	const struct playback_queue *queue)
 {
 	const struct playback_mark *mark, *last = NULL;
 	uint64_t position = 0;
 	unsigned int length = 0;
-	int found = !queue->unplayed, found_latest = !queue->latest;
+	int found = 0, found_latest = !queue->latest;
 
 	for (mark = queue->head; mark; mark = mark->next) {
 		CHECK(!last || mark->offset >= last->offset);
@@ -414,6 +415,9 @@ static void check_queue(const struct playback_queue *queue)
 		}
 		found_latest |= mark == queue->latest;
 		found |= mark == queue->unplayed;
+		/* For a packet those wait alone that are timed, and only in a mixer */
+		CHECK(!mark->intervals || (ledger->mixing && !found
+			&& mark->outcome == PLAYBACK_WAITING));
 		/* Those from there on wait, or are events; those before are timed */
 		CHECK(mark->due_ns != PLAYBACK_NEVER
 			|| ((mark->outcome == PLAYBACK_WAITING
@@ -421,7 +425,7 @@ static void check_queue(const struct playback_queue *queue)
 		last = mark;
 		length++;
 	}
-	CHECK(found && found_latest && last == queue->tail && length == queue->count);
+	CHECK((found || !queue->unplayed) && found_latest && last == queue->tail && length == queue->count);
 }
 
 /* The gaps are all that is not played, in order, and say where the end is */
@@ -503,8 +507,8 @@ static void check(struct run *run)
 	if (!run->hung_up) {
 		check_gaps(run);
 	}
-	check_queue(&ledger->marks);
-	check_queue(&ledger->events);
+	check_queue(ledger, &ledger->marks);
+	check_queue(ledger, &ledger->events);
 	for (mark = ledger->ahead.head; mark; mark = mark->next) {
 		CHECK(mark->offset > run->received.bytes);
 		CHECK(!mark->next || mark->next->offset >= mark->offset);

@@ -2470,15 +2470,133 @@ static void listeners_of_a_mixer_get_long_packets(void)
 		EXPECT(played_bytes(MIXED_START + MS + i * TICK), i < 3 ? 0 : 159);
 	}
 	/* What a packet begins with leaves two mixing intervals later, all else as late */
+	mix(T0 + 4 * TICK + MS);
+	EXPECT(marks[0].due_ns, MIXED_START + MS + (3 + 2 + 1) * TICK
+		+ PLAYBACK_MIXER_WAIT_NS);
+	mix(T0 + 5 * TICK + MS);
 	EXPECT(marks[0].due_ns, MIXED_START + MS + (3 + 2 + 1) * TICK);
 	EXPECT(marks[0].stage, PLAYBACK_STAGE_MIXED);
 	EXPECT(played_bytes(MIXED_START + MS + (3 + 2 + 1) * TICK), 160 * 4);
 	/* They are not dropped when the bridge ceases to mix */
-	playback_ledger_mixing(&ledger, 0, T0 + 4 * TICK);
+	playback_ledger_mixing(&ledger, 0, T0 + 5 * TICK + MS);
 	EXPECT(ledger.dropped_of_held.bytes, 0);
 	receive(160);
 	deliver(T0 + 20 * TICK);
 	EXPECT(ledger.held.bytes, 0);
+}
+
+/* A mixer whose listener gets packets of 40 ms; 20 ms were mixed, with a mark in them */
+static void begin_half_a_packet(void)
+{
+	begin();
+	playback_ledger_mixing(&ledger, 1, T0);
+	playback_ledger_watching(&ledger, 0, 2 * TICK, T0);
+	receive(160);
+	playback_ledger_mark_at(&ledger, &marks[0], 8, PLAYBACK_WAITING, T0);
+	mark(1, T0);
+	deliver(T0);
+	mix(T0 + MS);
+}
+
+static void packet_leaves_with_the_interval_that_fills_it(void)
+{
+	const int64_t late = T0 + TICK + 8 * MS;
+	const int64_t left = late + PLAYBACK_MIXED_SEND_DELAY_NS;
+
+	begin_half_a_packet();
+	/* The host stalls: by the clock it had left, and 1 ms of it was played */
+	playback_ledger_mark_at(&ledger, &marks[2], 16, PLAYBACK_WAITING, T0 + 2 * MS);
+	expect_none(late);
+	EXPECT(played_bytes(late), 0);
+	mix(late);
+	EXPECT(marks[0].due_ns, left);
+	EXPECT(marks[2].due_ns, left);
+	/* All else is played in its time */
+	EXPECT(marks[1].due_ns, MIXED_START + MS + 2 * TICK);
+	EXPECT(played_bytes(left - 1), 0);
+	EXPECT(played_bytes(left) > 48, 1);
+	/* One in what has left just now, and one in what has been played */
+	playback_ledger_mark_at(&ledger, &marks[3], 8, PLAYBACK_WAITING, late);
+	EXPECT(marks[3].due_ns, left);
+	expect_pop(0, PLAYBACK_PLAYED, left);
+	expect_pop(3, PLAYBACK_PLAYED, left);
+	expect_pop(2, PLAYBACK_PLAYED, left);
+	playback_ledger_mark_at(&ledger, &marks[4], 16, PLAYBACK_WAITING, left + MS);
+	EXPECT(marks[4].due_ns, left + MS);
+	expect_pop(4, PLAYBACK_PLAYED, left + MS);
+	expect_pop(1, PLAYBACK_PLAYED, MIXED_START + MS + 2 * TICK);
+	expect_none(PLAYBACK_NEVER - 1);
+}
+
+static void no_mark_waits_forever_for_a_packet(void)
+{
+	const int64_t due = MIXED_START + MS + TICK + MS;
+
+	/* The mixer writes no more */
+	begin_half_a_packet();
+	expect_none(due + PLAYBACK_MIXER_WAIT_NS - MS - 1);
+	expect_pop(0, PLAYBACK_PLAYED, due + PLAYBACK_MIXER_WAIT_NS);
+	expect_pop(1, PLAYBACK_PLAYED, due + PLAYBACK_MIXER_WAIT_NS + TICK);
+	EXPECT(played_bytes(due + PLAYBACK_MIXER_WAIT_NS + TICK), 160);
+	mix(T0 + PLAYBACK_MIXER_WAIT_NS + 10 * TICK);
+	expect_none(PLAYBACK_NEVER - 1);
+	/* The channel leaves the bridge, or the bridge ceases to mix */
+	begin_half_a_packet();
+	playback_ledger_mixing(&ledger, 0, T0 + 2 * MS);
+	expect_none(due - 1);
+	expect_pop(0, PLAYBACK_PLAYED, due);
+	expect_pop(1, PLAYBACK_PLAYED, MIXED_START + MS + 2 * TICK);
+	EXPECT(played_bytes(MIXED_START + MS + 2 * TICK), 160);
+	/* In another one it is not waited for either */
+	playback_ledger_mixing(&ledger, 1, T0 + 3 * TICK);
+	mark(2, T0 + 3 * TICK);
+	expect_pop(2, PLAYBACK_PLAYED, T0 + 3 * TICK);
+	expect_none(PLAYBACK_NEVER - 1);
+	/* The call ends */
+	begin_half_a_packet();
+	hangup(T0 + 4 * TICK);
+	expect_pop(0, PLAYBACK_HUNGUP, T0 + 4 * TICK);
+	expect_pop(1, PLAYBACK_HUNGUP, T0 + 4 * TICK);
+	expect_none(PLAYBACK_NEVER - 1);
+}
+
+static void only_what_a_packet_begins_with_waits_for_the_next_interval(void)
+{
+	int i;
+
+	/* 80 ms fill a packet of 40 ms whatever it began with, but for the last 20 ms */
+	begin();
+	playback_ledger_mixing(&ledger, 1, T0);
+	playback_ledger_watching(&ledger, 0, 2 * TICK, T0);
+	receive(640);
+	playback_ledger_mark_at(&ledger, &marks[0], 480, PLAYBACK_WAITING, T0);
+	playback_ledger_mark_at(&ledger, &marks[1], 481, PLAYBACK_WAITING, T0);
+	playback_ledger_event_dequeued(&ledger, &marks[2], 640, T0);
+	for (i = 0; i < 4; i++) {
+		deliver(T0 + i * TICK);
+	}
+	playback_ledger_mixed(&ledger, 4 * TICK, T0 + 4 * TICK);
+	expect_pop(0, PLAYBACK_PLAYED, MIXED_START + 8 * TICK);
+	EXPECT(marks[0].due_ns, MIXED_START + 8 * TICK);
+	expect_none(MIXED_START + 10 * TICK);
+	playback_ledger_mixed(&ledger, 4 * TICK, T0 + 9 * TICK);
+	EXPECT(marks[1].due_ns, MIXED_START + 9 * TICK);
+	EXPECT(marks[2].due_ns, MIXED_START + 9 * TICK);
+	/* Packets of 120 ms wait for two such intervals */
+	begin();
+	playback_ledger_mixing(&ledger, 1, T0);
+	playback_ledger_watching(&ledger, 0, 6 * TICK, T0);
+	receive(640);
+	mark(0, T0);
+	for (i = 0; i < 4; i++) {
+		deliver(T0 + i * TICK);
+	}
+	playback_ledger_mixed(&ledger, 4 * TICK, T0 + 4 * TICK);
+	playback_ledger_mixed(&ledger, 4 * TICK, T0 + 8 * TICK);
+	expect_none(MIXED_START + 15 * TICK);
+	playback_ledger_mixed(&ledger, 4 * TICK, T0 + 15 * TICK);
+	expect_pop(0, PLAYBACK_PLAYED, MIXED_START + 15 * TICK);
+	EXPECT(marks[0].due_ns, MIXED_START + 15 * TICK);
 }
 
 static void peer_that_is_kept_from_its_work_is_waited_for(void)
@@ -2660,6 +2778,9 @@ int main(void)
 	RUN(coder_with_frames_of_22_ms_keeps_a_part);
 	RUN(what_an_unseen_peer_kept_is_dropped_with_it);
 	RUN(listeners_of_a_mixer_get_long_packets);
+	RUN(packet_leaves_with_the_interval_that_fills_it);
+	RUN(no_mark_waits_forever_for_a_packet);
+	RUN(only_what_a_packet_begins_with_waits_for_the_next_interval);
 	RUN(peer_that_is_kept_from_its_work_is_waited_for);
 	RUN(stages_are_told_apart);
 	return failures ? EXIT_FAILURE : EXIT_SUCCESS;

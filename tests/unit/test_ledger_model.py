@@ -7,7 +7,7 @@ flushes and moments.
 
 As long as nothing mixes, every number has to be equal, times included. What a mixer takes in a
 mixing interval is the ledger's estimate: there the model follows what moved, and bounds the times
-from below.
+from below, also by the mixing interval that fills the listener's packet.
 
 The ledger allocates nothing, so it cannot fail: a failing allocation and the limit of marks are the
 business of playback_commands.c, tested inside Asterisk by playback_test.c.
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
+from math import gcd
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -36,6 +37,8 @@ FRAME = 160
 SEND_DELAY_NS = 400_000
 CLOCK_FRAMES = 5
 MIXER_GUARD_NS = 500_000
+MIXED_SEND_DELAY_NS = 600_000
+MIXER_WAIT_NS = 1000 * MS
 DROP_INTERVAL_NS = 100 * MS
 START_NS = 5_000_000 * MS
 
@@ -54,6 +57,9 @@ class Piece:
     state: str = "queued"
     end_ns: int = 0
     """of what was sent: when its last byte has been played"""
+    full_ns: int = 0
+    """of what was mixed: how much the mixer has written when the packet with its last byte is full,
+    in any case; 0 for what waits for no packet"""
 
     @property
     def size(self) -> int:
@@ -188,11 +194,12 @@ class Model:
         """Have no piece reach over ``offset``."""
         for index, piece in enumerate(self.pieces):
             if piece.begin < offset < piece.end:
-                rest = Piece(offset, piece.end, piece.state, piece.end_ns)
+                rest = Piece(offset, piece.end, piece.state, piece.end_ns, piece.full_ns)
                 self.pieces.insert(index + 1, rest)
                 piece.end = offset
                 if piece.state == "sent":
                     piece.end_ns -= rest.size * BYTE_NS
+                    piece.full_ns -= rest.size * BYTE_NS
                 return
 
     def first(self, size: int, state: str) -> list[Piece]:
@@ -682,15 +689,36 @@ class MixingLedgerMachine(LedgerMachine):
         self.played = 0
         self.foreign = False
         """the mixer may hold other audio in front of ours"""
+        self.packet_ns = 0
+        """how long the listener's packets last, 0 if each frame is one"""
+        self.results: list[tuple[int, int]] = []
+        """when the mixer wrote, and how much by then"""
+        self.interval_ns = TICK
 
     @rule(mixing=st.booleans())
     def set_mixing(self, mixing: bool) -> None:
         """What the mixer holds of a channel that leaves it is dropped."""
         held = self.model.count("held")
         self.ledger.mixing(mixing, self.now)
+        if not mixing:
+            self.packet_ns = 0
+        if mixing != self.mixing:
+            for piece in self.model.pieces:
+                piece.full_ns = 0
         self.mixing = mixing
         self.foreign = self.foreign and mixing
         assert self.follow_drops() == (0 if mixing else held)
+
+    @rule(packet_ms=st.sampled_from([0, 20, 30, 40, 60, 120]))
+    def set_packets(self, packet_ms: int) -> None:
+        """The longest ones of any listener, while a mixer writes them."""
+        if self.mixing:
+            self.packet_ns = packet_ms * MS
+            self.ledger.watching(False, self.packet_ns, self.now)
+
+    @property
+    def mixed_ns(self) -> int:
+        return self.results[-1][1] if self.results else 0
 
     def follow_drops(self) -> int:
         """What the ledger says the mixer dropped, the number of bytes."""
@@ -706,11 +734,35 @@ class MixingLedgerMachine(LedgerMachine):
     def mix(self, interval_ns: int, ns: int) -> None:
         """A mixing interval ends, some time after whatever was before it."""
         self.now += ns
+        result_ns = self.ledger.state(self.now)["mixer_result_ns"]
         self.ledger.mixed(interval_ns, self.now)
+        if self.ledger.state(self.now)["mixer_result_ns"] != result_ns:
+            self.results.append((self.now, self.mixed_ns + interval_ns))
+            self.interval_ns = interval_ns
         moved = self.follow(self.now, in_turn=True)
         assert sum(piece.size for piece in moved) * BYTE_NS <= interval_ns
         for piece in moved:
             assert self.delivery_of(piece) + MIXER_GUARD_NS <= self.now
+
+    @rule(
+        packet_ms=st.sampled_from([40, 60]),
+        into=st.integers(1, FRAME),
+        stall_ns=st.integers(0, 3 * TICK),
+    )
+    def stall_in_mid_packet(self, packet_ms: int, into: int, stall_ns: int) -> None:
+        """A mark in what a packet begins with; the mixing intervals that fill it come late."""
+        self.set_mixing(True)
+        self.set_packets(packet_ms)
+        self.receive(FRAME, 0, Drop.OVERFLOW, 0)
+        self.mark_at(Outcome.WAITING, into - FRAME, 0)
+        while self.model.count("queued"):
+            self.deliver(FRAME, False)
+            self.now += TICK
+            self.mix(TICK, 0)
+        for _ in range(packet_ms // 20):
+            self.now += TICK + stall_ns
+            self.pop(self.now)
+            self.mix(TICK, 0)
 
     @rule(intervals=st.integers(2, 6))
     def mix_in_time(self, intervals: int) -> None:
@@ -768,10 +820,12 @@ class MixingLedgerMachine(LedgerMachine):
     def look_into_the_mixer(self, held_ns: int) -> None:
         """What it no longer has was mixed after the frame came, or dropped before that."""
         self.foreign = self.foreign or self.mixing
+        before_ns = self.ledger.state(self.now)["held_frames_ns"]
         self.ledger.mixer_holds(held_ns, self.now)
         self.follow_drops()
         state = self.ledger.state(self.now)
-        for piece in self.follow(state["mixer_result_ns"], in_turn=True):
+        taken_ns = before_ns - state["held_frames_ns"]
+        for piece in self.follow(state["mixer_result_ns"], in_turn=True, taken_ns=taken_ns):
             assert self.delivery_of(piece) <= state["mixer_took_ns"]
 
     def delivery_of(self, piece: Piece) -> int:
@@ -789,16 +843,23 @@ class MixingLedgerMachine(LedgerMachine):
         self.follow(self.now, in_turn=not self.mixing)
         assert self.mixing or not self.model.count("held")
 
-    def follow(self, at_ns: int, *, in_turn: bool = False) -> list[Piece]:
+    def follow(self, at_ns: int, *, in_turn: bool = False, taken_ns: int = 0) -> list[Piece]:
         """Send what the ledger says the mixer mixed, the oldest first.
 
-        ``in_turn``: it plays one after the other, not all at once.
+        ``in_turn``: it plays one after the other, not all at once. ``taken_ns``: how long all that
+        the mixer took lasts, if that may be more than an interval.
         """
         mixed = self.ledger.state(self.now)["sent"] - self.model.count("sent")
         pieces = self.model.first(mixed, "held")
         assert sum(piece.size for piece in pieces) == mixed
         start_ns = at_ns + SEND_DELAY_NS - TICK // 2
+        # The packet may have begun anywhere, with frames of other audio.
+        step_ns = gcd(self.packet_ns, min(self.interval_ns, TICK))
+        full_ns = self.mixed_ns - max(taken_ns, self.interval_ns)
+        full_ns += max(self.packet_ns - step_ns, 0)
         for piece in pieces:
+            full_ns += piece.size * BYTE_NS
+            piece.full_ns = full_ns if self.mixing else 0
             piece.state, piece.end_ns = "sent", start_ns
             if in_turn:
                 start_ns += piece.size * BYTE_NS
@@ -818,6 +879,28 @@ class MixingLedgerMachine(LedgerMachine):
             if queue and queue[0].number in heads:
                 return due_ns, queue
         return due_ns, None
+
+    def check_popped(self, popped: dict[str, int], mark: Mark, is_event: bool) -> None:
+        super().check_popped(popped, mark, is_event)
+        if popped["outcome"] == Outcome.PLAYED and mark.settled_ns is None:
+            self.check_left(popped["due_ns"], mark)
+
+    def check_left(self, due_ns: int, mark: Mark) -> None:
+        """The packet with the end of its media has left, or was waited for long enough."""
+        full_ns = [
+            piece.full_ns
+            for piece in self.model.pieces
+            if piece.state == "sent" and piece.end <= mark.place
+        ]
+        if not full_ns or full_ns[-1] <= 0:
+            return
+        left_ns = [ns for ns, mixed_ns in self.results if mixed_ns >= full_ns[-1]]
+        if left_ns:
+            assert due_ns >= min(
+                left_ns[0] + MIXED_SEND_DELAY_NS, self.model.end_ns(mark) + MIXER_WAIT_NS - TICK
+            )
+        else:
+            assert due_ns >= self.model.end_ns(mark) + MIXER_WAIT_NS - TICK
 
     def compare_due(self, due_ns: int, mark: Mark) -> None:
         if mark.outcome is Outcome.ORDERED_EVENT and mark.held:
