@@ -32,7 +32,7 @@ def add_to(commands: Commands) -> None:
 
 
 def _run(options: argparse.Namespace, console: Console) -> int:
-    scenarios = choose_scenarios(options.names, options.group)
+    scenarios = choose_scenarios(options.names, options.group, options.connection)
     for target in options.target:
         with TemporaryDirectory(prefix="harness-list-") as folder:
             capabilities, listed = what_runs(scenarios, target, ROOT, Path(folder))

@@ -11,9 +11,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from rich.console import Console
 
+from harness.asterisk.configuration import Connection
 from harness.commands.command import (
     EXIT_CODES,
     OUT,
@@ -98,6 +100,12 @@ def add_choice(parser: argparse.ArgumentParser, default: str) -> None:
         metavar="TARGET[,TARGET]",
         help=f"{', '.join((*NATIVE, *CONTAINERS))} or lab:FILE (default: patched)",
     )
+    parser.add_argument(
+        "--connection",
+        choices=get_args(Connection),
+        help="outgoing: Asterisk connects to the application; incoming: the application to"
+        " Asterisk; scenarios that cannot are left out (default: as each scenario says)",
+    )
 
 
 def _groups(text: str) -> list[Group]:
@@ -121,6 +129,7 @@ def _run(options: argparse.Namespace, console: Console) -> int:
         # The smoke group by default.
         groups=options.group or ([] if options.names else ["smoke"]),
         targets=options.target,
+        connection=options.connection,
         parallel=options.parallel,
         repeat=options.repeat,
         seed=options.seed,
@@ -188,6 +197,8 @@ class RunOptions:
     names: Sequence[str] = ()
     groups: Sequence[Group] = ()
     targets: Sequence[TargetName] = (TargetName("patched"),)
+    connection: Connection | None = None
+    """whose side opens media connections; by default as each scenario says"""
     parallel: int | None = None
     """by default as many as there are processors"""
     repeat: int = 1
@@ -201,12 +212,14 @@ class RunOptions:
         command = f"harness run --target {shlex.quote(target.text)}"
         if self.max_inconclusive != MAX_INCONCLUSIVE:
             command += f" --max-inconclusive {self.max_inconclusive:g}"
+        if self.connection is not None:
+            command += f" --connection {self.connection}"
         return command
 
 
 def plan_run(options: RunOptions, root: Path, run_folder: Path) -> Plan:
     """What is to be run. Raises InputFault for names, files or parameters that are wrong."""
-    scenarios = choose_scenarios(options.names, options.groups)
+    scenarios = choose_scenarios(options.names, options.groups, options.connection)
     targets = list(dict.fromkeys(options.targets))
     for target in targets:
         target.check()

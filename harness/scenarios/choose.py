@@ -5,16 +5,25 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from pydantic import ValidationError
+
+from harness.asterisk.configuration import Connection
 from harness.errors import InputFault
-from harness.scenarios.schema import Group, Scenario, load_scenarios, shipped
+from harness.scenarios.schema import Call, Group, Scenario, load_scenarios, shipped
 
 _NAMED = re.compile(r"(?P<name>[^\[\]]+)(\[(?P<parameters>.*)\])?", re.DOTALL)
 
 
-def choose_scenarios(names: Sequence[str], groups: Sequence[Group] = ()) -> list[Scenario]:
+def choose_scenarios(
+    names: Sequence[str], groups: Sequence[Group] = (), connection: Connection | None = None
+) -> list[Scenario]:
     """The scenarios of these names and in these groups; all of the shipped ones if none is given.
+
+    With ``connection`` each has its media connection made from that side, whatever its file says;
+    those that only the other side can are left out.
 
     A name is that of a shipped scenario or the path of a file, and may be followed by parameters:
     ``matrix[codec=ulaw]`` means all of matrix that have this codec. Of names and groups both given,
@@ -29,6 +38,13 @@ def choose_scenarios(names: Sequence[str], groups: Sequence[Group] = ()) -> list
     if not scenarios:
         of, group = f" of {', '.join(names)}" if names else "", " or ".join(groups)
         raise InputFault(f"no scenario{of} is in the group {group}", "See: harness list")
+    if connection is not None:
+        scenarios = [found for one in scenarios if (found := _connected(one, connection))]
+        if not scenarios:
+            raise InputFault(
+                f"none of these scenarios can have an {connection} connection",
+                "What they ask for needs the other side to connect.",
+            )
     files = {one.name: one.file for one in scenarios}
     for one in scenarios:
         if files[one.name] != one.file:
@@ -38,6 +54,15 @@ def choose_scenarios(names: Sequence[str], groups: Sequence[Group] = ()) -> list
                 "Give one of the files another name, or run one after the other.",
             )
     return list({one.full_name: one for one in scenarios}.values())
+
+
+def _connected(scenario: Scenario, connection: Connection) -> Scenario | None:
+    """The same with that connection; None where its call cannot have it."""
+    try:
+        call = Call.model_validate({**scenario.call.model_dump(), "connection": connection})
+    except ValidationError:
+        return None
+    return replace(scenario, call=call)
 
 
 def _named(text: str) -> list[Scenario]:

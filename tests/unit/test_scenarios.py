@@ -258,6 +258,19 @@ def test_a_scenario_is_chosen_by_name_and_parameters() -> None:
     assert len(chosen) == 8
 
 
+def test_either_side_may_connect_unless_the_call_needs_the_other(tmp_path: Path) -> None:
+    file = write(tmp_path, GOOD)
+    chosen = choose_scenarios([str(file)], connection="incoming")
+    assert names(chosen) == names(choose_scenarios([str(file)]))
+    assert {one.call.connection for one in chosen} == {"incoming"}
+    assert chosen[0].call.extension().connection == "incoming"
+    delayed = tmp_path / "delayed.yaml"
+    delayed.write_text("proves: x.\ncall: {websocket_delay_ms: 1}\nsteps: [{mark: {id: m}}]\n")
+    assert len(choose_scenarios([str(file), str(delayed)], connection="incoming")) == 3
+    with pytest.raises(InputFault, match="none of these scenarios can have an incoming"):
+        choose_scenarios([str(delayed)], connection="incoming")
+
+
 def test_a_rerun_command_names_one_scenario_whatever_its_parameters_are(tmp_path: Path) -> None:
     file = write(
         tmp_path,
