@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from callerless import channels, nothing_left
 from live_calls import PLAIN, fail, measured, passing_call, result, unreliable
+from test_deaf import mute_server
 from test_marks import STRETCH, played, send
 
 from harness.application.disturb import DisturbingSession, connect, serve
@@ -254,6 +255,21 @@ def test_what_a_full_socket_held_back_comes_when_it_is_read_again(
     with Instance(build, tmp_path) as instance:
         before, after = asyncio.run(listener_that_stops_reading(instance))
     assert after >= before + 4
+
+
+async def looked_at_while_connecting(instance: Instance, tls: bool) -> str:
+    """What AMI is told of a channel whose application does not answer the handshake."""
+    async with channels(instance) as made, mute_server("wss" if tls else "ws") as (uri, came):
+        await asyncio.to_thread(instance.use_application, uri)
+        await made.originate_websocket("connects")
+        await asyncio.wait_for(came.wait(), TIMEOUT_S)
+        return await asyncio.wait_for(made.variable("connects", "CHANNEL(state)"), TIMEOUT_S)
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["ws", "wss"])
+def test_nobody_waits_with_a_call_that_connects(build: Build, tmp_path: Path, tls: bool) -> None:
+    with Instance(build, tmp_path, tls=tls) as instance, nothing_left(instance):
+        assert asyncio.run(looked_at_while_connecting(instance, tls)) == "Down"
 
 
 # ---- the end of a connection ---------------------------------------------------------------------
