@@ -612,6 +612,48 @@ done:
 	return result;
 }
 
+AST_TEST_DEFINE(timer_polled)
+{
+	struct fixture *fixture;
+	struct playback_timer *timer;
+	enum ast_test_result_state result = AST_TEST_PASS;
+
+	switch (cmd) {
+	case TEST_INIT:
+		info->name = "timer_polled";
+		info->category = CATEGORY;
+		info->summary = "The timer's descriptor is polled while it is armed only";
+		info->description = "And one that has fired meanwhile wakes nobody later";
+		return AST_TEST_NOT_RUN;
+	case TEST_EXECUTE:
+		break;
+	}
+	fixture = fixture_new(ast_format_ulaw, FRAME_BYTES, PLAYBACK_MARKS_MAX);
+	ast_test_validate(test, fixture != NULL);
+	timer = &fixture->playback.timer;
+	playback_timer_open(timer);
+	ast_test_validate_cleanup(test,
+		ast_channel_fd(fixture->channel, PLAYBACK_TIMER_FDNO) < 0, result, done);
+	if (timer->fd < 0) {
+		/* This system has none */
+		goto done;
+	}
+	playback_timer_arm(timer, playback_now_ns());
+	ast_test_validate_cleanup(test,
+		ast_channel_fd(fixture->channel, PLAYBACK_TIMER_FDNO) == timer->fd, result, done);
+	ast_test_validate_cleanup(test, ast_wait_for_input(timer->fd, -1) == 1, result, done);
+	playback_timer_arm(timer, PLAYBACK_NEVER);
+	ast_test_validate_cleanup(test,
+		ast_channel_fd(fixture->channel, PLAYBACK_TIMER_FDNO) < 0, result, done);
+	playback_timer_arm(timer, playback_now_ns() + 3600 * NS_PER_S);
+	ast_test_validate_cleanup(test,
+		ast_channel_fd(fixture->channel, PLAYBACK_TIMER_FDNO) == timer->fd, result, done);
+	ast_test_validate_cleanup(test, !ast_wait_for_input(timer->fd, 0), result, done);
+done:
+	fixture_free(fixture);
+	return result;
+}
+
 AST_TEST_DEFINE(memory)
 {
 	switch (cmd) {
@@ -1246,6 +1288,7 @@ void playback_test_register(void)
 	AST_TEST_REGISTER(half_sample_dropped);
 	AST_TEST_REGISTER(message_times);
 	AST_TEST_REGISTER(silence);
+	AST_TEST_REGISTER(timer_polled);
 	AST_TEST_REGISTER(memory);
 	AST_TEST_REGISTER(softmix);
 	AST_TEST_REGISTER(far_end);
@@ -1268,6 +1311,7 @@ void playback_test_unregister(void)
 	AST_TEST_UNREGISTER(half_sample_dropped);
 	AST_TEST_UNREGISTER(message_times);
 	AST_TEST_UNREGISTER(silence);
+	AST_TEST_UNREGISTER(timer_polled);
 	AST_TEST_UNREGISTER(memory);
 	AST_TEST_UNREGISTER(softmix);
 	AST_TEST_UNREGISTER(far_end);

@@ -59,9 +59,7 @@ void playback_timer_open(struct playback_timer *timer)
 			ast_log(LOG_WARNING, "%s: No timer for marks (%s): they are acknowledged on "
 				"the next media tick\n", ast_channel_name(timer->channel),
 				strerror(errno));
-			return;
 		}
-		ast_channel_set_fd(timer->channel, PLAYBACK_TIMER_FDNO, timer->fd);
 	}
 #endif
 }
@@ -74,18 +72,23 @@ void playback_timer_arm(struct playback_timer *timer, int64_t due_ns)
 	if (timer->fd < 0 || timer->due_ns == due_ns) {
 		return;
 	}
-	memset(&time, 0, sizeof(time));
-	/* Setting the timer also clears an expiration nobody has read */
-	if (due_ns != PLAYBACK_NEVER) {
-		time.it_value.tv_sec = due_ns / NS_PER_S;
-		/* All zero would disarm it: what is due at 0 is due now */
-		time.it_value.tv_nsec = due_ns ? due_ns % NS_PER_S : 1;
+	if (due_ns == PLAYBACK_NEVER) {
+		/* Each poll() costs by the descriptor: whether this one fires is not looked at */
+		ast_channel_set_fd(timer->channel, PLAYBACK_TIMER_FDNO, -1);
+		timer->due_ns = due_ns;
+		return;
 	}
+	memset(&time, 0, sizeof(time));
+	time.it_value.tv_sec = due_ns / NS_PER_S;
+	/* All zero would disarm it: what is due at 0 is due now */
+	time.it_value.tv_nsec = due_ns ? due_ns % NS_PER_S : 1;
+	/* Setting the timer also clears an expiration nobody has read */
 	if (timerfd_settime(timer->fd, TFD_TIMER_ABSTIME, &time, NULL)) {
 		ast_log(LOG_ERROR, "%s: Unable to set the timer for marks: %s\n",
 			ast_channel_name(timer->channel), strerror(errno));
 		return;
 	}
+	ast_channel_set_fd(timer->channel, PLAYBACK_TIMER_FDNO, timer->fd);
 	timer->due_ns = due_ns;
 #endif
 }

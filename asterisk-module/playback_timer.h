@@ -34,7 +34,7 @@
 /*! \brief Index of the driver's media timer, which ticks; it has none in direction 'in' */
 #define PLAYBACK_TICKS_FDNO (AST_EXTENDED_FDS + 1)
 
-/*! \brief A one-shot timer among a channel's file descriptors */
+/*! \brief A one-shot timer, among a channel's file descriptors while it is armed */
 struct playback_timer {
 	/*! The channel it wakes */
 	struct ast_channel *channel;
