@@ -22,7 +22,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -574,14 +574,19 @@ class Bench:
 
 @contextmanager
 def bench(
-    build: Build, folder: Path, module: Path | None = None, tls: bool = False
+    build: Build,
+    folder: Path,
+    module: Path | None = None,
+    tls: bool = False,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[Bench]:
     """Start an Asterisk for calls, by default with the patched module; stop it on leaving.
 
-    With ``tls`` its media connections are encrypted, in both directions.
+    With ``tls`` its media connections are encrypted, in both directions. ``environment`` is added
+    to Asterisk's own.
     """
     with (
-        Instance(build, folder, module=module, tls=tls) as instance,
+        Instance(build, folder, module=module, tls=tls, environment=environment) as instance,
         bench_on(OwnTarget(instance), folder) as b,
     ):
         yield b

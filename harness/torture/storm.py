@@ -16,7 +16,7 @@ import shutil
 import time
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -60,15 +60,16 @@ def storm(
     folder: Path,
     module: Path,
     plan: TorturePlan,
+    environment: Mapping[str, str] | None = None,
     progress: Callable[[float], None] = lambda seconds: None,
 ) -> TortureResult:
     """Start an Asterisk with this module and place calls on it until the plan's time is over.
 
-    ``progress`` is told now and then how many seconds have passed. The folders of calls with which
-    nothing is wrong are removed.
+    ``environment`` is added to Asterisk's own. ``progress`` is told now and then how many seconds
+    have passed. The folders of calls with which nothing is wrong are removed.
     """
     result = TortureResult(folder)
-    with bench(build, folder, module, tls=plan.tls) as b:
+    with bench(build, folder, module, plan.tls, environment) as b:
         asyncio.run(_storm(b, plan, result, progress))
     return result
 

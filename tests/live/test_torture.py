@@ -128,6 +128,22 @@ def test_the_media_goes_on_in_a_storm(build: Build, run_folder: Path, tls: bool)
     assert result.counts["marks"] > 100
 
 
+def test_a_storm_does_no_harm_when_sanitized(build: Build, run_folder: Path) -> None:
+    folder = run_folder / "storm-sanitized"
+    reports = folder / "reports"
+    reports.mkdir(parents=True)
+    with HOST.alone():
+        result = storm(
+            build,
+            folder,
+            build_sanitized(build),
+            plan(STORM_SECONDS, STORM_CALLS, tls=True),
+            sanitizer_environment(reports),
+        )
+    assert "".join(report.read_text() for report in reports.iterdir()) == ""
+    assert result.faults == []
+
+
 @pytest.mark.parametrize("name", ["twice", "no-final-report"])
 def test_a_broken_module_does_not_stand_a_storm(build: Build, run_folder: Path, name: str) -> None:
     folder = run_folder / f"storm-{name}"
