@@ -28,6 +28,9 @@
 /*! \brief Divisor of a tick: how late the next one may be */
 #define TICK_SLACK 4
 
+/*! \brief So soon behind its delivery a frame is looked for where that matters, in ns */
+#define LOOKED_SOON_NS (4 * PLAYBACK_SEND_DELAY_NS)
+
 /*! \brief Less than a sample, and more than what durations are rounded by, in ns */
 #define ROUNDED_NS 1000
 
@@ -942,13 +945,27 @@ static int64_t expected_left_ns(const struct playback_ledger *ledger,
 static int64_t left_ns(const struct playback_ledger *ledger, int64_t packet_ns,
 	int64_t now_ns)
 {
+	const struct playback_frame *frame;
 	int64_t left_ns;
+	int64_t took_ns;
 	unsigned int i = 0;
 
 	while (i + 1 < ledger->held_count && packet_ns > ledger->held_frames[i].frame_ns) {
 		packet_ns -= ledger->held_frames[i++].frame_ns;
 	}
-	left_ns = expected_left_ns(ledger, &ledger->held_frames[i]);
+	frame = &ledger->held_frames[i];
+	took_ns = now_ns - frame->delivered_ns;
+	if ((took_ns < ledger->tick_ns / 2 && ledger->unsent_at_ns > frame->delivered_ns)
+		|| (took_ns < LOOKED_SOON_NS && (!is_send_delay_known(ledger)
+		|| frame->delivered_ns - ledger->send_delay_seen_ns > PLAYBACK_LEARN_NS))) {
+		/*
+		 * It was looked for in vain, or no other frames tell how long it takes: nothing
+		 * says that it has not left right now.  What is looked at later was not waited
+		 * for, and has left long before.
+		 */
+		return now_ns;
+	}
+	left_ns = expected_left_ns(ledger, frame);
 	return left_ns > ledger->unsent_at_ns && left_ns < now_ns ? left_ns : now_ns;
 }
 

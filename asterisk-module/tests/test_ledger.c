@@ -1718,6 +1718,49 @@ static void where_frames_are_delivered_unevenly_each_is_looked_at_soon(void)
 	EXPECT(ledger.uneven_ns, TICK / 4);
 }
 
+static void what_may_have_left_just_now_is_taken_to_have(void)
+{
+	const int64_t late = PLAYBACK_SEND_DELAY_NS + MS / 2;
+
+	/* The first frame of a call on a busy host: it took longer than it mostly does */
+	begin_watching(0);
+	receive(100 * 160);
+	mark_at(0, 160, T0);
+	deliver(T0);
+	look(1, T0 + late);
+	EXPECT(marks[0].due_ns, T0 + late + TICK);
+	/* What frames took before a pause in speech tells nothing of those behind it */
+	begin_watching(0);
+	receive(100 * 160);
+	learn(T0, PLAYBACK_LOOK_NS);
+	mark_at(0, 320, T0);
+	deliver(T0 + PLAYBACK_LEARN_NS + TICK);
+	look(1, T0 + PLAYBACK_LEARN_NS + TICK + late);
+	EXPECT(marks[0].due_ns, T0 + PLAYBACK_LEARN_NS + 2 * TICK + late);
+	/* Looked for in vain, and then not seen for long */
+	begin_watching(0);
+	receive(160);
+	mark_at(0, 160, T0);
+	deliver(T0);
+	EXPECT(playback_ledger_looked(&ledger, 0, 0, LOOK), 1);
+	look(1, T0 + 5 * MS);
+	EXPECT(marks[0].due_ns, T0 + 5 * MS + TICK);
+	/* Where they have been seen to leave soon just before, only the look was late */
+	begin_watching(0);
+	receive(100 * 160);
+	learn(T0, PLAYBACK_LOOK_NS);
+	mark_at(0, 320, T0);
+	deliver(T0 + TICK);
+	look(1, T0 + TICK + late);
+	EXPECT(marks[0].due_ns, T0 + 2 * TICK + PLAYBACK_LOOK_NS);
+	/* What nobody waited for has left long before it is looked */
+	begin_watching(0);
+	receive(160);
+	deliver(T0);
+	look(1, T0 + TICK);
+	EXPECT(ledger.playing_start_ns, START);
+}
+
 static void a_mark_that_is_due_sooner_is_looked_for_soon(void)
 {
 	begin_watching(0);
@@ -1924,7 +1967,7 @@ static void silence_that_is_left_out_is_dropped(void)
 	look(1, T0 + TICK + MS);
 	EXPECT(playback_ledger_can_skip(&ledger, 160), 0);
 	expect_none(T0 + TICK + MS);
-	expect_pop(0, PLAYBACK_PLAYED, START + 2 * TICK);
+	expect_pop(0, PLAYBACK_PLAYED, T0 + 2 * TICK + MS);
 	EXPECT(marks[0].dropped, 320);
 	EXPECT(marks[0].media_ns, 2 * TICK);
 	EXPECT(playback_ledger_pop_drop(&ledger, PLAYBACK_NEVER / 2, &drop), 1);
@@ -1932,8 +1975,8 @@ static void silence_that_is_left_out_is_dropped(void)
 	EXPECT(drop.bytes, 320);
 	EXPECT(drop.offset, 160);
 	EXPECT(playback_ledger_queued(&ledger).bytes, 160);
-	EXPECT(playback_ledger_snapshot(&ledger, START + 2 * TICK).played.bytes, 320);
-	EXPECT(playback_ledger_snapshot(&ledger, START + 2 * TICK).dropped, 320);
+	EXPECT(playback_ledger_snapshot(&ledger, T0 + 2 * TICK + MS).played.bytes, 320);
+	EXPECT(playback_ledger_snapshot(&ledger, T0 + 2 * TICK + MS).dropped, 320);
 	/* One that is set behind it later knows what was left out, too */
 	playback_ledger_mark_at(&ledger, &marks[2], 330, PLAYBACK_WAITING, START + 2 * TICK);
 	expect_pop(2, PLAYBACK_PLAYED, START + 2 * TICK);
@@ -2208,7 +2251,7 @@ static void what_is_kept_over_a_hold_leaves_behind_it(void)
 	EXPECT(ledger.sent.bytes, 480);
 	expect_pop(0, PLAYBACK_PLAYED, T0 + 5 * TICK + MS);
 	expect_pop(1, PLAYBACK_PLAYED, T0 + 6 * TICK + MS);
-	EXPECT(playback_ledger_next_due(&ledger), T0 + 6 * TICK + PLAYBACK_SEND_DELAY_NS);
+	EXPECT(playback_ledger_next_due(&ledger), T0 + 6 * TICK + MS);
 	expect_pop(2, PLAYBACK_DROPPED, T0 + 6 * TICK + MS);
 	/* One that fills a packet would have left, had it been taken */
 	deliver(T0 + 5 * TICK);
@@ -2748,6 +2791,7 @@ int main(void)
 	RUN(look_long_after_does_not_move_the_clock);
 	RUN(next_frames_are_taken_to_leave_as_soon);
 	RUN(where_frames_are_delivered_unevenly_each_is_looked_at_soon);
+	RUN(what_may_have_left_just_now_is_taken_to_have);
 	RUN(a_mark_that_is_due_sooner_is_looked_for_soon);
 	RUN(how_soon_frames_leave_is_learned_anew);
 	RUN(what_may_leave_otherwise_is_looked_for_soon);

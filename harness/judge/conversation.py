@@ -226,6 +226,8 @@ class Conversation:
         self.pauses: list[tuple[int, int | None]] = []
         """from when to when media was paused; None: it stayed so"""
         self.suspensions: list[Suspension] = []
+        self.deafness: list[tuple[int, int | None]] = []
+        """from when to when the application's media direction was ``in``; None: it stayed so"""
         self.direction_in = False
         """whether the application's media direction is ``in``, at the end"""
         self.going_ns = 0
@@ -406,8 +408,13 @@ class Conversation:
 
     def _set_direction(self, sent: SentCommand) -> None:
         self.going_ns = sent.time_ns
-        if sent.command.direction is not None:
-            self.direction_in = sent.command.direction == "in"
+        if sent.command.direction is None:
+            return
+        was_in, self.direction_in = self.direction_in, sent.command.direction == "in"
+        if self.direction_in and not was_in:
+            self.deafness.append((sent.time_ns, None))
+        elif was_in and not self.direction_in:
+            self.deafness[-1] = (self.deafness[-1][0], sent.time_ns)
 
     def _start_buffering(self, _: SentCommand) -> None:
         self._buffering = True

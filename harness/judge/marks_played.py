@@ -28,6 +28,14 @@ class PlayedMarks:
         self._codec = evidence.codec
         self._late_ns = evidence.uncertainty.late_ns
         self._frame_ns = evidence.uncertainty.frame_ns
+        self._idle = sorted(
+            (begin_ns, end_ns)
+            for begin_ns, end_ns in [
+                *evidence.conversation.pauses,
+                *evidence.conversation.deafness,
+            ]
+            if end_ns is not None
+        )
         self._version = evidence.conversation.playback_marks
         self._app_closed_ns = evidence.conversation.closed_by_ns("application")
         self._dropped = DroppedMedia(evidence.conversation.drops)
@@ -46,6 +54,8 @@ class PlayedMarks:
             return missing
         difference_ns = ack.time_ns - due_ns
         latest_ns = max(due_ns, audio.latest_ns if audio else 0) + self._unsent_ns(mark, audio)
+        if mark.command == "MARK_MEDIA":
+            latest_ns = self._passed_queue_ns(latest_ns)
         if (
             difference_ns >= -self._uncertainty.tolerance_ns
             and ack.time_ns <= latest_ns + self._late_ns
@@ -81,6 +91,14 @@ class PlayedMarks:
         ):
             return 0
         return self._codec.duration_ns(mark.offset - audio.last) + self._uncertainty.packet_ns
+
+    def _passed_queue_ns(self, latest_ns: int) -> int:
+        """When a MARK_MEDIA is due at the latest: it passes the queue itself, at a tick, and there
+        is none while media is paused or the direction is ``in``."""
+        for begin_ns, end_ns in self._idle:
+            if begin_ns <= latest_ns + self._frame_ns and latest_ns < end_ns:
+                latest_ns = end_ns + self._frame_ns
+        return latest_ns
 
     def _in_time(self, mark: Mark, ack: Acknowledgement, due_ns: int, latest_ns: int) -> Decision:
         uncertainty_ns = self._uncertainty.measurement.uncertainty_ns

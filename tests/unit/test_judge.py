@@ -795,6 +795,37 @@ def test_mark_media(form: str) -> None:
     assert (mark.verdict, mark.command, mark.id) == (Verdict.EARLY, "MARK_MEDIA", "some-id")
 
 
+@pytest.mark.parametrize(
+    ("stop", "go_on"),
+    [
+        ("PAUSE_MEDIA", "CONTINUE_MEDIA"),
+        ("SET_MEDIA_DIRECTION direction=in", "SET_MEDIA_DIRECTION direction=both"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("command", "event", "expected"),
+    [
+        ("MARK_MEDIA a", "MEDIA_MARK_PROCESSED a", "PASS"),
+        ("MARK id=a", "MARK_PLAYED id=a", "LATE"),
+    ],
+)
+def test_mark_media_passes_the_queue_itself(
+    stop: str, go_on: str, command: str, event: str, expected: str
+) -> None:
+    call = Call()
+    call.send(1, 1600)
+    call.command(1, command)
+    call.play(20, 0, 1600)
+    for at_ms, text in ((221, stop), (900, go_on)):
+        name, _, direction = text.partition(" direction=")
+        if direction:
+            call.json_command(at_ms, command=name, direction=direction)
+        else:
+            call.command(at_ms, name)
+    call.event(915, event)
+    assert verdicts(call) == [expected]
+
+
 @pytest.mark.parametrize("command", ["MARK", "MARK x", "MARK id=", "MARK id=" + "x" * 65])
 def test_a_malformed_mark_is_not_judged_but_noted(command: str) -> None:
     call = one_mark(145.5)
