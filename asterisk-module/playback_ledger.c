@@ -1200,6 +1200,10 @@ void playback_ledger_shut(struct playback_ledger *ledger, int shut, int64_t now_
 	if (shut || ledger->shut) {
 		drop_all_but(ledger, ledger->kept_ns, now_ns);
 	}
+	if (!shut && ledger->shut) {
+		/* Just when it opened one may have been taken that was dropped here */
+		ledger->keeps_others = 1;
+	}
 	ledger->shut = shut;
 }
 

@@ -2264,6 +2264,33 @@ static void what_is_kept_over_a_hold_leaves_behind_it(void)
 	EXPECT(ledger.dropped_of_held.bytes, 480);
 }
 
+static void what_was_taken_just_when_a_hold_ended_is_not_played_early(void)
+{
+	const int64_t begin = T0 + 3 * TICK;
+	int i;
+
+	begin_watching(3 * TICK);
+	receive(160 * 6);
+	mark_at(0, 960, T0);
+	for (i = 0; i < 3; i++) {
+		deliver(T0 + i * TICK);
+	}
+	look(1, T0 + 2 * TICK + MS);
+	deliver(begin);
+	playback_ledger_shut(&ledger, 1, begin + TICK);
+	EXPECT(ledger.held.bytes, 160);
+	/* Taken, but the hold was seen to have ended only later */
+	deliver(begin + TICK);
+	playback_ledger_shut(&ledger, 0, begin + 2 * TICK);
+	EXPECT(ledger.dropped_of_held.bytes, 160);
+	/* So this one fills the packet, and is the last one in it */
+	deliver(begin + 2 * TICK);
+	look(1, begin + 2 * TICK + MS);
+	EXPECT(ledger.sent.bytes, 800);
+	expect_none(begin + 4 * TICK + 2 * MS);
+	expect_pop(0, PLAYBACK_PLAYED, begin + 5 * TICK + MS);
+}
+
 static void what_is_dropped_behind_newer_media_is_reported_from_its_own_place(void)
 {
 	struct playback_drop drop;
@@ -2810,6 +2837,7 @@ int main(void)
 	RUN(rest_leaves_with_what_comes_next_when_the_peer_is_met_again);
 	RUN(only_what_the_peer_was_seen_to_keep_is_a_rest);
 	RUN(what_is_kept_over_a_hold_leaves_behind_it);
+	RUN(what_was_taken_just_when_a_hold_ended_is_not_played_early);
 	RUN(what_is_dropped_behind_newer_media_is_reported_from_its_own_place);
 	RUN(what_is_dropped_of_a_packet_leaves_no_part_of_it);
 	RUN(silence_pushes_the_rest_out_of_the_peer);
