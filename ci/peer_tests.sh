@@ -30,7 +30,7 @@ fi
 ip link set lo up
 
 # The layout that the testsuite wants; its name is short, since there is a unix socket in it.
-root=$(mktemp -d -t pt.XXXX)
+root=$(mktemp -d --tmpdir pt.XXXXXX)
 trap 'rm -rf "$root"' EXIT
 etc=$root/etc/asterisk
 mkdir -p "$root/usr/sbin" "$root/usr/lib/asterisk" "$root/tmp" \
