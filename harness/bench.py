@@ -34,7 +34,8 @@ from urllib.parse import urlsplit
 from chan_websocket.protocol import Event
 from harness.application.client import MediaServer
 from harness.application.disturb import DisturbingSession, connect, serve
-from harness.asterisk.ari import Ari, BridgedCall, waits_to_be_answered
+from harness.asterisk.ami import MuteDirection, manager
+from harness.asterisk.ari import Ari, BridgedCall, BridgedParty, waits_to_be_answered
 from harness.asterisk.configuration import (
     ARI_BRIDGES,
     CONTEXT,
@@ -45,7 +46,6 @@ from harness.asterisk.configuration import (
     Extension,
     ari_application,
 )
-from harness.asterisk.console import Console
 from harness.asterisk.container import ContainerInstance
 from harness.asterisk.instance import Instance
 from harness.asterisk.own_asterisk import OwnAsterisk
@@ -109,8 +109,8 @@ class LiveCall:
     """what can be done to it over ARI, where its bridge is ARI's"""
     dtls: DtlsCaller | None = None
     """of a caller whose RTP is encrypted with keys that are agreed on so"""
-    console: Console | None = None
-    """of the harness's own Asterisk"""
+    asterisk: OwnAsterisk | None = None
+    """the harness's own, if it is one"""
     second: SipCall | None = None
     """what the caller has transferred the application to: himself, on another line"""
     where: list[str] = field(default_factory=list)
@@ -143,10 +143,29 @@ class LiveCall:
 
     async def redirect(self, where: str) -> None:
         """Send the application's channel elsewhere in the dialplan: context,extension,priority."""
-        if self.console is None:
+        if self.asterisk is None:
             raise HarnessFault(f"the call {self.name} cannot be redirected: the PBX is not ours")
-        channel = self.session.media_start.fields["channel"]
-        await asyncio.to_thread(self.console.run, f"channel redirect {channel} {where}")
+        command = f"channel redirect {self._channel} {where}"
+        await asyncio.to_thread(self.asterisk.console.run, command)
+
+    async def mute(self, party: BridgedParty, direction: MuteDirection, ms: int) -> None:
+        """Mute the channel of the caller or the application for so long, by AMI's MuteAudio."""
+        if self.asterisk is None:
+            raise HarnessFault(f"the call {self.name} cannot be muted: the PBX is not ours")
+        async with manager(self.asterisk) as ami:
+            channel = self._channel
+            if party == "caller":
+                peer = await ami.action("Getvar", Channel=channel, Variable="BRIDGEPEER")
+                channel = peer["Value"]
+            fields = {"Channel": channel, "Direction": direction}
+            await ami.action("MuteAudio", **fields, State="on")
+            await asyncio.sleep(ms / 1000)
+            await ami.action("MuteAudio", **fields, State="off")
+
+    @property
+    def _channel(self) -> str:
+        """The name of the application's channel."""
+        return str(self.session.media_start.fields["channel"])
 
     async def transfer(self) -> None:
         """The caller transfers the application to himself: where his RTP goes stays the same."""
@@ -399,8 +418,8 @@ class Bench:
                 application.close_fixed_port()
                 if conditions.other:
                     await self._join(stack, extension, conditions.other, sip, bridged, folder)
-            console = self.instance.console if isinstance(self.target, OwnTarget) else None
-            call = LiveCall(name, folder, sip, session, caller, bridged, dtls, console)
+            own = self.target.asterisk if isinstance(self.target, OwnTarget) else None
+            call = LiveCall(name, folder, sip, session, caller, bridged, dtls, own)
             if conditions.transferred:
                 call.second = await self._second_line(stack, sip, folder)
             # From here on: how late the loop was while the call was set up tells nothing about it.

@@ -8,11 +8,14 @@ import secrets
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Literal
 
 from harness.asterisk.own_asterisk import OwnAsterisk
 from harness.errors import HarnessFault
 
 ACTION_TIMEOUT_S = 30.0
+MuteDirection = Literal["in", "out", "all"]
+"""Of MuteAudio: what comes into Asterisk on a channel, what goes out, both"""
 _USER = "harness"
 _LARGEST_ANSWER = 1 << 24
 """in bytes: that of a console command may be long"""

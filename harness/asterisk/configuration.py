@@ -20,7 +20,15 @@ from harness.media.codecs import CODECS
 Connection = Literal["outgoing", "incoming"]
 """outgoing: Asterisk connects to the application; incoming: the application connects to Asterisk"""
 CallBridge = Literal[
-    "dial", "local", "local n", "conference", "conference of three", "ari", "ari of three"
+    "dial",
+    "local",
+    "local n",
+    "two locals",
+    "two locals n",
+    "conference",
+    "conference of three",
+    "ari",
+    "ari of three",
 ]
 """the bridges that are the harness's to build"""
 Bridge = Literal[CallBridge, "stasis"]
@@ -147,7 +155,7 @@ class Extension:
     connection: Connection = "outgoing"
     bridge: Bridge = "dial"
     """what joins caller and application: Dial's own bridge of two parties, with a Local channel
-    between them that is optimised away or (option n) stays, a ConfBridge, one with
+    between them, or two in a row, optimised away or (option n) staying, a ConfBridge, one with
     a silent third party, an ARI mixing bridge with external media over WebSocket, one with a
     silent third party, or whatever a test builds over ARI (stasis). With ARI no WebSocket channel
     is made by the dialplan."""
@@ -333,7 +341,7 @@ def _dialplan(extension: Extension, note_connections: bool) -> list[str]:
         if extension.connection == "incoming" and note_connections:
             options.append("b(harness-note-connection^s^1)")
         conference = extension.bridge.startswith("conference")
-        local = extension.bridge.startswith("local")
+        local = "local" in extension.bridge
         if conference:
             options.append("G(harness-conference^s^1)")
         dial = f"Dial({extension.dial_string},,{''.join(options)})"
@@ -353,10 +361,15 @@ def _dialplan(extension: Extension, note_connections: bool) -> list[str]:
 
 
 def _through_local(extension: Extension, options: str) -> list[str]:
+    stays = "/n" if extension.bridge.endswith(" n") else ""
+    local = f"Local/s@harness-local{stays}"
+    first = [f"Dial({local})"]
+    if extension.bridge.startswith("two"):
+        first = [f"Set(__HARNESS_LOCAL={local})", f"Dial(Local/s@harness-two-locals{stays})"]
     return [
         f"Set(__HARNESS_DIAL={extension.dial_string})",
         f"Set(__HARNESS_DIAL_OPTIONS={options})",
-        f"Dial(Local/s@harness-local{'/n' if extension.bridge == 'local n' else ''})",
+        *first,
     ]
 
 
@@ -394,6 +407,11 @@ exten = _.,1,Answer()
 [harness-local]
 exten = s,1,Answer()
  same = n,Dial(${HARNESS_DIAL},,${HARNESS_DIAL_OPTIONS})
+ same = n,Hangup()
+
+[harness-two-locals]
+exten = s,1,Answer()
+ same = n,Dial(${HARNESS_LOCAL})
  same = n,Hangup()
 
 [harness-moment]

@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from chan_websocket.protocol import DropReason, EventName, FormatName, Stage, format_named
+from harness.asterisk.ami import MuteDirection
 from harness.asterisk.ari import BridgedParty, ChannelAction
 from harness.asterisk.configuration import (
     ARI_BRIDGES,
@@ -319,6 +320,14 @@ class AriAction(StrictModel):
     ms: Range
 
 
+class Mute(StrictModel):
+    """A channel is muted by AMI (MuteAudio), for so long."""
+
+    channel: BridgedParty = "caller"
+    direction: MuteDirection
+    ms: Range
+
+
 class Digit(StrictModel):
     """A digit (RFC 4733), pressed by the caller or sent to him over ARI."""
 
@@ -406,6 +415,7 @@ class Step(StrictModel):
     digit: Digit | None = None
     rtcp: Rtcp | None = None
     ari: AriAction | None = None
+    mute: Mute | None = None
     hang_up: Literal["caller", "application"] | None = None
     speak: Speech | None = None
     stop_reading: Nothing | None = None
@@ -580,10 +590,10 @@ class Scenario:
 
     @property
     def needs_own(self) -> bool:
-        """Whether more extensions are needed than those of calls, which only an Asterisk of the
-        harness's own has."""
-        moves = any(_has(kind, self.steps) for kind in ("transfer", "redirect"))
-        return moves or self.call.other is not None
+        """Whether more is needed than extensions of calls and ARI: other extensions, the console,
+        AMI. Only an Asterisk of the harness's own has that."""
+        kinds = ("transfer", "redirect", "mute")
+        return self.call.other is not None or any(_has(kind, self.steps) for kind in kinds)
 
     @property
     def sets_direction(self) -> bool:

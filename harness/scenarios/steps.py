@@ -376,6 +376,9 @@ class StepRunner:
     async def _redirect(self, where: str, step: Step) -> None:
         await self.call.redirect(where)
 
+    async def _mute(self, mute: schema.Mute, step: Step) -> None:
+        await self.call.mute(mute.channel, mute.direction, choose(mute.ms, self.chance))
+
     async def _transfer(self, _: str, step: Step) -> None:
         await self.call.transfer()
 

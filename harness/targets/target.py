@@ -181,6 +181,8 @@ _BRIDGE_MODULES = {
     "dial": {"app_dial.so"},
     "local": {"app_dial.so"},
     "local n": {"app_dial.so"},
+    "two locals": {"app_dial.so"},
+    "two locals n": {"app_dial.so"},
     "conference": {"app_dial.so", "app_confbridge.so", *_MIXING},
     "conference of three": {"app_confbridge.so", "app_originate.so", *_MIXING},
     "ari": _ARI,

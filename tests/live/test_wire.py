@@ -87,6 +87,8 @@ def test_the_application_is_told_of_the_caller_s_digit(stock: Bench, run_folder:
         ("wire_other_audio[do=mute,to=caller,ptime_ms=20]", 600),
         ("wire_other_audio[do=hold,to=caller,ptime_ms=20]", 600),
         ("wire_other_audio[do=mute,to=application,ptime_ms=20]", 600),
+        ("wire_muted[channel=caller,direction=out,ptime_ms=20]", 900),
+        ("wire_muted[channel=application,direction=in,ptime_ms=20]", 900),
         ("wire_removed[do=remove,who=application,ptime_ms=20]", 1000),
         ("wire_removed[do=remove,who=caller,ptime_ms=20]", 1000),
         ("wire_late_bridge[bridge_after_ms=1200,format=plain]", 1200),

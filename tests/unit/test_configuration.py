@@ -122,6 +122,16 @@ def test_a_local_channel_dials_what_the_call_is_for(bridge: Bridge, option: str)
     assert inner in section(text, "harness-local")
 
 
+@pytest.mark.parametrize(("bridge", "option"), [("two locals", ""), ("two locals n", "/n")])
+def test_two_local_channels_stand_in_a_row(bridge: Bridge, option: str) -> None:
+    text = extensions_conf([Extension("a", bridge=bridge)])
+    assert section(text, "harness-calls")[3:5] == [
+        f"same = n,Set(__HARNESS_LOCAL=Local/s@harness-local{option})",
+        f"same = n,Dial(Local/s@harness-two-locals{option})",
+    ]
+    assert "same = n,Dial(${HARNESS_LOCAL})" in section(text, "harness-two-locals")
+
+
 def test_an_extension_that_calls_back_dials_the_caller() -> None:
     steps = section(extensions_conf([Extension("a", calls_back=True)]), "harness-calls")
     assert steps[:2] == ["exten = a,1,Dial(${HARNESS_CALLEE})", "same = n,Hangup()"]
