@@ -27,6 +27,7 @@ from harness.judge.verdicts import (
     statistics,
     worst,
 )
+from harness.judge.wire import is_counted
 
 Judged = TypeVar("Judged", MarkVerdict, CounterVerdict)
 
@@ -211,5 +212,7 @@ def _notes(evidence: Evidence) -> list[str]:
     notes = [f"{count} {what}" for count, what in counts if count] + conversation.notes
     if timeline.recoded is not None:
         codecs = f"{timeline.codec.name} became {timeline.recoded.name}"
-        notes.append(f"{codecs}: located by its sound, to {ERROR_NS / 1e6:g} ms")
+        by_sound = f"located by its sound, to {ERROR_NS / 1e6:g} ms"
+        by_count = "located by counting its packets"
+        notes.append(f"{codecs}: {by_count if is_counted(timeline) else by_sound}")
     return notes

@@ -9,7 +9,7 @@ from harness.judge.conversation import Conversation
 from harness.judge.locate_audio import ERROR_NS
 from harness.judge.uncertainty import Uncertainty
 from harness.judge.verdicts import Bounds
-from harness.judge.wire import Wire
+from harness.judge.wire import Wire, is_counted
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Evidence:
 
 def read_evidence(timeline: Timeline, bounds: Bounds) -> Evidence:
     """Read a call's messages, find its media in its RTP, and take stock of the measurement."""
-    location_ns = ERROR_NS if timeline.recoded else 0
+    location_ns = ERROR_NS if timeline.recoded and not is_counted(timeline) else 0
     measurement = replace(timeline.measurement, location_ns=location_ns)
     timeline = replace(timeline, measurement=measurement)
     uncertainty = Uncertainty(measurement, bounds, timeline.codec, timeline.packet_ms)

@@ -13,6 +13,7 @@ from harness.judge.locate import Location, Piece, locate
 from harness.judge.locate_audio import Payload, locate_audio
 from harness.judge.media_clock import Clocked, PacketSequence, in_order, media_clock
 from harness.judge.verdicts import LocatedPacket
+from harness.media.pcm import DECODED
 
 
 @dataclass(frozen=True)
@@ -208,6 +209,8 @@ def _locations(
             payloads, codec.canonical(stream), codec.silence, codec.frame_bytes, resumed_at
         )
         return [_without_noise(where, codec, conversation) for where in found]
+    if is_counted(timeline):
+        return _counted(codec, timeline.recoded, sequence, conversation)
     heard, packets = [], []
     frame_bytes = timeline.recoded.frame_bytes
     for number, one in enumerate(sequence.packets):
@@ -221,6 +224,31 @@ def _locations(
             missing = 0
     located = locate_audio(heard, stream, codec, timeline.recoded)
     return _joined(located, packets, len(sequence.packets), codec.frame_bytes)
+
+
+def is_counted(timeline: Timeline) -> bool:
+    """Whether packets can only be counted: they are recoded, and nobody here can hear them."""
+    return timeline.recoded is not None and timeline.recoded.name not in DECODED
+
+
+def _counted(
+    codec: Codec, caller: Codec, sequence: PacketSequence, conversation: Conversation
+) -> list[Location]:
+    """The locations of packets whose sound says nothing: what was sent until then, in order.
+
+    Not for certain where something was flushed, or dropped: then it is not known where they go on.
+    """
+    certain = not conversation.flushes and not conversation.drops
+    found = []
+    offset = 0
+    for one in sequence.packets:
+        size = len(one.packet.payload) * codec.bytes_per_second // caller.bytes_per_second
+        offset += one.missing_before * size
+        length = max(0, min(size, conversation.sent_until(one.packet.time_ns) - offset))
+        pieces = (Piece(0, offset, length),) if length else ()
+        found.append(Location(pieces, padding=size - length, foreign=0, certain=certain))
+        offset += length
+    return found
 
 
 def _without_noise(where: Location, codec: Codec, conversation: Conversation) -> Location:

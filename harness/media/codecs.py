@@ -9,7 +9,7 @@ from typing import Literal
 from harness.capture.timeline import ULAW, Codec
 from harness.errors import InputFault
 
-CodecName = Literal["ulaw", "alaw", "slin", "slin16", "g722", "opus", "gsm", "g726"]
+CodecName = Literal["ulaw", "alaw", "slin", "slin16", "g722", "opus", "gsm", "g726", "speex"]
 """Asterisk's names of them"""
 
 OPUS_FRAME_BYTES = 80
@@ -49,9 +49,20 @@ _OPUS = Codec(
 # 33 bytes a frame, of which each half byte but the first is sound: nothing looks into them.
 _GSM = Codec("gsm", bytes_per_second=1650, rtp_clock_hz=8000, ptime_ms=20, silence=0)
 _G726 = Codec("g726", bytes_per_second=4000, rtp_clock_hz=8000, ptime_ms=20, silence=0)
-CODECS = {codec.name: codec for codec in (ULAW, _ALAW, _SLIN, _SLIN16, _G722, _OPUS, _GSM, _G726)}
-"""What can be judged, by Asterisk's name. Opus only in frames of 20 ms that all have
-`OPUS_FRAME_BYTES`, so that bytes and times belong together as they do in G.711."""
+_SPEEX = Codec("speex", bytes_per_second=1900, rtp_clock_hz=8000, ptime_ms=20, silence=0)
+CODECS = {
+    codec.name: codec for codec in (ULAW, _ALAW, _SLIN, _SLIN16, _G722, _OPUS, _GSM, _G726, _SPEEX)
+}
+"""What can be judged, by Asterisk's name. Opus and Speex only in frames of 20 ms that all have the
+same size, so that bytes and times belong together as they do in G.711."""
+
+FRAME_HEADERS = {
+    # SILK and CELT together, full band, 20 ms, mono, one frame (RFC 6716, 3.1).
+    "opus": bytes([15 << 3]),
+    # Narrow band, submode 5: 300 bits, and four that are too few for another frame (RFC 5574).
+    "speex": bytes([5 << 3]),
+}
+"""What a frame begins with that says itself how long it lasts; such a frame is a message"""
 
 
 @dataclass(frozen=True)
@@ -71,6 +82,7 @@ SDP_CODECS: dict[str, SdpCodec] = {
     "opus": SdpCodec(107, "opus/48000/2"),
     "gsm": SdpCodec(3, "GSM/8000"),
     "g726": SdpCodec(111, "G726-32/8000"),
+    "speex": SdpCodec(110, "speex/8000"),
 }
 """How the caller offers each of `CODECS`"""
 
@@ -82,8 +94,13 @@ _UNCHANGED_ONLY = {
     "opus": "Asterisk has no Opus codec of its own",
     "gsm": "it leaves too little of the sound that media is located by",
     "g726": "the harness cannot decode it",
+    "speex": "codec_speex is not built",
 }
 """Codecs of which only the very bytes can be located, with why"""
+
+COUNTED = frozenset({"gsm", "g726"})
+"""and to a caller that has them, without a mixer between, their packets can be counted: each holds
+what follows on the one before it, if nothing is flushed or dropped"""
 
 
 def codec_named(name: str) -> Codec:
@@ -104,8 +121,9 @@ def recoded(codec: str, caller_codec: str, mixed: bool) -> Codec | None:
     _, caller = codec_named(codec), codec_named(caller_codec)
     if codec == caller_codec and (codec in _MIXED_UNCHANGED or not mixed):
         return None
+    counted = caller_codec in COUNTED and codec not in _UNCHANGED_ONLY and not mixed
     for one in (codec, caller_codec):
-        if one in _UNCHANGED_ONLY:
+        if one in _UNCHANGED_ONLY and not counted:
             raise InputFault(
                 f"a call with {one} cannot be judged where {codec} becomes {caller_codec}"
                 f"{' in a bridge that mixes' if mixed else ''}: {_UNCHANGED_ONLY[one]}",

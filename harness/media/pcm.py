@@ -13,6 +13,9 @@ from harness.errors import InputFault
 
 Samples = npt.NDArray[np.float64]
 
+DECODED = ("ulaw", "alaw", "slin", "slin16", "g722")
+"""The codecs that are known, by Asterisk's names"""
+
 _G722_RATE_HZ = 16000
 _G722_FRAME_SAMPLES = 320
 _INT16 = np.iinfo(np.int16)
@@ -106,7 +109,7 @@ def _alaw_levels() -> Samples:
 def _unknown(codec: str) -> InputFault:
     return InputFault(
         f"audio in the codec {codec!r} cannot be decoded or encoded",
-        "Use one of ulaw, alaw, slin, slin16, g722.",
+        f"Use one of {', '.join(DECODED)}.",
     )
 
 

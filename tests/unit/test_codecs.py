@@ -35,6 +35,9 @@ DECODED = ("ulaw", "alaw", "slin", "slin16", "g722")
         ("slin16", 640, 320, 320),
         ("g722", 160, 160, 320),
         ("opus", 80, 960, 960),
+        ("gsm", 33, 160, 160),
+        ("g726", 80, 160, 160),
+        ("speex", 38, 160, 160),
     ],
 )
 def test_a_frame_of_20_ms(name: str, frame_bytes: int, timestamp_step: int, samples: int) -> None:
@@ -52,8 +55,8 @@ def test_every_codec_can_be_offered_to_asterisk_with_its_clock() -> None:
 
 
 def test_an_unknown_codec_is_named_with_those_that_are_known() -> None:
-    with pytest.raises(InputFault, match=r"'speex'.*\n.*ulaw, alaw, slin"):
-        codec_named("speex")
+    with pytest.raises(InputFault, match=r"'ilbc'.*\n.*ulaw, alaw, slin"):
+        codec_named("ilbc")
 
 
 @pytest.mark.parametrize(
@@ -68,6 +71,8 @@ def test_an_unknown_codec_is_named_with_those_that_are_known() -> None:
         ("g722", "g722", True, "g722"),
         ("slin16", "slin16", True, "slin16"),
         ("slin16", "ulaw", False, "ulaw"),
+        ("ulaw", "gsm", False, "gsm"),
+        ("slin", "g726", False, "g726"),
     ],
 )
 def test_where_asterisk_encodes_anew(
@@ -83,7 +88,9 @@ def test_where_asterisk_encodes_anew(
         ("opus", "opus", True, "Asterisk has no Opus codec"),
         ("opus", "ulaw", False, "Asterisk has no Opus codec"),
         ("gsm", "gsm", True, "leaves too little of the sound"),
-        ("ulaw", "g726", False, "cannot decode it"),
+        ("ulaw", "g726", True, "cannot decode it"),
+        ("gsm", "ulaw", False, "leaves too little of the sound"),
+        ("opus", "gsm", False, "Asterisk has no Opus codec"),
     ],
 )
 def test_what_would_have_to_be_decoded_and_cannot_is_not_judged(
@@ -259,6 +266,15 @@ def test_a_call_is_played_what_survives_its_path() -> None:
     assert probe_signal("g722", 0, 160, caller_codec="g722") == position_code.encode(0, 160)
     assert probe_signal("g722", 0, 160, mixed=True) == audio_code.coded("g722", 0, 160)
     assert probe_signal("slin16", 3, 5, caller_codec="ulaw") == audio_code.coded("slin16", 3, 5)
+
+
+def test_speex_says_that_each_frame_has_300_bits() -> None:
+    frames = probe_signal("speex", 38, 2 * 38)
+    # The first five bits, and then the position.
+    assert [frames[0] >> 3, frames[38] >> 3] == [5, 5]
+    assert position_code.decode(frames[1:]) == 38
+    with pytest.raises(ValueError, match="not whole frames of speex"):
+        probe_signal("speex", 0, 39)
 
 
 def test_opus_comes_in_whole_frames() -> None:

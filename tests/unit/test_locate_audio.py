@@ -316,3 +316,49 @@ def test_a_mark_is_judged_with_the_error_that_is_stated(after_ms: float, verdict
     assert found.notes == ("slin16 became g722: located by its sound, to 1 ms",)
     if verdict == "EARLY":
         assert "uncertainty +-1 ms" in found.mark_text(found.marks[0])
+
+
+# ---- packets that are counted --------------------------------------------------------------------
+
+
+def counted(answered_after_ms: float, *, packets: int = 21, flushed: bool = False) -> Timeline:
+    """Speech of 410 ms in mu-law for a caller with GSM, which the judge cannot hear."""
+    rtp = tuple(
+        RtpPacket((20 + 20 * number) * MS, number, 160 * number, 3, 7, bytes(33))
+        for number in range(packets)
+    )
+    messages = [
+        Message(MS, "application", "binary", audio_code.coded("ulaw", 0, 3280)),
+        Message(2 * MS, "application", "text", b"MARK id=a"),
+        Message(int((430 + answered_after_ms) * MS), "asterisk", "text", b"MARK_PLAYED id=a"),
+    ]
+    if flushed:
+        messages.append(Message(900 * MS, "application", "text", b"FLUSH_MEDIA"))
+    return Timeline(
+        codec=CODECS["ulaw"],
+        rtp=rtp,
+        messages=tuple(messages),
+        measurement=Measurement("capture", 0),
+        end_ns=2000 * MS,
+        recoded=recoded("ulaw", "gsm", False),
+    )
+
+
+@pytest.mark.parametrize(
+    ("after_ms", "verdict"), [(0.0, "PASS"), (1.5, "PASS"), (-0.1, "EARLY"), (3.5, "LATE")]
+)
+def test_a_mark_is_judged_by_the_count_of_packets(after_ms: float, verdict: str) -> None:
+    found = judge_call(counted(after_ms))
+    assert [mark.verdict.value for mark in found.marks] == [verdict]
+    assert found.marks[0].difference_ns == pytest.approx(after_ms * MS, abs=1)
+    assert found.notes == ("ulaw became gsm: located by counting its packets",)
+
+
+def test_a_packet_that_never_came_is_missed() -> None:
+    [mark] = judge_call(counted(0.0, packets=20)).marks
+    assert (mark.verdict.value, "80 of the 3280 bytes" in mark.explanation) == ("WRONG", True)
+
+
+def test_packets_cannot_be_counted_where_media_was_flushed() -> None:
+    [mark] = judge_call(counted(0.0, flushed=True)).marks
+    assert mark.verdict.value == "INCONCLUSIVE"
