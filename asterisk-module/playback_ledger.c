@@ -28,8 +28,8 @@
 /*! \brief Divisor of a tick: how late the next one may be */
 #define TICK_SLACK 4
 
-/*! \brief So soon behind its delivery a frame is looked for where that matters, in ns */
-#define LOOKED_SOON_NS (4 * PLAYBACK_SEND_DELAY_NS)
+/*! \brief Divisor of how slowly frames left: what of it each look takes off that finds less */
+#define SLOWNESS_WANES 8
 
 /*! \brief Less than a sample, and more than what durations are rounded by, in ns */
 #define ROUNDED_NS 1000
@@ -145,6 +145,10 @@ struct playback_ledger {
 	int64_t send_delay_seen_ns;
 	/*! In how many looks in a row the frame had left as soon */
 	unsigned int quick_looks;
+	/*! The longest that was seen of it lately, in ns; see learn_send_delay() */
+	int64_t slowest_ns;
+	/*! Whether something waited for the latest frame held when that was delivered */
+	int is_awaited;
 	/*! Delays of the latest frames delivered, against the time of their media, in ns */
 	int64_t delivered_delays_ns[PLAYBACK_CLOCK_FRAMES];
 	/*! Number of delays there have been since a tick was missed */
@@ -882,13 +886,9 @@ int playback_ledger_owes_packet(const struct playback_ledger *ledger)
 		&& ledger->held_frames_ns - ledger->part_sent_ns >= ledger->packet_ns;
 }
 
-static void enter_unevenness(struct playback_ledger *ledger, int64_t uneven_ns)
+static int64_t at_most(int64_t ns, int64_t most_ns)
 {
-	/* One that leaves half a tick later begins another clock */
-	int64_t most_ns = ledger->tick_ns / 4;
-
-	uneven_ns = uneven_ns < most_ns ? uneven_ns : most_ns;
-	ledger->uneven_ns = uneven_ns > ledger->uneven_ns ? uneven_ns : ledger->uneven_ns;
+	return ns < most_ns ? ns : most_ns;
 }
 
 /*!
@@ -917,7 +917,9 @@ static void see_unevenness(struct playback_ledger *ledger,
 		/* A tick was missed, or what was dropped took no time */
 		ledger->delivered_count = 0;
 	} else {
-		enter_unevenness(ledger, most_ns - least_ns);
+		/* One that leaves half a tick later begins another clock */
+		ledger->uneven_ns = later(ledger->uneven_ns,
+			at_most(most_ns - least_ns, ledger->tick_ns / 4));
 	}
 	ledger->delivered_delays_ns[ledger->delivered_count++ % PLAYBACK_CLOCK_FRAMES] =
 		delay_ns;
@@ -928,12 +930,47 @@ static int is_send_delay_known(const struct playback_ledger *ledger)
 	return ledger->quick_looks >= PLAYBACK_LEARN_LOOKS;
 }
 
+/*! \brief The frame of what is held with which \a packet_ns of that were delivered */
+static const struct playback_frame *frame_at(const struct playback_ledger *ledger,
+	int64_t packet_ns)
+{
+	unsigned int i = 0;
+
+	while (i + 1 < ledger->held_count && packet_ns > ledger->held_frames[i].frame_ns) {
+		packet_ns -= ledger->held_frames[i++].frame_ns;
+	}
+	return &ledger->held_frames[i];
+}
+
 /*! \brief When a frame is taken to have left at the latest that was not seen leaving */
 static int64_t expected_left_ns(const struct playback_ledger *ledger,
 	const struct playback_frame *frame)
 {
+	int64_t delay_ns = later(PLAYBACK_SEND_DELAY_NS, ledger->slowest_ns);
+
 	return frame->delivered_ns + ledger->uneven_ns
-		+ (is_send_delay_known(ledger) ? ledger->send_delay_ns : PLAYBACK_SEND_DELAY_NS);
+		+ (is_send_delay_known(ledger) ? ledger->send_delay_ns : delay_ns);
+}
+
+/*! \brief Whether a frame that is delivered \a now_ns need not be looked at soon */
+static int is_send_delay_fresh(const struct playback_ledger *ledger, int64_t now_ns)
+{
+	return !ledger->packet_ns && is_send_delay_known(ledger)
+		&& now_ns - ledger->send_delay_seen_ns <= PLAYBACK_LEARN_NS;
+}
+
+/*!
+ * \brief Whether a look at \a now_ns that finds a frame gone says when that left
+ *
+ * It does if the frame was looked for in vain before, or as soon as it could be.  What is
+ * looked at later may have left long before.
+ */
+static int is_seen_leaving(const struct playback_ledger *ledger,
+	const struct playback_frame *frame, int64_t now_ns)
+{
+	return now_ns - frame->delivered_ns < ledger->tick_ns / 2
+		&& (ledger->unsent_at_ns > frame->delivered_ns || (ledger->is_awaited
+		&& !is_send_delay_fresh(ledger, frame->delivered_ns)));
 }
 
 /*!
@@ -945,24 +982,11 @@ static int64_t expected_left_ns(const struct playback_ledger *ledger,
 static int64_t left_ns(const struct playback_ledger *ledger, int64_t packet_ns,
 	int64_t now_ns)
 {
-	const struct playback_frame *frame;
+	const struct playback_frame *frame = frame_at(ledger, packet_ns);
 	int64_t left_ns;
-	int64_t took_ns;
-	unsigned int i = 0;
 
-	while (i + 1 < ledger->held_count && packet_ns > ledger->held_frames[i].frame_ns) {
-		packet_ns -= ledger->held_frames[i++].frame_ns;
-	}
-	frame = &ledger->held_frames[i];
-	took_ns = now_ns - frame->delivered_ns;
-	if ((took_ns < ledger->tick_ns / 2 && ledger->unsent_at_ns > frame->delivered_ns)
-		|| (took_ns < LOOKED_SOON_NS && (!is_send_delay_known(ledger)
-		|| frame->delivered_ns - ledger->send_delay_seen_ns > PLAYBACK_LEARN_NS))) {
-		/*
-		 * It was looked for in vain, or no other frames tell how long it takes: nothing
-		 * says that it has not left right now.  What is looked at later was not waited
-		 * for, and has left long before.
-		 */
+	if (is_seen_leaving(ledger, frame, now_ns)) {
+		/* Nothing says that it has not left right now */
 		return now_ns;
 	}
 	left_ns = expected_left_ns(ledger, frame);
@@ -1005,6 +1029,19 @@ void playback_ledger_delivered(struct playback_ledger *ledger,
 	playback_ledger_caught_up(ledger, &frame);
 }
 
+/*! \brief Whether a queue has a mark that waits for what was delivered */
+static int waits_for_held(const struct playback_ledger *ledger,
+	const struct playback_queue *queue)
+{
+	return queue->unplayed && queue->unplayed->position <= queue_begin(ledger);
+}
+
+/*! \brief Whether a mark or an event does */
+static int is_held_awaited(const struct playback_ledger *ledger)
+{
+	return waits_for_held(ledger, &ledger->marks) || waits_for_held(ledger, &ledger->events);
+}
+
 void playback_ledger_caught_up(struct playback_ledger *ledger,
 	const struct playback_frame *delivered)
 {
@@ -1035,6 +1072,7 @@ void playback_ledger_caught_up(struct playback_ledger *ledger,
 	ledger->held_frames[ledger->held_count++] = frame;
 	ledger->held_frames_ns += frame.frame_ns;
 	add(&ledger->held, frame.media);
+	ledger->is_awaited = is_held_awaited(ledger);
 	if (current_stage(ledger) == PLAYBACK_STAGE_DELIVERED) {
 		/* It is not seen, but what fills no packet cannot be sent */
 		send_packets(ledger, (ledger->held_frames_ns - ledger->part_sent_ns)
@@ -1088,26 +1126,42 @@ static int64_t before_packets(const struct playback_ledger *ledger, unsigned int
 }
 
 /*!
- * \brief Learn from the only frame held, which is seen to have left, how long that takes
+ * \brief Learn from the latest frame held, which has left, how long that takes
  *
  * What it took some frames in a row that were looked at soon is taken for those after them,
- * too: these are looked at when it matters whether they have left.
+ * too: these are looked at when it matters whether they have left.  Where it takes longer,
+ * none is taken to have left sooner than the slowest lately.  If one took longer than that,
+ * so may those before it that were not looked at: it is the only one to be relied on.
  */
 static void learn_send_delay(struct playback_ledger *ledger, int64_t now_ns)
 {
-	int64_t delivered_ns = ledger->held_frames[0].delivered_ns;
-	int64_t took_ns = now_ns - delivered_ns;
+	const struct playback_frame *frame = &ledger->held_frames[ledger->held_count - 1];
+	int64_t took_ns = now_ns - frame->delivered_ns;
 
-	if (took_ns < PLAYBACK_SEND_DELAY_NS) {
-		ledger->send_delay_ns = ledger->quick_looks && took_ns < ledger->send_delay_ns
-			? (ledger->send_delay_ns + took_ns) / 2 : took_ns;
-		ledger->send_delay_seen_ns = now_ns;
-		ledger->quick_looks++;
-	} else if (ledger->unsent_at_ns > delivered_ns) {
-		/* It was looked for in vain first */
-		forget_send_delay(ledger);
-		enter_unevenness(ledger, took_ns);
+	if (took_ns >= PLAYBACK_SEND_DELAY_NS && !is_seen_leaving(ledger, frame, now_ns)) {
+		return;
 	}
+	if (now_ns > expected_left_ns(ledger, frame)) {
+		ledger->clock_count = 0;
+	}
+	ledger->slowest_ns -= ledger->slowest_ns / SLOWNESS_WANES;
+	ledger->slowest_ns = later(ledger->slowest_ns, at_most(took_ns, ledger->tick_ns / 4));
+	if (took_ns >= PLAYBACK_SEND_DELAY_NS) {
+		forget_send_delay(ledger);
+		return;
+	}
+	ledger->send_delay_ns = ledger->quick_looks && took_ns < ledger->send_delay_ns
+		? (ledger->send_delay_ns + took_ns) / 2 : took_ns;
+	ledger->send_delay_seen_ns = now_ns;
+	ledger->quick_looks++;
+}
+
+/*! \brief Whether all that is held leaves with so many packets, and nothing else */
+static int is_all_of_held(const struct playback_ledger *ledger, unsigned int packets)
+{
+	return ledger->packet_ns ? packets && ledger->part_sent_ns
+		+ packets * ledger->packet_ns == ledger->held_frames_ns
+		: packets == ledger->held_count;
 }
 
 /*!
@@ -1150,7 +1204,7 @@ int playback_ledger_looked(struct playback_ledger *ledger, unsigned int packets,
 		ledger->part_sent_ns = 0;
 		drop_held(ledger, before_packets(ledger, packets), now_ns);
 	}
-	if (packets == 1 && ledger->held_count == 1 && !ledger->packet_ns) {
+	if (is_all_of_held(ledger, packets)) {
 		learn_send_delay(ledger, now_ns);
 	}
 	if (packets && ledger->packet_ns) {
@@ -1207,13 +1261,6 @@ void playback_ledger_shut(struct playback_ledger *ledger, int shut, int64_t now_
 	ledger->shut = shut;
 }
 
-/*! \brief Whether a queue has a mark that waits for what was delivered */
-static int waits_for_held(const struct playback_ledger *ledger,
-	const struct playback_queue *queue)
-{
-	return queue->unplayed && queue->unplayed->position <= queue_begin(ledger);
-}
-
 /*!
  * \brief When the first mark of a queue is due that waits for the only frame held, if that
  * starts at \a start_ns: PLAYBACK_NEVER if none does, 0 if one wants to know what was sent
@@ -1243,11 +1290,10 @@ static int64_t expected_due(const struct playback_ledger *ledger)
 	int64_t mark_ns;
 	int64_t event_ns;
 
-	if (ledger->held_count != 1 || ledger->packet_ns || ledger->silent
+	if (ledger->held_count != 1 || ledger->silent
 		|| frame->frame_ns > ledger->tick_ns || frame->behind_ns
 		|| ledger->uneven_ns > PLAYBACK_EVEN_NS
-		|| !is_send_delay_known(ledger)
-		|| left_ns - ledger->send_delay_seen_ns > PLAYBACK_LEARN_NS
+		|| !is_send_delay_fresh(ledger, left_ns)
 		|| is_clock_new(ledger, frame, left_ns)) {
 		return 0;
 	}
@@ -1260,22 +1306,21 @@ static int64_t expected_due(const struct playback_ledger *ledger)
 int playback_ledger_waits_for_rest(const struct playback_ledger *ledger)
 {
 	return ledger->watching && ledger->held_count && !playback_ledger_owes_packet(ledger)
-		&& (waits_for_held(ledger, &ledger->marks)
-		|| waits_for_held(ledger, &ledger->events));
+		&& is_held_awaited(ledger);
 }
 
 int64_t playback_ledger_look_due(const struct playback_ledger *ledger)
 {
+	int64_t later_ns = later(ledger->uneven_ns,
+		ledger->slowest_ns - PLAYBACK_SEND_DELAY_NS) / 2;
 	int64_t soon_ns;
 	int64_t due_ns;
 
-	if (!playback_ledger_owes_packet(ledger) || (!waits_for_held(ledger, &ledger->marks)
-		&& !waits_for_held(ledger, &ledger->events))) {
+	if (!playback_ledger_owes_packet(ledger) || !is_held_awaited(ledger)) {
 		return PLAYBACK_NEVER;
 	}
 	soon_ns = ledger->held_frames[ledger->held_count - 1].delivered_ns + PLAYBACK_LOOK_NS
-		+ (ledger->uneven_ns / 2 < PLAYBACK_LOOK_LATER_NS ? ledger->uneven_ns / 2
-		: PLAYBACK_LOOK_LATER_NS);
+		+ at_most(later_ns, PLAYBACK_LOOK_LATER_NS);
 	due_ns = expected_due(ledger);
 	return due_ns > soon_ns ? due_ns : soon_ns;
 }

@@ -8,6 +8,7 @@ each tick as playback_channel.c does, and once between two ticks where a mark wa
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from random import Random
 
@@ -233,6 +234,24 @@ def test_an_acknowledgement_comes_when_the_packets_time_has_passed() -> None:
 @pytest.mark.parametrize("mean_us", [20, 100, 400, 1000])
 def test_load_makes_no_acknowledgement_early(mean_us: int) -> None:
     """Whoever is woken waits for a processor: exponentially distributed, each for himself."""
+    late = under_load(mean_us, marks_every=5)
+    assert min(late) >= 0
+    # Where one frame is later than those before it nothing else is relied on.
+    assert sorted(late)[len(late) // 2] <= 2_500 * mean_us + 3 * LOOK_NS
+
+
+@pytest.mark.parametrize("mean_us", [100, 300])
+@pytest.mark.parametrize("peer_us", [1000, 3000])
+def test_a_slow_peer_makes_no_acknowledgement_early(mean_us: int, peer_us: int) -> None:
+    """Its thread takes long for every frame, as where it codes or waits behind the same others:
+    within four seconds that comes and goes. Few frames are looked at."""
+    late = under_load(mean_us, marks_every=10, peer_us=peer_us)
+    assert min(late) >= 0
+    assert sorted(late)[len(late) // 2] <= 2_500 * mean_us + 500 * peer_us + 3 * LOOK_NS
+
+
+def under_load(mean_us: int, marks_every: int, peer_us: int = 0) -> list[int]:
+    """How late marks are, in ns, one in so many frames."""
     random = Random(mean_us)
 
     def woken(at_ns: int) -> int:
@@ -249,11 +268,12 @@ def test_load_makes_no_acknowledgement_early(mean_us: int) -> None:
         now = woken(begin)
         ledger.looked(unseen, True, now)
         ledger.received(FRAME, TICK, now)
-        if number % 5 == 4:
+        if number % marks_every == marks_every - 1:
             offset = number * FRAME + random.randint(1, FRAME)
             ledger.mark_at(number, offset, Outcome.WAITING, now)
         ledger.delivered(FRAME, TICK, TICK, now)
-        left = woken(now + HANDOVER_NS // 2)
+        slow_ns = round(peer_us * 500 * (1 + math.sin(number / 30)))
+        left = woken(now + HANDOVER_NS // 2 + slow_ns)
         delays.append(left - begin)
         unseen, looked = 1, now
         while (due := ledger.state(now)["look_due_ns"]) < NEVER:
@@ -268,9 +288,8 @@ def test_load_makes_no_acknowledgement_early(mean_us: int) -> None:
             acked.append(popped)
     ledger.close()
     late = [ack["due_ns"] - media_ns(ack["offset"], delays) for ack in acked]
-    assert len(late) > frames // 5 - 10
-    assert min(late) >= 0
-    assert sorted(late)[len(late) // 2] <= 2_000 * mean_us + 3 * LOOK_NS
+    assert len(late) > frames // marks_every - 10
+    return late
 
 
 def media_ns(offset: int, delays: list[int]) -> int:
