@@ -964,10 +964,15 @@ static int is_peer_unseen(struct playback_channel *playback)
  */
 static void suspend_unheard(struct playback_channel *playback)
 {
+	int was_suspended = playback->suspension != PLAYBACK_NOT_SUSPENDED;
 	int unseen;
 
 	playback->suspension = playback_listener_look(&playback->listener,
 		playback->driver.channel, playback->opted_in, playback_now_ns());
+	if (was_suspended && !playback->suspension) {
+		/* It may have got RTP, for want of which it was suspended */
+		playback->peer.ask_again = 1;
+	}
 	unseen = playback->opted_in && !playback->suspension && is_peer_unseen(playback);
 	playback->unseen_ticks = unseen ? playback->unseen_ticks + 1 : 0;
 	playback->is_held = playback->suspension

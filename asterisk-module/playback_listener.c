@@ -143,6 +143,7 @@ static void look_into(struct playback_party *party, struct ast_channel *channel,
 	if (party->glue && party->glue->get_rtp_info && ast_channel_tech_pvt(channel)) {
 		party->glue->get_rtp_info(channel, &party->rtp);
 	}
+	party->has_no_media = !party->rtp && !ast_channel_fd_isset(channel, AST_EXTENDED_FDS);
 	ast_channel_unlock(channel);
 }
 
@@ -167,13 +168,19 @@ static int is_party_mute(struct playback_party *party, struct ast_channel *chann
 }
 
 /*!
- * \brief Whether there is nowhere to send another channel's RTP to
+ * \brief Whether another channel has no RTP, or there is nowhere to send that to
  *
- * SIP sets the address with the answer to the SDP, which is the 183 or the 200, and takes
- * it away while the far end holds.  RTP without it is thrown away.
+ * SIP sets the address with the answer to the SDP, which is the 183, the 200 or, where the
+ * INVITE had no SDP, the ACK, and takes it away while the far end holds.  RTP without it is
+ * thrown away.
+ *
+ * \param listener
+ * \param channel
+ * \param follows whether its packets are counted, so that the address does not matter
+ * \param now_ns when
  */
 static int has_no_address(struct playback_listener *listener,
-	struct ast_channel *channel, int64_t now_ns)
+	struct ast_channel *channel, int follows, int64_t now_ns)
 {
 	struct playback_party *party = &listener->party;
 	struct ast_sockaddr address;
@@ -189,8 +196,11 @@ static int has_no_address(struct playback_listener *listener,
 		return 0;
 	}
 	if (!party->rtp) {
-		/* Before the answer to the SDP; or T.38, which is up */
-		party->has_no_address = ast_channel_state(channel) != AST_STATE_UP;
+		/* Before the answer to the SDP; or T.38, asked for or up: then there is media */
+		party->has_no_address = party->has_no_media
+			|| ast_channel_state(channel) != AST_STATE_UP;
+	} else if (follows) {
+		party->has_no_address = 0;
 	} else if (!ao2_trylock(party->rtp)) {
 		ast_rtp_instance_get_remote_address(party->rtp, &address);
 		party->has_no_address = ast_sockaddr_isnull(&address);
@@ -228,7 +238,7 @@ static enum playback_suspension unheard_by(struct playback_listener *listener,
 	if (only && is_party_mute(&listener->party, channel, now_ns)) {
 		return PLAYBACK_MUTE;
 	}
-	if (only && (mixes || !is_up) && has_no_address(listener, channel, now_ns)) {
+	if (only && has_no_address(listener, channel, is_up && !mixes, now_ns)) {
 		return is_up ? PLAYBACK_HOLD : PLAYBACK_RINGING;
 	}
 	return PLAYBACK_NOT_SUSPENDED;

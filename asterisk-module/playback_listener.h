@@ -27,10 +27,10 @@
  * has a generator or is sent a digit are single words, which are read as they are: they
  * may change a moment later in any case, and nothing is reached through them.  The
  * bridge's lock keeps the party's channel.  A party is locked only if it is the only one,
- * and ten times a second at most: for its RTP, until there is an address to send that to,
- * if it has not been answered or a mixer writes to it; and if it has framehooks, since
- * then it may be mute; and when it has another datastore than at the latest look.  The
- * RTP's own lock is tried at each look where it is known.
+ * and ten times a second at most: for its RTP, until it has one, and, if it has not been
+ * answered or a mixer writes to it, until there is an address to send that to; and if it
+ * has framehooks, since then it may be mute; and when it has another datastore than at the
+ * latest look.  In those two cases the RTP's own lock is tried at each look.
  */
 
 #ifndef PLAYBACK_LISTENER_H
@@ -57,6 +57,8 @@ struct playback_party {
 	struct ast_rtp_instance *rtp;
 	/*! Whether there was nowhere to send that to */
 	int has_no_address;
+	/*! Whether no media had been agreed on: nothing is read */
+	int has_no_media;
 	/*! Whether the latest look needed it */
 	int is_used;
 };

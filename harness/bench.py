@@ -226,6 +226,8 @@ class Conditions:
     """how long the caller rings where it is he who is called (`Extension.calls_back`)"""
     held: Hold | None = None
     """how the caller holds the call from its beginning on"""
+    delayed_offer_ms: int | None = None
+    """the caller's SDP is in his ACK, see `CallRequest`"""
     other: OtherListener | None = None
     """in a conference, or an ARI bridge"""
     transferred: bool = False
@@ -468,6 +470,7 @@ class Bench:
             held=conditions.held,
             encryption=extension.encryption,
             fingerprint=dtls.fingerprint if dtls else "",
+            delayed_offer_ms=conditions.delayed_offer_ms,
         )
         call_id = new_call_id()
         if extension.calls_back:

@@ -89,6 +89,9 @@ class CallRequest:
     encryption: Encryption = "none"
     fingerprint: str = ""
     """of the caller's certificate, for DTLS: ``SHA-256 01:AB:...``"""
+    delayed_offer_ms: int | None = None
+    """without SDP in the INVITE: Asterisk's offer is in the 200, and our answer in the ACK, so long
+    after it"""
     srtp_key: bytes = field(default_factory=lambda: secrets.token_bytes(SRTP_KEY_BYTES), repr=False)
     """for SDES, of what the caller sends"""
 
@@ -441,7 +444,13 @@ async def _caller(
         relay = await stack.enter_async_context(open_relay(peer))
     sipp = _Sipp(peer, "127.0.0.1" if relay else local, request, folder, is_caller=True)
     address, port = relay.udp if relay else (peer.address, peer.port)
-    scenario = _over_stream(_CALLER, peer, relay, folder) if relay else _CALLER
+    scenario = _CALLER
+    if relay or request.delayed_offer_ms is not None:
+        text = scenario.read_text()
+        if request.delayed_offer_ms is not None:
+            text = with_delayed_offer(text, request.delayed_offer_ms)
+        scenario = folder / "sip-scenario.xml"
+        scenario.write_text(_over_stream(text, peer, relay) if relay else text)
     return sipp, (f"{address}:{port}", "-sf", str(scenario), "-auth_uri", peer.authority)
 
 
@@ -665,18 +674,28 @@ class _Sipp:
         await self._watcher
 
 
-def _over_stream(scenario: Path, peer: SipPeer, relay: Relay, folder: Path) -> Path:
+_NO_BODY = "Content-Length: 0\n\n"
+_OFFER = re.compile(r"Content-Type: application/sdp\n.*?\na=\[direction\]\n", re.DOTALL)
+_ANSWERED = '<label id="answered"/>\n'
+
+
+def with_delayed_offer(scenario: str, wait_ms: int) -> str:
+    """The caller's scenario with the SDP of its INVITEs in its ACK, ``wait_ms`` after the 200."""
+    calling, up = scenario.split(_ANSWERED)
+    sdp = _OFFER.findall(calling)[-1]
+    wait = f'<pause milliseconds="{wait_ms}"/>\n'
+    return _OFFER.sub(_NO_BODY, calling) + _ANSWERED + wait + up.replace(_NO_BODY, sdp, 1)
+
+
+def _over_stream(text: str, peer: SipPeer, relay: Relay) -> str:
     """The scenario as it must read when a relay takes what SIPp sends to the PBX."""
-    text = scenario.read_text()
     for keyword, value in (
         ("[transport]", peer.transport.upper()),
         ("[local_ip]:[local_port]", "{}:{}".format(*relay.contact)),
         ("[remote_ip]:[remote_port]", peer.authority),
     ):
         text = text.replace(keyword, value)
-    written = folder / "sip-scenario.xml"
-    written.write_text(text)
-    return written
+    return text
 
 
 def _free_udp_port(address: str) -> int:

@@ -135,6 +135,8 @@ class Call(StrictModel):
     """how Asterisk sends them to the caller"""
     held: Hold | None = None
     """the caller holds the call from its beginning on, in that way"""
+    delayed_offer_ms: int | None = Field(default=None, ge=0)
+    """the caller's INVITE has no SDP; it is in his ACK, so long after Asterisk has answered"""
     other: Other | None = None
     """in a conference or a bridge of ARI"""
     before: tuple[str, ...] = ()
@@ -172,6 +174,11 @@ class Call(StrictModel):
             raise ValueError("other needs bridge: conference or ari")
         if self.rings_ms is not None and (self.encryption != "none" or self.held):
             raise ValueError("encryption and held are for a caller who calls: without rings_ms")
+        if self.rings_ms is not None and self.delayed_offer_ms is not None:
+            raise ValueError("delayed_offer_ms is for a caller who calls: without rings_ms")
+        # Of Asterisk's offer he takes the first codec, whose payload type they all know.
+        if self.delayed_offer_ms is not None and (self.caller_codec or self.codec) != "ulaw":
+            raise ValueError("delayed_offer_ms needs a caller with ulaw")
         return self
 
     def conditions(self, seed: int) -> Conditions:
@@ -185,6 +192,7 @@ class Call(StrictModel):
             self.bridge_after_ms,
             self.rings_ms or 0,
             self.held,
+            self.delayed_offer_ms,
             OtherListener(self.other.ptime_ms or 0, self.other.hold) if self.other else None,
         )
 

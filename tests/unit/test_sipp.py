@@ -120,6 +120,19 @@ def test_the_scenario_uses_each_keyword_that_it_is_given() -> None:
     assert [n for n in range(10) if f"[field{n}]" in text] == [0]
 
 
+def test_a_delayed_offer_has_its_sdp_in_the_ack() -> None:
+    """Of all requests up to the ACK none has a body, also where the PBX wants authentication."""
+    text = sipp.with_delayed_offer(SCENARIO.read_text(), 300)
+    assert '<label id="answered"/>\n<pause milliseconds="300"/>' in text
+    sent = [one.text or "" for one in ElementTree.fromstring(text).iter("send")]
+    requests = [(one.split()[0], "m=audio [rtp_port]" in one) for one in sent]
+    [up] = [n for n, (method, sdp) in enumerate(requests) if (method, sdp) == ("ACK", True)]
+    assert [method for method, _ in requests[:up]] == ["INVITE", "ACK", "INVITE"]
+    assert not any(sdp for _, sdp in requests[:up])
+    # A re-INVITE has its own.
+    assert ("INVITE", True) in requests[up:]
+
+
 def test_the_scenario_logs_each_stage_that_is_waited_for() -> None:
     messages = [log.attrib["message"] for log in ElementTree.parse(SCENARIO).iter("log")]
     assert {message.split()[0] for message in messages} == {
