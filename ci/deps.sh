@@ -10,7 +10,7 @@ set -eu
 
 # Without these there is no build and no virtual environment.
 BUILD="gcc make pkg-config patch bzip2 xz-utils libedit-dev libjansson-dev libxml2-dev uuid-dev
-libsqlite3-dev libssl-dev libsrtp2-dev"
+libsqlite3-dev libssl-dev libsrtp2-dev libspandsp-dev"
 # Without these the build is slow, or calls cannot be placed, captured or spoken.
 RUN="ccache sip-tester tcpdump espeak-ng"
 
@@ -51,7 +51,7 @@ missing_elsewhere() {
     done
     command -v wget >/dev/null || command -v curl >/dev/null || printf 'wget-or-curl '
     if command -v pkg-config >/dev/null; then
-        for library in libedit jansson libxml-2.0 uuid sqlite3 openssl libsrtp2; do
+        for library in libedit jansson libxml-2.0 uuid sqlite3 openssl libsrtp2 spandsp; do
             pkg-config --exists "$library" || printf '%s(headers) ' "$library"
         done
     fi

@@ -17,8 +17,8 @@ SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 ENV DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
 RUN apt-get -qq update \
     && apt-get -qq install -y --no-install-recommends \
-        bzip2 ca-certificates gcc g++ libc6-dev libedit-dev libjansson-dev libsqlite3-dev \
-        libsrtp2-dev libssl-dev libxml2-dev make patch pkg-config uuid-dev wget \
+        bzip2 ca-certificates gcc g++ libc6-dev libedit-dev libjansson-dev libspandsp-dev \
+        libsqlite3-dev libsrtp2-dev libssl-dev libxml2-dev make patch pkg-config uuid-dev wget \
     && rm -rf /var/lib/apt/lists/*
 ADD asterisk.tar /build/asterisk/
 COPY downloads/ /build/downloads/

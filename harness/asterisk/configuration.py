@@ -173,6 +173,8 @@ class Extension:
     encryption: Encryption = "none"
     """of the RTP between the caller and Asterisk"""
     digits: Digits = "rfc4733"
+    fax_gateway: bool = False
+    """whether Asterisk answers a caller who asks for T.38 in place of a party that has none"""
     before: tuple[str, ...] = ()
     """applications of the dialplan ahead of the one that joins caller and application"""
     afterwards: tuple[str, ...] = ()
@@ -353,7 +355,8 @@ def _dialplan(extension: Extension, note_connections: bool) -> list[str]:
             *([_THIRD_PARTY] if extension.bridge == "conference of three" else []),
             *(_through_local(extension, "".join(options)) if local else [dial]),
         ]
-    first, *rest = [*extension.before, *steps, *extension.afterwards, "Hangup()"]
+    gateway = ["Set(FAXOPT(gateway)=yes)"] if extension.fax_gateway else []
+    first, *rest = [*gateway, *extension.before, *steps, *extension.afterwards, "Hangup()"]
     return [
         f"exten = {extension.name},1,{first}",
         *(f" same = n,{step}" for step in rest),

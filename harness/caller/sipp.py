@@ -259,12 +259,12 @@ class SipCall:
         )
 
     async def ask_for_t38(self, timeout_s: float = T38_TIMEOUT_S) -> None:
-        """Offer fax over T.38 in place of the audio, by re-INVITE. Returns when Asterisk, of which
-        no other channel has that, has refused it (488)."""
+        """Offer fax over T.38 in place of the audio, by re-INVITE. Returns when Asterisk has
+        refused it (488), since no other channel has that, or accepted it as a gateway."""
         await self.answered(timeout_s)
         number = self._tell("T38")
         await self._sipp.wait_for(
-            lambda: self._reinvited >= number, f"{self} was not refused T.38", timeout_s
+            lambda: self._reinvited >= number, f"{self} got no answer to T.38", timeout_s
         )
 
     async def transfer(self, extension: str, timeout_s: float = END_TIMEOUT_S) -> None:

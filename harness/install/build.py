@@ -88,8 +88,8 @@ _ENABLED_MODULES = """
     res_ari res_ari_applications res_ari_asterisk res_ari_bridges res_ari_channels
     res_ari_device_states res_ari_endpoints res_ari_events res_ari_model res_ari_playbacks
     res_ari_recordings res_ari_sounds
-    res_clioriginate res_crypto res_format_attr_opus res_http_websocket res_musiconhold
-    res_mutestream
+    res_clioriginate res_crypto res_fax res_fax_spandsp res_format_attr_opus res_http_websocket
+    res_musiconhold res_mutestream
     res_pjproject res_pjsip res_pjsip_acl res_pjsip_authenticator_digest res_pjsip_caller_id
     res_pjsip_dtmf_info res_pjsip_endpoint_identifier_anonymous
     res_pjsip_endpoint_identifier_ip res_pjsip_endpoint_identifier_user

@@ -135,6 +135,8 @@ class Call(StrictModel):
     """how Asterisk sends them to the caller"""
     held: Hold | None = None
     """the caller holds the call from its beginning on, in that way"""
+    fax_gateway: bool = False
+    """Asterisk accepts T.38, which the step of that name asks for; else it refuses"""
     delayed_offer_ms: int | None = Field(default=None, ge=0)
     """the caller's INVITE has no SDP; it is in his ACK, so long after Asterisk has answered"""
     other: Other | None = None
@@ -204,6 +206,7 @@ class Call(StrictModel):
         words += [f"mixing-{self.mixing_interval_ms}"] if self.mixing_interval_ms != 20 else []
         words += [self.encryption] if self.encryption != "none" else []
         words += [self.digits] if self.digits != "rfc4733" else []
+        words += ["fax-gateway"] if self.fax_gateway else []
         if self.before or self.afterwards:
             # What they are is too long for the name of an extension.
             text = "\0".join([*self.before, "", *self.afterwards])
@@ -223,6 +226,7 @@ class Call(StrictModel):
             ptime_ms=self.ptime_ms or 0,
             encryption=self.encryption,
             digits=self.digits,
+            fax_gateway=self.fax_gateway,
             before=self.before,
             afterwards=self.afterwards,
         )
@@ -413,7 +417,7 @@ class Step(StrictModel):
     handshake: Nothing | None = None
     """caller and Asterisk agree on the keys of their RTP (DTLS)"""
     t38: Nothing | None = None
-    """the caller asks for fax over T.38 in place of audio, and is refused"""
+    """the caller asks for fax over T.38 in place of audio, and and is refused or has it"""
     redirect: str | None = None
     """the application's channel is sent elsewhere in the dialplan: context,extension,priority"""
     transfer: Nothing | None = None

@@ -36,6 +36,8 @@ class Capabilities:
     """of the WebSocket dial string; None: any"""
     encrypted: frozenset[str] = frozenset()
     """the connections that are wss://"""
+    fax_gateway: bool = False
+    """see `Extension.fax_gateway`"""
     own: bool = False
     """whether it is the harness's: whatever a call needs of its configuration is written"""
     reasons: Mapping[str, str] = field(default_factory=dict)
@@ -52,6 +54,8 @@ class Capabilities:
             if name not in offered:
                 reason = self.reasons.get(name, "")
                 return f"it has no {what}" + (f": {reason}" if reason else "")
+        if call.fax_gateway and not self.fax_gateway:
+            return "it has no T.38 gateway (res_fax_spandsp.so)"
         if not self.own and (need := _need(call)):
             return f"the harness does not configure it, and the call needs {need}"
         if self.options is not None and call.options not in self.options:

@@ -156,6 +156,7 @@ class OwnTarget:
             connections=connections_of(modules),
             bridges=bridges_of(modules),
             encrypted=connections_of(modules) if self.media_tls else frozenset(),
+            fax_gateway="res_fax_spandsp.so" in modules,
             own=True,
         )
 

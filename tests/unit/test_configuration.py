@@ -137,6 +137,11 @@ def test_an_extension_that_calls_back_dials_the_caller() -> None:
     assert steps[:2] == ["exten = a,1,Dial(${HARNESS_CALLEE})", "same = n,Hangup()"]
 
 
+def test_a_fax_gateway_is_asked_for_ahead_of_the_call() -> None:
+    steps = section(extensions_conf([Extension("a", fax_gateway=True)]), "harness-calls")
+    assert steps[0] == "exten = a,1,Set(FAXOPT(gateway)=yes)"
+
+
 def test_dial_has_the_options_given() -> None:
     extension = Extension("a", connection="incoming", dial_options="D(ww1)")
     steps = section(extensions_conf([extension]), "harness-calls")

@@ -360,3 +360,11 @@ def test_a_scenario_is_skipped_where_the_driver_has_no_media_direction(
     needed = (frozenset({scenario.call.codec}), frozenset({"outgoing"}), frozenset({"dial"}))
     why = why_not(scenario, False, Capabilities(version, True, *needed, own=True))
     assert why == ("" if has_it else f"the driver of Asterisk {version} has no media direction")
+
+
+@pytest.mark.parametrize("has_it", [True, False])
+def test_a_scenario_is_skipped_where_asterisk_is_no_fax_gateway(has_it: bool) -> None:
+    scenario = choose_scenarios(["wire_t38_accepted"])[0]
+    needed = (frozenset({scenario.call.codec}), frozenset({"outgoing"}), frozenset({"dial"}))
+    able = Capabilities("22.10.1", True, *needed, own=True, fax_gateway=has_it)
+    assert ("T.38 gateway" in why_not(scenario, False, able)) == (not has_it)
