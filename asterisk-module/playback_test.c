@@ -379,6 +379,13 @@ AST_TEST_DEFINE(driver_silence)
 	delivered = playback_ledger_delivered_media(fixture->playback.ledger);
 	ast_test_validate_cleanup(test, delivered.bytes == 6, result, done);
 	ast_test_validate_cleanup(test, delivered.ns == 750000, result, done);
+	ast_frfree(frame);
+	/* While nobody hears the channel there is none at all */
+	fixture->playback.listener.waits = 1;
+	ast_channel_appl_set(fixture->channel, "Stasis");
+	playback_read_begin(&fixture->playback, 1);
+	frame = playback_read_end(&fixture->playback, NULL, ast_frisolate(&padded), 1);
+	ast_test_validate_cleanup(test, frame == &ast_null_frame, result, done);
 done:
 	ast_frfree(frame);
 	fixture_free(fixture);
