@@ -95,7 +95,11 @@ class _Search:
                     jumped = True
                     self._expected = target
                     length = self._common(rest, target)
-                elif length < _NEEDLE_BYTES and not self._find(rest[length:]):
+                elif (
+                    length < _NEEDLE_BYTES
+                    and not self._find(rest[length:])
+                    and not self._behind_silence(rest[length:], self._expected + length)
+                ):
                     length = 0  # so few bytes are alike by chance
             if length:
                 length = self._up_to_frame(payload, start, length)
@@ -119,15 +123,20 @@ class _Search:
         That is behind silence, as a frame that was filled up with it has at its end, or where the
         next frame begins.
         """
-        silent = len(payload) - start - len(payload[start:].lstrip(self._silence))
-        # The stream's own next byte may be one of silence, too.
-        for behind in range(start + silent, start, -1):
-            rest = payload[behind : behind + _NEEDLE_BYTES]
-            if len(rest) == _NEEDLE_BYTES and self._common(rest, self._expected) == len(rest):
-                return behind
+        if silent := self._behind_silence(payload[start:], self._expected):
+            return start + silent
         if not self._frame_bytes:
             return len(payload)
         return min(len(payload), start - start % self._frame_bytes + self._frame_bytes)
+
+    def _behind_silence(self, payload: bytes, offset: int) -> int:
+        """Where in ``payload`` the stream goes on at ``offset`` behind silence; 0 if nowhere."""
+        # The stream's own next byte may be one of silence, too.
+        for behind in range(len(payload) - len(payload.lstrip(self._silence)), 0, -1):
+            rest = payload[behind : behind + _NEEDLE_BYTES]
+            if len(rest) == _NEEDLE_BYTES and self._common(rest, offset) == len(rest):
+                return behind
+        return 0
 
     def finish(self) -> list[Location]:
         if self._expected == len(self._stream) and not self._doubt:
@@ -240,12 +249,19 @@ class _Search:
         """How many bytes at the end of ``payload`` are the stream's before what is expected.
 
         A packet need not begin with a frame: then a frame does not begin where it is looked for.
+        The first of them is not silence, which may have filled up what was sent before, unless the
+        stream is said to go on with it.
         """
-        count = 0
-        while count < min(len(payload), self._expected - located_to) and (
-            payload[-count - 1] == self._stream[self._expected - count - 1] != self._silence[0]
+        matched = count = 0
+        while matched < min(len(payload), self._expected - located_to) and (
+            payload[-matched - 1] == self._stream[self._expected - matched - 1]
         ):
-            count += 1
+            matched += 1
+            if (
+                payload[-matched] != self._silence[0]
+                or self._expected - matched in self._resumed_at
+            ):
+                count = matched
         return count
 
     def _is_silence(self, data: bytes) -> bool:

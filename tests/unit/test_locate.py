@@ -48,6 +48,30 @@ def test_padding_is_not_taken_for_a_silence_byte_of_the_stream() -> None:
     assert found[1].padding == 120
 
 
+def test_few_bytes_and_the_silence_that_fills_their_frame_in_a_long_packet() -> None:
+    for few in (1, 13):
+        packet = at(160, few) + b"\xff" * (160 - few) + at(160 + few, 320)
+        found = locate([at(0), packet, at(480 + few)], STREAM, SILENCE, 160)
+        assert offsets_of(found) == [[(0, 160)], [(160, few), (160 + few, 320)], [(480 + few, 160)]]
+        assert (found[1].padding, found[1].foreign) == (160 - few, 0)
+    others = b"\x01" * 13 + b"\xff" * 147 + at(160, 320)
+    found = locate([at(0), others, at(480)], STREAM, SILENCE, 160)
+    assert offsets_of(found) == [[(0, 160)], [(160, 320)], [(480, 160)]]
+
+
+@pytest.mark.parametrize("silent", [0, 1, 40, 79, 80])
+def test_a_frame_amid_a_packet_may_have_a_byte_of_silence(silent: int) -> None:
+    """What comes behind a flush: the rest of a frame of silence, and one from where it goes on."""
+    frame = bytearray(byte ^ (byte == SILENCE) for byte in at(5000))
+    if silent < 80:
+        frame[silent] = SILENCE
+    stream = at(0, 5000) + bytes(frame) + at(5160, 2000)
+    packets = [stream[:240], b"\xff" * 80 + stream[5000:5160], stream[5160:5400]]
+    found = locate(packets, stream, SILENCE, 160, resumed_at={5000})
+    assert offsets_of(found) == [[(0, 240)], [(5000, 160)], [(5160, 240)]]
+    assert found[1].foreign == 0
+
+
 def test_pure_silence_and_foreign_packets_are_not_from_the_stream() -> None:
     foreign = encode(10**9, 160)
     found = locate([at(0), b"\xff" * 160, foreign, at(160)], STREAM, SILENCE)
