@@ -24,7 +24,7 @@ from harness.certificates import client_tls, server_tls
 from harness.errors import HarnessFault
 from harness.install.driver_revision import MODULE
 from harness.media.codecs import CODECS
-from harness.targets.capabilities import Capabilities
+from harness.targets.capabilities import Capabilities, has_media_direction
 
 AskMediaStart = Callable[[Extension], Event]
 """Places a short call and returns its MEDIA_START"""
@@ -149,16 +149,29 @@ class OwnTarget:
             playback_marks = True
         except HarnessFault:  # there is no such command
             playback_marks = False
+        codecs = frozenset(codec for codec in CODECS if codec in formats)
+        release = version[1] if version else "unknown"
+        unplayed: set[str] = set()
+        if not has_media_direction(release):
+            # That driver plays silence between media, and makes it of linear audio.
+            unplayed = {codec for codec in codecs if not _is_decoded(run, codec)}
         return Capabilities(
-            version=version[1] if version else "unknown",
+            version=release,
             playback_marks=playback_marks,
-            codecs=frozenset(codec for codec in CODECS if codec in formats),
+            codecs=codecs - unplayed,
             connections=connections_of(modules),
             bridges=bridges_of(modules),
             encrypted=connections_of(modules) if self.media_tls else frozenset(),
             fax_gateway="res_fax_spandsp.so" in modules,
             own=True,
+            reasons=dict.fromkeys(unplayed, f"the driver of Asterisk {release} wants a coder"),
         )
+
+
+def _is_decoded(run: Callable[[str], str], codec: str) -> bool:
+    """Whether Asterisk has a coder that makes linear audio of a codec; or it is that."""
+    paths = run(f"core show translation paths {codec}")
+    return codec.startswith("slin") or re.search(r" To slin:\d+ +: \(", paths) is not None
 
 
 def connections_of(modules: set[str]) -> frozenset[str]:
