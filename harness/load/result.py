@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from statistics import median
+from statistics import median, median_low
 
 from harness.judge.many import ManyJudged, percentile_ms
 from harness.judge.verdicts import Result, worst
@@ -240,7 +240,10 @@ class LoadMeasurement:
 
 
 MOST_GROWN_BYTES = 1 << 20
-"""of memory between the first wave of a soak and the last one"""
+"""of memory between the first waves of a soak and the last ones"""
+GROWN_SHARE = 5
+"""divisor of the waves: so many at the beginning are compared with as many at the end, as what is
+free but not given back differs by a MiB from wave to wave"""
 
 
 @dataclass
@@ -252,13 +255,16 @@ class Soak:
 
     @property
     def grown(self) -> Resources:
-        """By how much more than after the first wave is taken after the last one."""
-        first, last = self.waves[0].after, self.waves[-1].after
-        if first is None or last is None:
+        """By how much more than after the first waves is taken after the last ones, at the median;
+        and how many more descriptors than after the first wave are open after the last one."""
+        after = [wave.after for wave in self.waves if wave.after is not None]
+        if not after:
             return Resources(0, 0)
-        return Resources(
-            last.memory_bytes - first.memory_bytes, last.descriptors - first.descriptors
+        some = max(1, len(after) // GROWN_SHARE)
+        first, last = (
+            median_low(one.memory_bytes for one in few) for few in (after[:some], after[-some:])
         )
+        return Resources(last - first, after[-1].descriptors - after[0].descriptors)
 
     @property
     def wrong(self) -> list[str]:

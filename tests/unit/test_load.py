@@ -258,6 +258,16 @@ def test_a_soak_holds_the_last_wave_against_the_first(kib: int, fds: int, result
     assert Soak([replace(first, after=None)] * 2).result == "PASS"
 
 
+def test_a_soak_does_not_mind_that_memory_differs_from_wave_to_wave() -> None:
+    def waves(*kib: int) -> Soak:
+        return Soak([replace(made(), after=Resources(one * 1024, 9)) for one in kib])
+
+    flat = waves(0, 700, 300, *(500,) * 9, 200, 900, 1800)
+    assert flat.grown.memory_bytes == 600 * 1024
+    assert flat.result == "PASS"
+    assert waves(*range(0, 4500, 300)).result == "FAIL"
+
+
 def test_ratios_are_of_rounds_that_followed_each_other() -> None:
     third = [made(spread_ms=3.0, busy=replace(QUIET, asterisk=0.6)), made("stock", spread_ms=6.0)]
     assert ratio_lines(LoadMeasurement([*compared().rounds, *third])) == [
