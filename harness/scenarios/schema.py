@@ -36,7 +36,7 @@ from harness.media.codecs import PACKET_TIMES_MS, CodecName
 from harness.network_impairment import BadNetwork
 from harness.strict_yaml import Document, KeyPath, StrictModel, read
 
-Group = Literal["smoke", "full", "soak", "dispositions", "baseline", "wire"]
+Group = Literal["smoke", "full", "soak", "dispositions", "baseline", "wire", "limits"]
 GROUPS: dict[Group, str] = {
     "smoke": "a minute: is the feature there, and is it right",
     "full": "everything: the whole matrix and every disposition",
@@ -44,6 +44,7 @@ GROUPS: dict[Group, str] = {
     "dispositions": "every disposition of a mark, for the table in docs/measurements.md",
     "baseline": "what the stock driver does wrong today, beyond acknowledgements",
     "wire": "what stands between Asterisk's core and the wire, for docs/measurements.md",
+    "limits": "what the patched driver is known not to see, beyond `full`",
 }
 _FOLDER = Path(__file__).parent
 
