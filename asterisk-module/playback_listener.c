@@ -143,7 +143,9 @@ static void look_into(struct playback_party *party, struct ast_channel *channel,
 	if (party->glue && party->glue->get_rtp_info && ast_channel_tech_pvt(channel)) {
 		party->glue->get_rtp_info(channel, &party->rtp);
 	}
-	party->has_no_media = !party->rtp && !ast_channel_fd_isset(channel, AST_EXTENDED_FDS);
+	/* chan_rtp, which shows its RTP only after another channel's, has it at the first place */
+	party->has_no_media = !party->rtp && !ast_channel_fd_isset(channel, 0)
+		&& !ast_channel_fd_isset(channel, AST_EXTENDED_FDS);
 	ast_channel_unlock(channel);
 }
 
