@@ -106,7 +106,11 @@ def add_to(commands: Commands) -> None:
     parser.add_argument("--json", action="store_true", help="JSON control message format")
     parser.add_argument("--speaking", action="store_true", help="the callers speak, too")
     parser.add_argument("--seed", type=int, default=defaults.seed, help="of the pieces' sizes")
-    parser.add_argument("--keep", action="store_true", help="keep the captures, 1 MB a call minute")
+    parser.add_argument(
+        "--keep",
+        action="store_true",
+        help="keep all captures, 1 MB a call minute, not only those with a fault",
+    )
     parser.set_defaults(command=_run)
 
 
@@ -175,7 +179,7 @@ def _run(options: argparse.Namespace, console: Console) -> int:
                 measured.rounds.append(
                     load(bench, name, replace(plan, calls=calls), part / "load", say)
                 )
-            if not options.keep:
+            if not options.keep and not measured.rounds[-1].wrong:
                 (part / "load" / CAPTURE_FILE).unlink()
             progress.advance(task)
             _save(measured, folder)
@@ -206,7 +210,7 @@ def _soak(
             part = folder / f"wave-{number + 1}"
             wave = load(bench, target.text, replace(plan, seed=plan.seed + number), part)
             soak.waves.append(wave)
-            if not keep:
+            if not keep and not wave.wrong:
                 (part / CAPTURE_FILE).unlink()
             console.print(wave_line(soak), soft_wrap=True)
             print_texts(console, [*wave.wrong, *(wave.judged.faults if wave.wrong else [])])
