@@ -28,6 +28,9 @@ _TICK_S = 0.005
 _BUFFER_BYTES = 1 << 16
 _BEHIND_S = 0.5
 """so much later than it could have been media is played: a call takes a moment to be set up"""
+CROSSING_S = 1.0
+"""what was sent so long before a call ended, or later, Asterisk need not have read: a busy host was
+seen to keep its threads waiting for 0.4 s"""
 _CLOSE = b"\x88\x02\x03\xe8"
 """a close frame with the code 1000"""
 
@@ -125,6 +128,8 @@ class ApplicationCall(asyncio.BufferedProtocol):
         self.marks_sent = 0
         self.marks_owed = 0
         """those that must be acknowledged: the latest ones may cross the caller's hang-up"""
+        self._sent: deque[tuple[float, int]] = deque()
+        """when each chunk was, and how many marks with it; of those that may cross it"""
         self._stream: Stream | None = None
         self._disturbance: Disturbance | None = None
         self._began = 0.0
@@ -157,17 +162,25 @@ class ApplicationCall(asyncio.BufferedProtocol):
             if frames := self._disturbance.next():
                 self._transport.write(frames)
             if self._disturbance.hangs_up:
+                # It is read behind them.
                 self.marks_owed = self.marks_sent
+                self._sent.clear()
                 self._disturbance = self._stream = None
                 return False
-        self.marks_owed = self.marks_sent
         chunk = self._stream.chunks[self._next]
         self._next += 1
         if chunk.size:
             self._transport.write(frames_of(chunk, self.number))
         self.sent_bytes += chunk.size
         self.marks_sent += len(chunk.pieces)
+        now = time.monotonic()
+        self._sent.append((now, self.marks_sent))
+        self._note_owed(now)
         return True
+
+    def _note_owed(self, now: float) -> None:
+        while self._sent and self._sent[0][0] <= now - CROSSING_S:
+            self.marks_owed = self._sent.popleft()[1]
 
     def finish(self) -> None:
         """Send what makes its media whole frames."""
@@ -198,6 +211,7 @@ class ApplicationCall(asyncio.BufferedProtocol):
         begun = self._frames.texts > 0
         self._frames.feed(data)
         if self._frames.closed:
+            self._note_owed(time.monotonic())
             self._transport.write(_CLOSE)
             self._transport.close()
         elif self._frames.texts and not begun:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import io
 import math
 import resource
@@ -11,6 +12,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -26,7 +28,7 @@ from harness.commands.load import _numbers, _rate, _schemes, _target
 from harness.commands.printing import print_whole
 from harness.errors import EnvironmentFault, InputFault
 from harness.judge.many import CALL_BYTES, ManyJudged, Spoken
-from harness.load.applications import FrameCounter
+from harness.load.applications import CROSSING_S, ApplicationCall, Applications, FrameCounter
 from harness.load.disturbance import Disturbance
 from harness.load.result import Busy, LoadKey, LoadMeasurement, LoadRound, Resources, Soak
 from harness.load.run import Loaded, raise_descriptor_limit
@@ -229,6 +231,32 @@ def test_figures_are_for_each_call() -> None:
     lab = replace(one, busy=replace(QUIET, asterisk=None), before=None, held=None, after=None)
     assert math.isnan(lab.cpu)
     assert lab.figures["cpu_percent_a_call"] is lab.figures["memory_kib_a_call"] is None
+
+
+def test_marks_sent_just_before_the_end_of_a_call_need_not_be_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("harness.load.applications.time.monotonic", lambda: now)
+    call = ApplicationCall(Applications())
+    transport = Mock(spec=asyncio.Transport)
+    transport.get_extra_info.return_value = ("127.0.0.1", 1)
+    call.connection_made(transport)
+    call.number = 0
+    call._http = None
+    call.begin(Stream(20.0, 5.0, "MARK", Format.PLAIN), None)
+    at_first = call.marks_sent
+    assert (at_first > 0, call.marks_owed) == (True, 0)
+    now += CROSSING_S
+    call.send_next()
+    assert call.marks_owed == at_first < call.marks_sent
+    now += CROSSING_S / 2
+    call.send_next()
+    latest, close = call.marks_sent, b"\x88\x02\x03\xe8"
+    now += CROSSING_S / 2
+    call.get_buffer(0)[: len(close)] = close
+    call.buffer_updated(len(close))
+    assert at_first < call.marks_owed < latest
 
 
 def compared() -> LoadMeasurement:
