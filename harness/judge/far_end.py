@@ -27,7 +27,7 @@ class FarEnd:
             one for number, one in enumerate(timeline.reports) if _is_news(timeline.reports, number)
         ]
         self._clock_hz = timeline.wire.rtp_clock_hz
-        self._late_ms = evidence.uncertainty.late_ns / 1e6
+        self._uncertainty = evidence.uncertainty
         # Before it opted in nobody had to look.
         opt_ins = (one.time_ns for one in evidence.conversation.commands if one.command.opts_in)
         self._seen_from_ns = next(opt_ins, timeline.end_ns) + _SEEN_NS
@@ -48,19 +48,23 @@ class FarEnd:
             said = event.decimal(name)
             if name in event.fields and said is None:
                 faults.append(f"{name} is no time: {event.fields[name]!r}")
-            elif not any(self._agree(said, one) for one in allowed):
-                told = " or ".join("none" if one is None else f"{one:.3f}" for one in allowed)
+            elif not any(self._agree(said, *one) for one in allowed):
+                told = " or ".join("none" if one is None else f"{one:.3f}" for one, _ in allowed)
                 faults.append(f"{name} is {said}, but the caller reported {told}")
         return faults
 
-    def _agree(self, said: float | None, reported: float | None) -> bool:
+    def _agree(self, said: float | None, reported: float | None, came_ns: int) -> bool:
         if said is None or reported is None:
             return said is reported
         # Asterisk reads a report some time after it came: a round trip takes so much longer.
-        return reported - _ERROR_MS <= said <= reported + _ERROR_MS + self._late_ms
+        late_ns = round((said - reported - _ERROR_MS) * 1e6)
+        return said >= reported - _ERROR_MS and (
+            late_ns <= self._uncertainty.late_ns
+            or self._uncertainty.excuse(came_ns, came_ns + late_ns) != ""
+        )
 
-    def _allowed(self, sent: SentEvent, name: str) -> list[float | None]:
-        """What it may be; None is for nothing."""
+    def _allowed(self, sent: SentEvent, name: str) -> list[tuple[float | None, int]]:
+        """What it may be, and when the report came that says so; None is for nothing."""
         reports = [
             one
             for one in self._reports
@@ -76,11 +80,12 @@ class FarEnd:
         owed = bool(sure) and self._stage(sent) == "sent"
         if owed:
             reports = reports[reports.index(sure[-1]) :]
-        times = [self._ms(name, one) for one in reports]
-        allowed = [one if one is not None and one >= 0 else None for one in times]
+        late_ms = self._uncertainty.late_ns / 1e6
+        times = [(self._ms(name, one), one.time_ns) for one in reports]
+        allowed = [(ms if ms is not None and ms >= 0 else None, came_ns) for ms, came_ns in times]
         # One that is just below nothing is more than that when it is read.
-        allowed += [0.0 for one in times if one is not None and -self._late_ms <= one < 0]
-        return allowed if owed else [*allowed, None]
+        allowed += [(0.0, came) for ms, came in times if ms is not None and -late_ms <= ms < 0]
+        return allowed if owed else [*allowed, (None, sent.time_ns)]
 
     def _ms(self, name: str, report: ReceptionReport) -> float | None:
         return _TIMES[name](report, self._clock_hz)

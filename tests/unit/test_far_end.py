@@ -9,7 +9,13 @@ from harness.judge.call import judge_call
 from harness.judge.verdicts import Verdict
 
 
-def verdict_of(call: Call, at_ms: float, said: dict[str, float], stage: str = "sent") -> Verdict:
+def verdict_of(
+    call: Call,
+    at_ms: float,
+    said: dict[str, float],
+    stage: str = "sent",
+    stalls_ms: tuple[tuple[float, float], ...] = (),
+) -> Verdict:
     """Of a PLAYBACK that says so."""
     call.event(0, "MEDIA_START channel:x playback_marks:2")
     call.json_command(1, command="REPORT_PLAYBACK", interval_ms=20)
@@ -17,7 +23,7 @@ def verdict_of(call: Call, at_ms: float, said: dict[str, float], stage: str = "s
     times = {"played_ms": 0.0, "queued_ms": 0.0, "at": 1.0}
     rest = {"marks": 0, "underruns": 0, "paused": False, "stage": stage}
     call.json_event(at_ms, event="PLAYBACK", **counts, **times, **rest, **said)
-    (found,) = judge_call(call.timeline(60_000)).counters[:1]
+    (found,) = judge_call(call.timeline(60_000, stalls_ms=stalls_ms)).counters[:1]
     assert found.name == "PLAYBACK"
     return found.verdict
 
@@ -56,6 +62,14 @@ def test_what_was_reported_is_told_as_long_as_it_stands(
     for when, jitter_ms, rtt_ms in REPORTED:
         call.report(when, jitter_ms, rtt_ms)
     assert verdict_of(call, at_ms, said) is verdict
+
+
+def test_a_report_that_a_host_stall_kept_unread_took_a_longer_round_trip() -> None:
+    for stalls_ms, verdict in (((), Verdict.WRONG), (((999.0, 1008.0),), Verdict.PASS)):
+        call = Call()
+        call.report(1000, 3, 80.0)
+        said = {"rtt_ms": 88.0, "jitter_ms": 3.0}
+        assert verdict_of(call, 2000, said, stalls_ms=stalls_ms) is verdict
 
 
 def test_no_round_trip_is_less_than_none() -> None:
