@@ -454,18 +454,13 @@ static void send_report(struct playback_channel *playback,
 /*! \brief When to look at the peer because something waits for that; ledger locked */
 static int64_t look_due_ns(const struct playback_channel *playback)
 {
-	int64_t due_ns = playback_ledger_look_due(playback->ledger);
 	int64_t looked_ns = playback->peer.looked_ns;
 
 	if (playback->suspension == PLAYBACK_AUDIO
 		&& playback_ledger_waits_for_rest(playback->ledger)) {
 		return looked_ns + REST_LOOK_NS;
 	}
-	if (due_ns == PLAYBACK_NEVER || looked_ns < due_ns) {
-		return due_ns;
-	}
-	/* In vain: once more, and the more rarely the longer it takes */
-	return looked_ns + PLAYBACK_LOOK_NS + (looked_ns - due_ns);
+	return playback_ledger_look_again(playback->ledger, looked_ns);
 }
 
 /*! \brief When there is something to be sent or looked at next */

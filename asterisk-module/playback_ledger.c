@@ -1325,6 +1325,21 @@ int64_t playback_ledger_look_due(const struct playback_ledger *ledger)
 	return due_ns > soon_ns ? due_ns : soon_ns;
 }
 
+int64_t playback_ledger_look_again(const struct playback_ledger *ledger,
+	int64_t looked_ns)
+{
+	int64_t due_ns = playback_ledger_look_due(ledger);
+	int64_t waited_ns = looked_ns - due_ns;
+
+	if (due_ns == PLAYBACK_NEVER || waited_ns < 0) {
+		return due_ns;
+	}
+	if (ledger->held_count == 1) {
+		waited_ns = at_most(waited_ns, PLAYBACK_LOOK_AGAIN_NS);
+	}
+	return looked_ns + PLAYBACK_LOOK_NS + waited_ns;
+}
+
 void playback_ledger_starved(struct playback_ledger *ledger)
 {
 	if (ledger->sent.bytes + ledger->held.bytes + ledger->dropped_of_held.bytes

@@ -115,6 +115,9 @@
 /*! \brief How much later that is at the most where frames leave unevenly, in ns */
 #define PLAYBACK_LOOK_LATER_NS 300000
 
+/*! \brief How often it is looked at least whether a late frame was sent, in ns */
+#define PLAYBACK_LOOK_AGAIN_NS 1000000
+
 /*!
  * \brief For how long it stands how soon a frame was seen to leave, in ns
  *
@@ -495,6 +498,15 @@ int playback_ledger_owes_packet(const struct playback_ledger *ledger);
  * \return PLAYBACK_NEVER if none does
  */
 int64_t playback_ledger_look_due(const struct playback_ledger *ledger);
+
+/*!
+ * \brief The same where it was looked at \a looked_ns, maybe in vain
+ *
+ * Then the more rarely the longer it takes: for the only frame held, whose leaving the media
+ * clock is to follow, once in PLAYBACK_LOOK_AGAIN_NS at least.
+ */
+int64_t playback_ledger_look_again(const struct playback_ledger *ledger,
+	int64_t looked_ns);
 
 /*!
  * \brief Whether a mark or an event waits for what the peer keeps because it fills no packet:

@@ -1714,6 +1714,29 @@ static void where_frames_are_delivered_unevenly_each_is_looked_at_soon(void)
 	EXPECT(ledger.uneven_ns <= PLAYBACK_EVEN_NS, 1);
 }
 
+static void what_is_late_is_looked_for_again(void)
+{
+	int64_t looked;
+
+	begin_watching(0);
+	receive(320);
+	deliver(T0);
+	EXPECT(playback_ledger_look_again(&ledger, T0), PLAYBACK_NEVER);
+	mark_at(0, 160, T0);
+	EXPECT(playback_ledger_look_again(&ledger, T0), LOOK);
+	/* In vain: the more rarely the longer it takes, but once in a ms and a little */
+	EXPECT(playback_ledger_look_again(&ledger, LOOK), LOOK + PLAYBACK_LOOK_NS);
+	looked = LOOK + MS / 2;
+	EXPECT(playback_ledger_look_again(&ledger, looked), looked + PLAYBACK_LOOK_NS + MS / 2);
+	looked = LOOK + 10 * MS;
+	EXPECT(playback_ledger_look_again(&ledger, looked), looked + PLAYBACK_LOOK_NS + MS);
+	/* Where more is held the peer's thread is kept from its work, maybe for long */
+	deliver(T0 + TICK);
+	looked = LOOK + TICK + 10 * MS;
+	EXPECT(playback_ledger_look_again(&ledger, looked),
+		looked + PLAYBACK_LOOK_NS + 10 * MS);
+}
+
 static void what_may_have_left_just_now_is_taken_to_have(void)
 {
 	const int64_t late = PLAYBACK_SEND_DELAY_NS + MS / 2;
@@ -2852,6 +2875,7 @@ int main(void)
 	RUN(next_frames_are_taken_to_leave_as_soon);
 	RUN(where_frames_are_delivered_unevenly_each_is_looked_at_soon);
 	RUN(where_frames_leave_slowly_none_is_taken_to_leave_sooner);
+	RUN(what_is_late_is_looked_for_again);
 	RUN(what_may_have_left_just_now_is_taken_to_have);
 	RUN(a_mark_that_is_due_sooner_is_looked_for_soon);
 	RUN(how_soon_frames_leave_is_learned_anew);

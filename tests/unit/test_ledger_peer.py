@@ -277,8 +277,8 @@ def under_load(mean_us: int, marks_every: int, peer_us: int = 0) -> list[int]:
         delays.append(left - begin)
         unseen, looked = 1, now
         while (due := ledger.state(now)["look_due_ns"]) < NEVER:
-            # As playback_channel.c does: in vain, once more, and the more rarely.
-            looked = woken(due if looked < due else looked + LOOK_NS + looked - due)
+            # As playback_ledger_look_again() has it: in vain, once more, and the more rarely.
+            looked = woken(due if looked < due else looked + LOOK_NS + min(looked - due, MS))
             if looked >= begin + TICK:
                 break
             sent = int(unseen and looked >= left)
