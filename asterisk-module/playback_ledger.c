@@ -1147,7 +1147,10 @@ static void learn_send_delay(struct playback_ledger *ledger, int64_t now_ns)
 	ledger->slowest_ns -= ledger->slowest_ns / SLOWNESS_WANES;
 	ledger->slowest_ns = later(ledger->slowest_ns, at_most(took_ns, ledger->tick_ns / 4));
 	if (took_ns >= PLAYBACK_SEND_DELAY_NS) {
-		forget_send_delay(ledger);
+		if (ledger->unsent_at_ns > frame->delivered_ns) {
+			forget_send_delay(ledger);
+		}
+		/* Else it was looked late, and may have left soon */
 		return;
 	}
 	ledger->send_delay_ns = ledger->quick_looks && took_ns < ledger->send_delay_ns
