@@ -1147,7 +1147,9 @@ struct ast_frame *playback_read_end(struct playback_channel *playback,
 		/* What is due waits for the timer: nothing is written before the frame */
 		due_ns = next_due_ns(playback);
 		if (playback_outbox_has_backpressure(&playback->outbox)) {
-			due_ns = MAX(due_ns, playback_now_ns() + RETRY_NS);
+			/* Each frame comes as soon: it must not put off what is to be tried before */
+			due_ns = MAX(due_ns, MIN(playback->timer.due_ns,
+				playback_now_ns() + RETRY_NS));
 		}
 		playback_timer_arm(&playback->timer, due_ns);
 		return frame;
