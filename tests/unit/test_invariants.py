@@ -333,3 +333,18 @@ def test_who_does_not_read_is_told_the_latest_only() -> None:
     call.closed("application")
     assert "but went on" in faults(call)
     assert broken_invariants(call.messages, stopped_reading=True) == []
+
+
+@pytest.mark.parametrize("answers", [0, 1])
+def test_a_refusal_without_an_offset_may_be_of_the_earlier_of_two_with_its_id(answers: int) -> None:
+    """The later one may have crossed the hang-up unread, as plain text does not say."""
+    call = Call()
+    call.media(160)
+    call.command("MARK", id="m")
+    call.media(160)
+    call.command("MARK", id="m")
+    for _ in range(answers):
+        call.event("MARK_DISCARDED", id="m", reason="limit")
+    call.report(received=320, flushed=320, final=True)
+    faults = broken_invariants(call.closed().messages)
+    assert faults == ([] if answers else ["MARK 'm' at 160 was not answered"])
