@@ -154,7 +154,11 @@ class OwnTarget:
         unplayed: set[str] = set()
         if not has_media_direction(release):
             # That driver plays silence between media, and makes it of linear audio.
-            unplayed = {codec for codec in codecs if not _is_decoded(run, codec)}
+            unplayed = {
+                codec
+                for codec in codecs
+                if not is_decoded(codec, run(f"core show translation paths {codec}"))
+            }
         return Capabilities(
             version=release,
             playback_marks=playback_marks,
@@ -168,9 +172,9 @@ class OwnTarget:
         )
 
 
-def _is_decoded(run: Callable[[str], str], codec: str) -> bool:
-    """Whether Asterisk has a coder that makes linear audio of a codec; or it is that."""
-    paths = run(f"core show translation paths {codec}")
+def is_decoded(codec: str, paths: str) -> bool:
+    """Whether Asterisk makes linear audio of a codec, or it is that, by what `core show translation
+    paths` says of it."""
     return codec.startswith("slin") or re.search(r" To slin:\d+ +: \(", paths) is not None
 
 

@@ -16,6 +16,7 @@ from harness.scenarios.result import CallResult, Outcome
 from harness.scenarios.run_one import EXPECTATION, Attempt, outcome, rerun_command, why_not
 from harness.scenarios.schema import ExpectedFailure, Scenario, load_scenarios, shipped
 from harness.targets.capabilities import Capabilities
+from harness.targets.target import is_decoded
 
 GOOD = """\
 proves: something
@@ -368,3 +369,12 @@ def test_a_scenario_is_skipped_where_asterisk_is_no_fax_gateway(has_it: bool) ->
     needed = (frozenset({scenario.call.codec}), frozenset({"outgoing"}), frozenset({"dial"}))
     able = Capabilities("22.10.1", True, *needed, own=True, fax_gateway=has_it)
     assert ("T.38 gateway" in why_not(scenario, False, able)) == (not has_it)
+
+
+def test_what_asterisk_can_decode_is_told_by_its_paths() -> None:
+    title = '--- Translation paths SRC Codec "{0}" sample rate 8000 ---\n'
+    gsm = title + "\tgsm:8000         To slin:8000       : (gsm@8000)->(slin@8000)\n"
+    speex = title + "\tspeex:8000       To slin:8000       : No Translation Path\n"
+    assert is_decoded("gsm", gsm)
+    assert not is_decoded("speex", speex)
+    assert is_decoded("slin16", title)
