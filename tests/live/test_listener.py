@@ -533,7 +533,7 @@ async def waits_by_itself(made: Channels, ari: Ari, session: DisturbingSession) 
     await session.mark("m")
     await session.wait_event(SUSPENDED)
     counted = await report(session)
-    assert counted.fields["queued"] == UTTERANCE, counted
+    assert 0 <= UTTERANCE - counted.number("queued") <= IN_FLIGHT, counted
     await played(session, "m")
     assert (await report(session)).fields["underruns"] == 0
 
