@@ -250,6 +250,13 @@ void playback_dequeued_media(struct playback_channel *playback,
 	playback->read[playback->read_count++] = playback_media_frame(&playback->format, frame);
 }
 
+struct playback_media playback_queued(struct playback_channel *playback)
+{
+	SCOPED_MUTEX(lock, &playback->lock);
+
+	return playback_ledger_queued(playback->ledger);
+}
+
 struct playback_snapshot playback_get_counts(struct playback_channel *playback)
 {
 	SCOPED_MUTEX(lock, &playback->lock);
@@ -978,14 +985,6 @@ static void suspend_unheard(struct playback_channel *playback)
 	}
 }
 
-/*! \brief How long the media lasts that is queued, in ns */
-static int64_t queued_ns(struct playback_channel *playback)
-{
-	SCOPED_MUTEX(lock, &playback->lock);
-
-	return playback_ledger_queued(playback->ledger).ns;
-}
-
 /*!
  * \brief At a tick, see whether ticks were missed before it at which media was to play
  *
@@ -999,7 +998,7 @@ static void keep_pace(struct playback_channel *playback)
 	unsigned int missed = playback_pace_tick(&playback->pace, time_ns);
 
 	if (missed && playback->opted_in && !*playback->driver.paused) {
-		playback_pace_missed(&playback->pace, missed, queued_ns(playback),
+		playback_pace_missed(&playback->pace, missed, playback_queued(playback).ns,
 			peer->rtp && peer->packet_ns <= playback->pace.tick_ns ? peer->skew_ns : 0,
 			time_ns);
 		ast_debug(3, "%s: %u ticks were missed, %u are caught up\n", playback->name,
@@ -1021,7 +1020,7 @@ int playback_skip(struct playback_channel *playback, const struct ast_frame *fir
 		return 0;
 	}
 	media = playback_media_frame(&playback->format, first);
-	if (!playback_pace_may_skip(&playback->pace, media.ns, queued_ns(playback))) {
+	if (!playback_pace_may_skip(&playback->pace, media.ns, playback_queued(playback).ns)) {
 		return 0;
 	}
 	ast_mutex_lock(&playback->lock);

@@ -326,6 +326,9 @@ struct playback_report_content playback_get_report(struct playback_channel *play
 /*! \brief The counts of this moment; any thread may call it */
 struct playback_snapshot playback_get_counts(struct playback_channel *playback);
 
+/*! \brief Media that waits to be delivered */
+struct playback_media playback_queued(struct playback_channel *playback);
+
 /*!
  * \brief Half a sample at the end of the partial frame; enters it into the ledger, which
  * is locked

@@ -147,7 +147,10 @@ static void mark_command(struct playback_channel *playback,
 				"takes offset=<0 to 9007199254740991> behind that");
 		return;
 	}
-	playback_find_peer(playback);
+	if (offset != PLAYBACK_OFFSET_NONE || !playback_queued(playback).bytes) {
+		/* What it waits for may have been sent by now */
+		playback_find_peer(playback);
+	}
 	if (add_mark(playback, &id, offset,
 		accepts_media ? PLAYBACK_WAITING : PLAYBACK_DIRECTION)) {
 		refuse_mark(playback, websocket, &id, offset);

@@ -97,6 +97,14 @@ static int is_hooked(struct ast_channel *channel)
 		|| !ast_framehook_list_contains_no_active(ast_channel_framehooks(channel));
 }
 
+/*! \brief Whether struct suppress_begin is trusted, set by find_out_about_suppress() */
+static int knows_suppress;
+
+static void find_out_about_suppress(void)
+{
+	knows_suppress = playback_bridge_knows_softmix(ast_get_version());
+}
+
 /*!
  * \brief Whether a channel, which is locked, is mute in a direction
  *
@@ -104,11 +112,15 @@ static int is_hooked(struct ast_channel *channel)
  */
 static int is_mute(struct ast_channel *channel, unsigned int direction)
 {
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	const struct suppress_begin *suppress;
 	struct ast_datastore *datastore;
 
-	if (!ast_channel_framehooks(channel)
-		|| !playback_bridge_knows_softmix(ast_get_version())) {
+	if (!ast_channel_framehooks(channel)) {
+		return 0;
+	}
+	pthread_once(&once, find_out_about_suppress);
+	if (!knows_suppress) {
 		return 0;
 	}
 	AST_LIST_TRAVERSE(ast_channel_datastores(channel), datastore, entry) {
@@ -247,11 +259,14 @@ static enum playback_suspension unheard_by(struct playback_listener *listener,
 }
 
 /*! \brief Whether a party only speaks: ARI's play on a bridge, or a ConfBridge's sounds */
-static int is_speaker(const struct ast_bridge_channel *party)
+static int is_speaker(const struct playback_listener *listener,
+	const struct ast_bridge_channel *party)
 {
 	static const char *const speakers[] = { "Announcer", "CBAnn", };
 
-	return is_one_of(ast_channel_tech(party->chan)->type, speakers, ARRAY_LEN(speakers));
+	/* One that was looked into at the latest tick is none */
+	return party->chan != listener->party.channel && is_one_of(
+		ast_channel_tech(party->chan)->type, speakers, ARRAY_LEN(speakers));
 }
 
 /*! \brief Why the other parties of a bridge, which is locked, hear nothing */
@@ -265,13 +280,13 @@ static enum playback_suspension unheard_by_others(struct playback_listener *list
 	int others = 0;
 
 	AST_LIST_TRAVERSE(&bridge->channels, party, entry) {
-		others += party->chan != channel && !is_speaker(party);
+		others += party->chan != channel && !is_speaker(listener, party);
 		if (others > 1) {
 			break;
 		}
 	}
 	AST_LIST_TRAVERSE(&bridge->channels, party, entry) {
-		if (party->chan == channel || is_speaker(party)) {
+		if (party->chan == channel || is_speaker(listener, party)) {
 			continue;
 		}
 		/* A bridge drops what is for one that is suspended: ARI's play, or a feature */

@@ -231,10 +231,14 @@ def test_an_acknowledgement_comes_when_the_packets_time_has_passed() -> None:
             assert due_ns <= ack["due_ns"] <= due_ns + late_ns, (packet_ms, number)
 
 
+@pytest.mark.parametrize("packet_ms", [0, 20])
+@pytest.mark.parametrize("marks_every", [5, 40])
 @pytest.mark.parametrize("mean_us", [20, 100, 400, 1000])
-def test_load_makes_no_acknowledgement_early(mean_us: int) -> None:
+def test_load_makes_no_acknowledgement_early(
+    mean_us: int, marks_every: int, packet_ms: int
+) -> None:
     """Whoever is woken waits for a processor: exponentially distributed, each for himself."""
-    late = under_load(mean_us, marks_every=5)
+    late = under_load(mean_us, marks_every, packet_ns=packet_ms * MS)
     assert min(late) >= 0
     # Where one frame is later than those before it nothing else is relied on.
     assert sorted(late)[len(late) // 2] <= 2_500 * mean_us + 3 * LOOK_NS
@@ -250,7 +254,9 @@ def test_a_slow_peer_makes_no_acknowledgement_early(mean_us: int, peer_us: int) 
     assert sorted(late)[len(late) // 2] <= 2_500 * mean_us + 500 * peer_us + 3 * LOOK_NS
 
 
-def under_load(mean_us: int, marks_every: int, peer_us: int = 0) -> list[int]:
+def under_load(
+    mean_us: int, marks_every: int, peer_us: int = 0, packet_ns: int = 0
+) -> list[int]:
     """How late marks are, in ns, one in so many frames."""
     random = Random(mean_us)
 
@@ -259,7 +265,7 @@ def under_load(mean_us: int, marks_every: int, peer_us: int = 0) -> list[int]:
 
     frames = 10_000
     ledger = Ledger(TICK, 1)
-    ledger.watching(True, 0, START_NS)
+    ledger.watching(True, packet_ns, START_NS)
     delays: list[int] = []
     acked: list[dict[str, int]] = []
     unseen = 0
