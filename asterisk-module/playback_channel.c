@@ -547,15 +547,25 @@ static void watch_packets(struct playback_channel *playback, int watching)
 
 /*!
  * \brief Enter whether the peer has nowhere to send to
- * \return non-zero if so, or if that cannot be seen now
+ *
+ * \retval 0 it has
+ * \retval 1 it has not
+ * \retval 2 it has not, and what it was given is lost for it
+ * \retval -1 that cannot be seen now
  */
 static int enter_shut(struct playback_channel *playback)
 {
 	int shut = playback_peer_is_shut(&playback->peer);
+	uint64_t delivered;
 
 	if (shut >= 0) {
 		ast_mutex_lock(&playback->lock);
+		delivered = playback_ledger_delivered_media(playback->ledger).bytes;
 		playback_ledger_shut(playback->ledger, shut, playback_now_ns());
+		if (shut
+			&& playback_ledger_delivered_media(playback->ledger).bytes != delivered) {
+			shut = 2;
+		}
 		ast_mutex_unlock(&playback->lock);
 	}
 	return shut;
@@ -567,17 +577,23 @@ void playback_watch_peer(struct playback_channel *playback)
 	/* What fills no packet it keeps, also while it has nowhere to send to */
 	int keeps = playback->peer.rtp
 		&& playback->peer.packet_ns > playback_media_frame_ns(&playback->format);
+	int shut;
 
 	if ((!missing && !keeps) || playback->is_returning
-		|| !playback_peer_is_done(&playback->peer)
-		|| (keeps && enter_shut(playback)) || !missing || !enter_sent(playback, 0)) {
+		|| !playback_peer_is_done(&playback->peer)) {
+		return;
+	}
+	shut = keeps ? enter_shut(playback) : 0;
+	if (shut ? shut != 2 : !missing || !enter_sent(playback, 0)) {
 		/* It may have left before the peer was seen to be done */
 		return;
 	}
 	/* Rather than to be lost, the packet has left meanwhile, or somewhere else */
 	switch (playback_peer_confirm(&playback->peer)) {
 	case 1:
-		enter_sent(playback, 1);
+		if (!shut) {
+			enter_sent(playback, 1);
+		}
 		break;
 	case 2:
 		ast_mutex_lock(&playback->lock);
@@ -585,8 +601,10 @@ void playback_watch_peer(struct playback_channel *playback)
 		ast_mutex_unlock(&playback->lock);
 		break;
 	default:
-		watch_packets(playback, 1);
-		enter_sent(playback, 0);
+		watch_packets(playback, playback->peer.rtp != NULL);
+		if (playback->peer.rtp) {
+			enter_sent(playback, 0);
+		}
 	}
 }
 

@@ -25,6 +25,7 @@
 
 #include "playback_bridge.h"
 #include "playback_listener.h"
+#include "playback_peer.h"
 #include "playback_timer.h"
 
 /*! \brief How long a call takes at most to be set up */
@@ -148,13 +149,10 @@ static void look_into(struct playback_party *party, struct ast_channel *channel,
 		return;
 	}
 	party->looked_ns = now_ns;
+	ao2_cleanup(party->rtp);
+	party->rtp = playback_peer_rtp(channel);
 	party->datastore = AST_LIST_FIRST(ast_channel_datastores(channel));
 	party->is_mute = is_mute(channel, AST_MUTE_DIRECTION_WRITE);
-	ao2_cleanup(party->rtp);
-	party->rtp = NULL;
-	if (party->glue && party->glue->get_rtp_info && ast_channel_tech_pvt(channel)) {
-		party->glue->get_rtp_info(channel, &party->rtp);
-	}
 	/* chan_rtp, which shows its RTP only after another channel's, has it at the first place */
 	party->has_no_media = !party->rtp && !ast_channel_fd_isset(channel, 0)
 		&& !ast_channel_fd_isset(channel, AST_EXTENDED_FDS);

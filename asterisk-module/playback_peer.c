@@ -18,10 +18,12 @@
 
 #include "asterisk/bridge.h"
 #include "asterisk/core_local.h"
+#include "asterisk/datastore.h"
 #include "asterisk/format_cache.h"
 #include "asterisk/framehook.h"
 #include "asterisk/ilbc.h"
 #include "asterisk/smoother.h"
+#include "asterisk/stream.h"
 
 #include "playback_bridge.h"
 #include "playback_media.h"
@@ -68,6 +70,10 @@ struct rtp_view {
 	int64_t skew_ns;
 	/*! Whether a smoother makes its packets, of a length that the far end has asked for */
 	int is_smoothed;
+	/*! It is a former one: what is sent is T.38, and not by it */
+	int is_former;
+	/*! There is one that was never shown, made after T.38 */
+	int is_hidden;
 };
 
 /*! \brief What is coded at once in a format */
@@ -81,6 +87,87 @@ struct coded {
 	/*! Whether the coder keeps what does not fill one */
 	int gathers;
 };
+
+/*! \brief The RTP that a channel's datastore keeps for playback_peer_rtp() */
+static const struct ast_datastore_info kept_rtp = {
+	.type = "chan_websocket RTP",
+	.destroy = __ao2_cleanup,
+};
+
+/*! \brief Have a channel, which is locked, keep the RTP it shows, in place of any other */
+static void keep_rtp(struct ast_channel *channel, struct ast_rtp_instance *rtp)
+{
+	struct ast_datastore *kept = ast_channel_datastore_find(channel, &kept_rtp, NULL);
+
+	/* Without T.38 it will be shown as long as it is there */
+	if ((kept && kept->data == rtp)
+		|| ast_channel_get_t38_state(channel) == T38_STATE_UNAVAILABLE) {
+		return;
+	}
+	if (!kept) {
+		kept = ast_datastore_alloc(&kept_rtp, NULL);
+		if (!kept) {
+			return;
+		}
+		ast_channel_datastore_add(channel, kept);
+	}
+	ao2_cleanup(kept->data);
+	kept->data = ao2_bump(rtp);
+}
+
+/*! \brief Whether a channel reads from the socket of an RTP */
+static int has_socket(const struct ast_channel *channel, struct ast_rtp_instance *rtp)
+{
+	int fd = ast_rtp_instance_fd(rtp, 0);
+	int i;
+
+	for (i = 0; fd >= 0 && i < ast_channel_fd_count(channel); i++) {
+		if (ast_channel_fd(channel, i) == fd) {
+			return 1;
+		}
+	}
+	return 0;
+}
+
+struct ast_rtp_instance *playback_peer_rtp(struct ast_channel *channel)
+{
+	struct ast_rtp_glue *glue = ast_rtp_instance_get_glue(ast_channel_tech(channel)->type);
+	struct ast_rtp_instance *rtp = NULL;
+	struct ast_datastore *kept;
+
+	if (!glue || !glue->get_rtp_info || !ast_channel_tech_pvt(channel)) {
+		return NULL;
+	}
+	/* With SRTP it says that others must not use it, and gives it all the same */
+	glue->get_rtp_info(channel, &rtp);
+	if (rtp) {
+		keep_rtp(channel, rtp);
+		return rtp;
+	}
+	/* One that was masqueraded has another's, too */
+	AST_LIST_TRAVERSE(ast_channel_datastores(channel), kept, entry) {
+		if (kept->info == &kept_rtp && has_socket(channel, kept->data)) {
+			return ao2_bump(kept->data);
+		}
+	}
+	return NULL;
+}
+
+/*!
+ * \brief Whether a channel, which is locked, has audio agreed on with its far end, and gives
+ * it what it is written
+ *
+ * A gateway for T.38 is a framehook, which keeps all that.
+ */
+static int sends_audio(struct ast_channel *channel)
+{
+	struct ast_stream_topology *topology = ast_channel_get_stream_topology(channel);
+
+	return topology
+		&& ast_stream_topology_get_first_stream_by_type(topology, AST_MEDIA_TYPE_AUDIO)
+		&& ast_framehook_list_contains_no_active_of_type(ast_channel_framehooks(channel),
+			AST_FRAME_VOICE);
+}
 
 static int counts(struct ast_rtp_instance *rtp)
 {
@@ -172,16 +259,20 @@ static struct rtp_view look_at_rtp(const struct playback_peer *peer,
 	struct ast_channel *channel)
 {
 	const struct ast_format *given = peer->given ? peer->given : peer->ours;
-	struct ast_rtp_glue *glue = ast_rtp_instance_get_glue(ast_channel_tech(channel)->type);
 	struct ast_format *format = ast_channel_rawwriteformat(channel);
 	struct rtp_view view = { .rtp = NULL, };
+	struct ast_datastore *kept;
 
 	if (!format || (!coded_at_once(format).ns && !is_same(format, given))) {
 		return view;
 	}
-	if (glue && glue->get_rtp_info) {
-		/* With SRTP it says that others must not use it, and gives it all the same */
-		glue->get_rtp_info(channel, &view.rtp);
+	view.rtp = playback_peer_rtp(channel);
+	if (!view.rtp) {
+		/* What it had sends nothing any more; what it may have in its place is alike */
+		kept = ast_channel_datastore_find(channel, &kept_rtp, NULL);
+		view.rtp = kept ? ao2_bump(kept->data) : NULL;
+		view.is_former = view.rtp != NULL;
+		view.is_hidden = view.is_former && sends_audio(channel);
 	}
 	look_at_packets(peer, &view, format, given);
 	/* Where no silence can be added the end of an utterance would be waited for */
@@ -192,7 +283,7 @@ static struct rtp_view look_at_rtp(const struct playback_peer *peer,
 		view.rtp = NULL;
 	}
 	view.skew_ns = TIMESTAMP_SKEW * NS_PER_S / ast_rtp_get_rate(format);
-	if (!counts(view.rtp)) {
+	if (view.is_hidden || !counts(view.rtp)) {
 		ao2_cleanup(view.rtp);
 		view.rtp = NULL;
 	}
@@ -273,6 +364,7 @@ static void leave_listener(struct playback_peer *peer)
 {
 	ao2_cleanup(peer->rtp);
 	peer->rtp = NULL;
+	peer->is_former = 0;
 	peer->packet_ns = 0;
 	peer->short_bytes = 0;
 	leave_place(&peer->listener);
@@ -357,6 +449,7 @@ static void find_listener(struct playback_peer *peer)
 	see_smoother(&peer->smoother, &view, peer->format);
 	ast_channel_unlock(listener->channel);
 	peer->rtp = view.rtp;
+	peer->is_former = view.is_former;
 	peer->packet_ns = view.packet_ns;
 	peer->packet_bytes = view.packet_bytes;
 	peer->skew_ns = view.skew_ns;
@@ -568,6 +661,20 @@ static int has_left(const struct playback_place *place)
 		&& place->bridge_channel->state != BRIDGE_CHANNEL_STATE_WAIT;
 }
 
+/*! \brief Whether who listens, whose RTP is a former one, is sent audio again */
+static int is_back(const struct playback_peer *peer)
+{
+	struct ast_channel *listener = peer->listener.channel;
+	int back;
+
+	if (ast_channel_trylock(listener)) {
+		return 0;
+	}
+	back = sends_audio(listener);
+	ast_channel_unlock(listener);
+	return back;
+}
+
 int playback_peer_has_changed(struct playback_peer *peer)
 {
 	/* Of all these a look without their locks is enough: the next one comes in a tick */
@@ -579,6 +686,7 @@ int playback_peer_has_changed(struct playback_peer *peer)
 	}
 	return has_left(&peer->near) || has_left(&peer->half) || has_left(&peer->listener)
 		|| ast_channel_rawwriteformat(peer->listener.channel) != peer->format
+		|| (peer->is_former && is_back(peer))
 		|| (peer->beyond && (peer->beyond->num_channels != 2
 		|| peer->half.bridge_channel->bridge != peer->beyond));
 }
@@ -707,7 +815,7 @@ int playback_peer_confirm(struct playback_peer *peer)
 	view = look_at_rtp(peer, listener);
 	see_smoother(&peer->smoother, &view, ast_channel_rawwriteformat(listener));
 	ast_channel_unlock(listener);
-	if (!view.rtp) {
+	if (!view.rtp && !view.is_hidden) {
 		/* It has none for the moment; what it had sends nothing any more */
 		return 1;
 	}
@@ -715,7 +823,7 @@ int playback_peer_confirm(struct playback_peer *peer)
 	peer->short_bytes = 0;
 	ao2_cleanup(peer->rtp);
 	peer->rtp = view.rtp;
-	if (!same) {
+	if (peer->rtp && !same) {
 		/* What one that was made for this call anew has sent is what was delivered */
 		peer->packets = 0;
 		peer->bytes = 0;
@@ -728,6 +836,7 @@ int playback_peer_confirm(struct playback_peer *peer)
 	if (same && view.packet_ns != peer->packet_ns) {
 		same = view.is_smoothed ? 2 : 0;
 	}
+	peer->is_former = view.is_former;
 	peer->packet_ns = view.packet_ns;
 	peer->packet_bytes = view.packet_bytes;
 	peer->skew_ns = view.skew_ns;

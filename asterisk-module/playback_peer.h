@@ -38,7 +38,8 @@
  * audio if it does not get it within half a ms, only where one is about to be given up,
  * when the peer is another one, and once a second of each party that a mixer writes to.
  * Where packets are longer than a frame, whether its thread is done and has somewhere to
- * send to is seen at each tick, too: a lock more each.
+ * send to is seen at each tick, too: a lock more each.  While T.38 is sent in place of audio
+ * the channel's lock is tried at each tick.
  *
  * The same counts show what the far end's RTCP reports say, but not when these came.  So
  * a report is one by which some of the figures change: one that says no other than all
@@ -133,6 +134,8 @@ struct playback_peer {
 	int is_known;
 	/*! Its RTP, with a reference; NULL if it has none whose packets are counted */
 	struct ast_rtp_instance *rtp;
+	/*! It is the one it had before T.38, and sends nothing any more */
+	int is_former;
 	/*! The format it is written, only to be compared */
 	const struct ast_format *format;
 	/*! How long each of its packets lasts in ns, 0 if each frame is one or it is not known */
@@ -187,6 +190,17 @@ struct playback_peer_count {
 	/*! Whether the latest one shows that packets last longer or shorter now */
 	int are_others;
 };
+
+/*!
+ * \brief The RTP by which a channel, which is locked, sends audio
+ *
+ * chan_pjsip shows none any more once T.38 was asked for, even if it was refused and audio
+ * goes on.  So a channel that may have T.38 keeps what it showed before, in a datastore; it
+ * is the same as long as the channel reads from its socket.
+ *
+ * \return with a reference, NULL if there is none or it was not seen in time
+ */
+struct ast_rtp_instance *playback_peer_rtp(struct ast_channel *channel);
 
 /*! \brief Begin without a peer; see struct playback_peer */
 void playback_peer_init(struct playback_peer *peer, const struct ast_format *ours,
@@ -269,7 +283,8 @@ int playback_peer_is_shut(const struct playback_peer *peer);
  *
  * \retval 2 it is the same, and what it is given now goes into packets of another length
  * \retval 1 it is still the same and its packets last as long
- * \retval 0 something was different, and is now known, or the peer could not be asked
+ * \retval 0 something was different, and is now known, or the peer could not be asked; or
+ *         what it sends cannot be seen any more
  */
 int playback_peer_confirm(struct playback_peer *peer);
 

@@ -941,6 +941,91 @@ done:
 	return result;
 }
 
+static int may_have_t38(struct ast_channel *channel, int option, void *data, int *bytes)
+{
+	if (option != AST_OPTION_T38_STATE) {
+		return -1;
+	}
+	*((enum ast_t38_state *) data) = T38_STATE_UNKNOWN;
+	return 0;
+}
+
+/*! \brief Whether that is the RTP by which a channel is seen to send */
+static int sends_by(struct ast_channel *channel, const struct ast_rtp_instance *rtp)
+{
+	struct ast_rtp_instance *seen;
+
+	ast_channel_lock(channel);
+	seen = playback_peer_rtp(channel);
+	ast_channel_unlock(channel);
+	ao2_cleanup(seen);
+	return seen == rtp;
+}
+
+AST_TEST_DEFINE(hidden_rtp)
+{
+	struct ast_rtp_glue glue = { .type = "PlaybackTest", .get_rtp_info = get_rtp_of_other, };
+	struct ast_channel_tech sends = { .type = "PlaybackTest", };
+	struct ast_channel_tech faxes = { .type = "PlaybackTest",
+		.queryoption = may_have_t38, };
+	const struct ast_channel_tech *tech;
+	struct ast_rtp_instance *rtp;
+	struct ast_sched_context *sched;
+	struct ast_sockaddr address;
+	struct ast_channel *channel;
+	enum ast_test_result_state result = AST_TEST_PASS;
+
+	switch (cmd) {
+	case TEST_INIT:
+		info->name = "hidden_rtp";
+		info->category = CATEGORY;
+		info->summary = "RTP that is not shown any more because of T.38 is still known";
+		info->description = "As long as the channel reads from its socket";
+		return AST_TEST_NOT_RUN;
+	case TEST_EXECUTE:
+		break;
+	}
+	channel = other_new();
+	sched = ast_sched_context_create();
+	ast_sockaddr_parse(&address, "127.0.0.1:0", 0);
+	ast_test_validate(test, channel && sched);
+	rtp = ast_rtp_instance_new("asterisk", sched, &address, NULL);
+	ast_test_validate(test, rtp != NULL);
+	ast_rtp_glue_register(&glue);
+	tech = ast_channel_tech(channel);
+	ast_channel_tech_pvt_set(channel, rtp);
+	ast_channel_set_fd(channel, AST_EXTENDED_FDS, ast_rtp_instance_fd(rtp, 0));
+	/* Where there is no T.38 it has ceased to be */
+	ast_channel_tech_set(channel, &sends);
+	rtp_of_other = rtp;
+	ast_test_validate_cleanup(test, sends_by(channel, rtp), result, done);
+	rtp_of_other = NULL;
+	ast_test_validate_cleanup(test, sends_by(channel, NULL), result, done);
+	ast_channel_tech_set(channel, &faxes);
+	ast_test_validate_cleanup(test, sends_by(channel, NULL), result, done);
+	rtp_of_other = rtp;
+	ast_test_validate_cleanup(test, sends_by(channel, rtp), result, done);
+	rtp_of_other = NULL;
+	ast_test_validate_cleanup(test, sends_by(channel, rtp), result, done);
+	/* While T.38 is sent, and afterwards */
+	ast_channel_set_fd(channel, AST_EXTENDED_FDS, -1);
+	ast_test_validate_cleanup(test, sends_by(channel, NULL), result, done);
+	ast_channel_set_fd(channel, AST_EXTENDED_FDS + 1, ast_rtp_instance_fd(rtp, 0));
+	ast_test_validate_cleanup(test, sends_by(channel, rtp), result, done);
+done:
+	rtp_of_other = NULL;
+	ast_rtp_glue_unregister(&glue);
+	ast_channel_set_fd(channel, AST_EXTENDED_FDS, -1);
+	ast_channel_set_fd(channel, AST_EXTENDED_FDS + 1, -1);
+	ast_channel_tech_set(channel, tech);
+	ast_channel_tech_pvt_set(channel, NULL);
+	ast_channel_release(channel);
+	ast_rtp_instance_stop(rtp);
+	ast_rtp_instance_destroy(rtp);
+	ast_sched_context_destroy(sched);
+	return result;
+}
+
 /*! \brief A channel's lock, held by another thread */
 struct busy {
 	struct ast_channel *channel;
@@ -1019,6 +1104,7 @@ AST_TEST_DEFINE(rest)
 	ast_rtp_glue_register(&glue);
 	tech = ast_channel_tech(other);
 	ast_channel_tech_set(other, &sends);
+	ast_channel_tech_pvt_set(other, fixture);
 	ast_channel_set_rawwriteformat(other, ast_format_ulaw);
 	rtp_of_other = ast_rtp_instance_new("asterisk", sched, &address, NULL);
 	bridge->technology = &technology;
@@ -1070,6 +1156,7 @@ done:
 	playback_peer_leave(&peer);
 	ast_rtp_glue_unregister(&glue);
 	ast_channel_tech_set(other, tech);
+	ast_channel_tech_pvt_set(other, NULL);
 	if (rtp_of_other) {
 		ast_rtp_instance_stop(rtp_of_other);
 		ast_rtp_instance_destroy(rtp_of_other);
@@ -1301,6 +1388,7 @@ void playback_test_register(void)
 	AST_TEST_REGISTER(far_end);
 	AST_TEST_REGISTER(listener_unbridged);
 	AST_TEST_REGISTER(listener_rtp);
+	AST_TEST_REGISTER(hidden_rtp);
 	AST_TEST_REGISTER(rest);
 	AST_TEST_REGISTER(listener_bridged);
 	AST_TEST_REGISTER(listener_first_wait);
@@ -1324,6 +1412,7 @@ void playback_test_unregister(void)
 	AST_TEST_UNREGISTER(far_end);
 	AST_TEST_UNREGISTER(listener_unbridged);
 	AST_TEST_UNREGISTER(listener_rtp);
+	AST_TEST_UNREGISTER(hidden_rtp);
 	AST_TEST_UNREGISTER(rest);
 	AST_TEST_UNREGISTER(listener_bridged);
 	AST_TEST_UNREGISTER(listener_first_wait);

@@ -121,7 +121,7 @@ def _exchange(installed: Installed, new: Path, say: Say, *, keep_stock: bool = F
         with _undisturbed():
             users = _users(installed) if loaded else []
             if not users and loaded and not _unload(installed):
-                users = ["a channel that is just ending"]
+                users = ["a channel that is just ending, or a caller with T.38 allowed"]
             if not users:
                 if keep_stock:
                     _keep_stock(installed)
