@@ -34,7 +34,7 @@ from urllib.parse import urlsplit
 from chan_websocket.protocol import Event
 from harness.application.client import MediaServer
 from harness.application.disturb import DisturbingSession, connect, serve
-from harness.asterisk.ami import MuteDirection, manager
+from harness.asterisk.ami import Ami, MuteDirection, manager
 from harness.asterisk.ari import Ari, BridgedCall, BridgedParty, waits_to_be_answered
 from harness.asterisk.configuration import (
     ARI_BRIDGES,
@@ -153,14 +153,24 @@ class LiveCall:
         if self.asterisk is None:
             raise HarnessFault(f"the call {self.name} cannot be muted: the PBX is not ours")
         async with manager(self.asterisk) as ami:
-            channel = self._channel
-            if party == "caller":
-                peer = await ami.action("Getvar", Channel=channel, Variable="BRIDGEPEER")
-                channel = peer["Value"]
+            channel = await self._callers_channel(ami) if party == "caller" else self._channel
             fields = {"Channel": channel, "Direction": direction}
             await ami.action("MuteAudio", **fields, State="on")
             await asyncio.sleep(ms / 1000)
             await ami.action("MuteAudio", **fields, State="off")
+
+    async def end_gateway(self) -> None:
+        """Have Asterisk be a gateway for the caller's T.38 no longer."""
+        if self.asterisk is None:
+            raise HarnessFault(f"the call {self.name} is not ours: the PBX is not")
+        async with manager(self.asterisk) as ami:
+            channel = await self._callers_channel(ami)
+            await ami.action("Setvar", Channel=channel, Variable="FAXOPT(gateway)", Value="no")
+
+    async def _callers_channel(self, ami: Ami) -> str:
+        """The name of the caller's channel, which is in a bridge with the application's."""
+        peer = await ami.action("Getvar", Channel=self._channel, Variable="BRIDGEPEER")
+        return peer["Value"]
 
     @property
     def _channel(self) -> str:

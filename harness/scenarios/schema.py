@@ -418,7 +418,9 @@ class Step(StrictModel):
     handshake: Nothing | None = None
     """caller and Asterisk agree on the keys of their RTP (DTLS)"""
     t38: Nothing | None = None
-    """the caller asks for fax over T.38 in place of audio, and and is refused or has it"""
+    """the caller asks for fax over T.38 in place of audio, and is refused or has it"""
+    end_gateway: Nothing | None = None
+    """Asterisk is no gateway for the caller's T.38 any longer"""
     redirect: str | None = None
     """the application's channel is sent elsewhere in the dialplan: context,extension,priority"""
     transfer: Nothing | None = None
@@ -605,7 +607,7 @@ class Scenario:
     def needs_own(self) -> bool:
         """Whether more is needed than extensions of calls and ARI: other extensions, the console,
         AMI. Only an Asterisk of the harness's own has that."""
-        kinds = ("transfer", "redirect", "mute")
+        kinds = ("transfer", "redirect", "mute", "end_gateway")
         return self.call.other is not None or any(_has(kind, self.steps) for kind in kinds)
 
     @property

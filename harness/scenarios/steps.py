@@ -373,6 +373,9 @@ class StepRunner:
     async def _t38(self, _: str, step: Step) -> None:
         await self.call.sip.ask_for_t38()
 
+    async def _end_gateway(self, _: str, step: Step) -> None:
+        await self.call.end_gateway()
+
     async def _redirect(self, where: str, step: Step) -> None:
         await self.call.redirect(where)
 
