@@ -254,9 +254,7 @@ def test_a_slow_peer_makes_no_acknowledgement_early(mean_us: int, peer_us: int) 
     assert sorted(late)[len(late) // 2] <= 2_500 * mean_us + 500 * peer_us + 3 * LOOK_NS
 
 
-def under_load(
-    mean_us: int, marks_every: int, peer_us: int = 0, packet_ns: int = 0
-) -> list[int]:
+def under_load(mean_us: int, marks_every: int, peer_us: int = 0, packet_ns: int = 0) -> list[int]:
     """How late marks are, in ns, one in so many frames."""
     random = Random(mean_us)
 
