@@ -571,6 +571,28 @@ static int enter_shut(struct playback_channel *playback)
 	return shut;
 }
 
+/*!
+ * \brief Enter what got lost where a Local channel was optimised away, if that can be told
+ * \return non-zero if the peer may not be done yet with what it was given
+ */
+static int enter_lost(struct playback_channel *playback)
+{
+	unsigned int lost;
+
+	if (playback->is_returning || !playback_peer_is_done(&playback->peer)) {
+		return 1;
+	}
+	lost = playback_peer_lost(&playback->peer);
+	/* Those in transit are not in the ledger yet */
+	if (lost > playback->bridge.in_transit_count) {
+		ast_mutex_lock(&playback->lock);
+		playback_ledger_lost(playback->ledger,
+			lost - playback->bridge.in_transit_count, playback_now_ns());
+		ast_mutex_unlock(&playback->lock);
+	}
+	return 0;
+}
+
 void playback_watch_peer(struct playback_channel *playback)
 {
 	int missing = playback->peer.rtp && enter_sent(playback, 0);
@@ -579,8 +601,7 @@ void playback_watch_peer(struct playback_channel *playback)
 		&& playback->peer.packet_ns > playback_media_frame_ns(&playback->format);
 	int shut;
 
-	if ((!missing && !keeps) || playback->is_returning
-		|| !playback_peer_is_done(&playback->peer)) {
+	if ((!missing && !keeps) || enter_lost(playback)) {
 		return;
 	}
 	shut = keeps ? enter_shut(playback) : 0;
@@ -638,6 +659,7 @@ static void leave_peer(struct playback_channel *playback)
 	}
 	if (peer->rtp) {
 		enter_sent(playback, 0);
+		enter_lost(playback);
 	}
 	if (leave_rest(playback)) {
 		playback_peer_leave_rest(peer);
@@ -1136,6 +1158,7 @@ static struct ast_frame *withhold_silence(const struct playback_channel *playbac
 struct ast_frame *playback_read_end(struct playback_channel *playback,
 	struct ast_websocket *websocket, struct ast_frame *frame, int tick)
 {
+	const struct ast_frame *given;
 	int64_t due_ns;
 
 	playback_outbox_release(&playback->outbox);
@@ -1158,6 +1181,10 @@ struct ast_frame *playback_read_end(struct playback_channel *playback,
 		frame = miss_frame(playback, frame, tick);
 	}
 	playback->is_returning = frame && frame->frametype == AST_FRAME_VOICE;
+	for (given = frame; playback->is_returning && given;
+		given = AST_LIST_NEXT(given, frame_list)) {
+		playback->peer.frames_given++;
+	}
 	check_balance(playback);
 	if (frame && frame->frametype == AST_FRAME_VOICE && playback->timer.fd >= 0
 		&& playback_outbox_is_empty(&playback->outbox)) {

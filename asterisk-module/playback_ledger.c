@@ -870,6 +870,20 @@ int playback_ledger_leave_rest(struct playback_ledger *ledger, int64_t now_ns)
 	return 1;
 }
 
+void playback_ledger_lost(struct playback_ledger *ledger, unsigned int frames,
+	int64_t now_ns)
+{
+	int64_t keep_ns = 0;
+	unsigned int i;
+
+	if (ledger->watching) {
+		for (i = 0; i + frames < ledger->held_count; i++) {
+			keep_ns += ledger->held_frames[i].frame_ns;
+		}
+		drop_all_but(ledger, keep_ns, now_ns);
+	}
+}
+
 void playback_ledger_repacked(struct playback_ledger *ledger, int64_t packet_ns, int seen)
 {
 	ledger->packet_ns = packet_ns;

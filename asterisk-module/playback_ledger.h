@@ -440,6 +440,10 @@ void playback_ledger_watching(struct playback_ledger *ledger, int watching,
  */
 int playback_ledger_leave_rest(struct playback_ledger *ledger, int64_t now_ns);
 
+/*! \brief The latest \a frames delivered got lost before they were written to the peer */
+void playback_ledger_lost(struct playback_ledger *ledger, unsigned int frames,
+	int64_t now_ns);
+
 /*!
  * \brief The packets that the peer sends last \a packet_ns from now on
  *

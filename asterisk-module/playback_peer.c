@@ -362,24 +362,30 @@ static struct ast_bridge_channel *find_other(struct ast_bridge *bridge,
 /*! \brief Forget who listens, but not the peer */
 static void leave_listener(struct playback_peer *peer)
 {
+	struct playback_local *local;
+
 	ao2_cleanup(peer->rtp);
 	peer->rtp = NULL;
 	peer->is_former = 0;
 	peer->packet_ns = 0;
 	peer->short_bytes = 0;
-	leave_place(&peer->listener);
-	leave_place(&peer->half);
-	ao2_cleanup(peer->beyond);
-	peer->beyond = NULL;
+	peer->listener = NULL;
+	while (peer->local_count) {
+		local = &peer->locals[--peer->local_count];
+		leave_place(&local->next);
+		leave_place(&local->half);
+		ao2_cleanup(local->beyond);
+		local->beyond = NULL;
+	}
 	ao2_cleanup(peer->given);
 	peer->given = NULL;
 	peer->is_known = 0;
 }
 
-/*! \brief Look who listens at the other end of a Local channel, whose other half is known */
-static void cross(struct playback_peer *peer)
+/*! \brief Look who is at the other end of a Local channel, whose other half is known */
+static void cross(const struct playback_peer *peer, struct playback_local *local)
 {
-	struct ast_channel *half = peer->half.channel;
+	struct ast_channel *half = local->half.channel;
 
 	if (!try_lock(peer, half)) {
 		return;
@@ -387,11 +393,38 @@ static void cross(struct playback_peer *peer)
 	/* A hook may keep frames, or make others of them */
 	if (ast_framehook_list_contains_no_active(ast_channel_framehooks(half))
 		&& !ast_channel_audiohooks(half)) {
-		peer->beyond = ast_channel_get_bridge(half);
+		local->beyond = ast_channel_get_bridge(half);
 	}
 	ast_channel_unlock(half);
-	go_to(&peer->listener, find_other(ao2_bump(peer->beyond), half,
-		&peer->half.bridge_channel));
+	go_to(&local->next, find_other(ao2_bump(local->beyond), half,
+		&local->half.bridge_channel));
+}
+
+/*!
+ * \brief Look through a Local channel
+ *
+ * \param peer
+ * \param near the half that is given our frames, locked; unlocked here
+ * \return who is given them behind it, NULL if that is not known
+ */
+static const struct playback_place *look_through(struct playback_peer *peer,
+	struct ast_channel *near)
+{
+	struct playback_local *local = peer->local_count < PLAYBACK_LOCALS_MAX
+		? &peer->locals[peer->local_count++] : NULL;
+
+	if (local) {
+		local->half.channel = ast_local_get_peer(near);
+	}
+	ao2_cleanup(peer->given);
+	peer->given = ao2_bump(ast_channel_rawwriteformat(near));
+	ast_channel_unlock(near);
+	if (!local || !local->half.channel || !peer->given || !coded_at_once(peer->given).ns
+		|| coded_at_once(peer->given).is_frame) {
+		return NULL;
+	}
+	cross(peer, local);
+	return local->next.channel ? &local->next : NULL;
 }
 
 /*!
@@ -418,36 +451,27 @@ static void see_smoother(struct playback_smoother *smoother, struct rtp_view *vi
 /*! \brief Look who listens, and what that sends */
 static void find_listener(struct playback_peer *peer)
 {
-	struct playback_place *listener = &peer->listener;
-	struct ast_channel *near = peer->near.channel;
+	const struct playback_place *listener = &peer->near;
 	struct rtp_view view;
 
 	leave_listener(peer);
-	if (!try_lock(peer, near)) {
+	if (!try_lock(peer, listener->channel)) {
 		return;
 	}
-	if (!strcmp(ast_channel_tech(near)->type, "Local")) {
-		peer->half.channel = ast_local_get_peer(near);
-		peer->given = ao2_bump(ast_channel_rawwriteformat(near));
-		ast_channel_unlock(near);
-		if (!peer->half.channel || !peer->given || !coded_at_once(peer->given).ns
-			|| coded_at_once(peer->given).is_frame) {
+	while (!strcmp(ast_channel_tech(listener->channel)->type, "Local")) {
+		listener = look_through(peer, listener->channel);
+		if (!listener || !try_lock(peer, listener->channel)) {
 			return;
 		}
-		cross(peer);
-		if (!listener->channel || !try_lock(peer, listener->channel)) {
-			leave_place(listener);
-			return;
-		}
-	} else {
-		listener->channel = ast_channel_ref(near);
-		listener->bridge_channel = ao2_bump(peer->near.bridge_channel);
 	}
+	peer->listener = listener;
 	view = look_at_rtp(peer, listener->channel);
 	peer->is_known = 1;
 	peer->format = ast_channel_rawwriteformat(listener->channel);
 	see_smoother(&peer->smoother, &view, peer->format);
 	ast_channel_unlock(listener->channel);
+	peer->frames_given = 0;
+	peer->frames_written = ast_channel_fout(listener->channel);
 	peer->rtp = view.rtp;
 	peer->is_former = view.is_former;
 	peer->packet_ns = view.packet_ns;
@@ -577,7 +601,7 @@ void playback_peer_leave(struct playback_peer *peer)
 int playback_peer_keeps_rest(const struct playback_peer *peer)
 {
 	return peer->rtp && peer->packet_ns && peer->smoother.rtp == peer->rtp
-		&& !peer->smoother.is_over && !ast_check_hangup(peer->listener.channel);
+		&& !peer->smoother.is_over && !ast_check_hangup(peer->listener->channel);
 }
 
 void playback_peer_leave_rest(struct playback_peer *peer)
@@ -664,7 +688,7 @@ static int has_left(const struct playback_place *place)
 /*! \brief Whether who listens, whose RTP is a former one, is sent audio again */
 static int is_back(const struct playback_peer *peer)
 {
-	struct ast_channel *listener = peer->listener.channel;
+	struct ast_channel *listener = peer->listener->channel;
 	int back;
 
 	if (ast_channel_trylock(listener)) {
@@ -673,6 +697,27 @@ static int is_back(const struct playback_peer *peer)
 	back = sends_audio(listener);
 	ast_channel_unlock(listener);
 	return back;
+}
+
+/*! \brief Whether a Local channel no longer leads to where it did */
+static int is_redirected(const struct playback_local *local)
+{
+	return has_left(&local->half) || has_left(&local->next)
+		|| local->beyond->num_channels != 2
+		|| local->half.bridge_channel->bridge != local->beyond;
+}
+
+/*! \brief Whether what the peer is given goes elsewhere by now; not by its locks */
+static int is_elsewhere(const struct playback_peer *peer)
+{
+	unsigned int i;
+
+	for (i = 0; i < peer->local_count; i++) {
+		if (is_redirected(&peer->locals[i])) {
+			return 1;
+		}
+	}
+	return has_left(&peer->near);
 }
 
 int playback_peer_has_changed(struct playback_peer *peer)
@@ -684,11 +729,9 @@ int playback_peer_has_changed(struct playback_peer *peer)
 	if (!peer->rtp) {
 		return has_left(&peer->near) || (!--peer->ask_again && asked_again(peer));
 	}
-	return has_left(&peer->near) || has_left(&peer->half) || has_left(&peer->listener)
-		|| ast_channel_rawwriteformat(peer->listener.channel) != peer->format
-		|| (peer->is_former && is_back(peer))
-		|| (peer->beyond && (peer->beyond->num_channels != 2
-		|| peer->half.bridge_channel->bridge != peer->beyond));
+	return is_elsewhere(peer)
+		|| ast_channel_rawwriteformat(peer->listener->channel) != peer->format
+		|| (peer->is_former && is_back(peer));
 }
 
 /*!
@@ -766,8 +809,12 @@ static int is_done(const struct playback_place *place, int reads)
 	struct ast_bridge_channel *bridge_channel = place->bridge_channel;
 	int done;
 
-	/* First of all: while its thread has one of these it is not idle */
-	if (reads && !AST_LIST_EMPTY(ast_channel_readq(place->channel))) {
+	/*
+	 * First of all: while its thread has one of these it is not idle.  Once it has left it
+	 * reads no more.
+	 */
+	if (reads && bridge_channel->state == BRIDGE_CHANNEL_STATE_WAIT
+		&& !AST_LIST_EMPTY(ast_channel_readq(place->channel))) {
 		return 0;
 	}
 	if (ast_bridge_channel_trylock(bridge_channel)) {
@@ -784,10 +831,34 @@ static int is_done(const struct playback_place *place, int reads)
 
 int playback_peer_is_done(const struct playback_peer *peer)
 {
+	int done = is_done(&peer->near, 0);
+	unsigned int i;
+
 	/* In the order in which frames pass them */
-	return is_done(&peer->near, 0)
-		&& (!peer->half.channel || (is_done(&peer->half, 1)
-		&& is_done(&peer->listener, 0)));
+	for (i = 0; done && i < peer->local_count; i++) {
+		done = is_done(&peer->locals[i].half, 1) && is_done(&peer->locals[i].next, 0);
+	}
+	return done;
+}
+
+unsigned int playback_peer_lost(struct playback_peer *peer)
+{
+	/* A look without the channel's lock is enough, since it is done */
+	unsigned int count = ast_channel_fout(peer->listener->channel);
+	/*
+	 * What else was written to it can only hide that one is missing.  What is thrown away
+	 * because it is not heard is not written, either: that is known.
+	 */
+	unsigned int written = (count - peer->frames_written) & ~DEBUGCHAN_FLAG;
+	unsigned int lost = 0;
+
+	if (peer->local_count && peer->frames_given > written && is_elsewhere(peer)
+		&& playback_peer_unheard(peer) == PLAYBACK_UNHEARD_NO) {
+		lost = peer->frames_given - written;
+	}
+	peer->frames_given = 0;
+	peer->frames_written = count;
+	return lost;
 }
 
 int playback_peer_is_shut(const struct playback_peer *peer)
@@ -804,7 +875,7 @@ int playback_peer_is_shut(const struct playback_peer *peer)
 
 int playback_peer_confirm(struct playback_peer *peer)
 {
-	struct ast_channel *listener = peer->listener.channel;
+	struct ast_channel *listener = peer->listener->channel;
 	struct playback_peer_count count;
 	struct rtp_view view;
 	int same;
@@ -876,19 +947,31 @@ static int generates(const struct ast_channel *channel)
 			AST_FLAG_WRITE_INT);
 }
 
+/*! \brief Why what is given to somebody on the way to the listener gets no further */
+static enum playback_unheard unheard_at(const struct playback_place *place)
+{
+	if (place->bridge_channel->suspended) {
+		return PLAYBACK_UNHEARD_SUSPENDED;
+	}
+	return generates(place->channel) ? PLAYBACK_UNHEARD_GENERATOR : PLAYBACK_UNHEARD_NO;
+}
+
 enum playback_unheard playback_peer_unheard(const struct playback_peer *peer)
 {
+	enum playback_unheard unheard;
+	unsigned int i;
+
 	if (!peer->rtp) {
 		return PLAYBACK_UNHEARD_NO;
 	}
-	if (peer->near.bridge_channel->suspended
-		|| peer->listener.bridge_channel->suspended) {
-		return PLAYBACK_UNHEARD_SUSPENDED;
+	unheard = unheard_at(&peer->near);
+	for (i = 0; unheard == PLAYBACK_UNHEARD_NO && i < peer->local_count; i++) {
+		unheard = unheard_at(&peer->locals[i].next);
 	}
-	if (generates(peer->near.channel) || generates(peer->listener.channel)) {
-		return PLAYBACK_UNHEARD_GENERATOR;
+	if (unheard != PLAYBACK_UNHEARD_NO) {
+		return unheard;
 	}
 	return (!peer->packet_bytes || peer->short_bytes)
-		&& ast_channel_sending_dtmf_digit(peer->listener.channel)
+		&& ast_channel_sending_dtmf_digit(peer->listener->channel)
 		? PLAYBACK_UNHEARD_DIGIT : PLAYBACK_UNHEARD_NO;
 }

@@ -19,8 +19,10 @@
  * all it was given.  Together they say of each frame what became of it.
  *
  * Where the peer is half of a Local channel it is the only other channel in the bridge of
- * the other half that sends.  One such channel is looked through: of two in a row it is not
- * known who listens.
+ * the other half that sends, and so on if that is half of one again.  PLAYBACK_LOCALS_MAX
+ * of them in a row are looked through: of more it is not known who listens.  Where one is
+ * optimised away Asterisk loses the frame with which it does that, and those that were on
+ * their way to it.  It counts the frames it writes to who listens.
  *
  * Where the packets cannot be counted, and in a bridge that mixes, it is looked how long
  * they last, since media waits in Asterisk until one is full.
@@ -31,15 +33,16 @@
  * they must not be waited for, and one at a time; nobody else's frame is lost for it.  The
  * RTP instance's is taken for as long as its counts take to be copied; whoever holds it
  * sends a packet, and takes no lock of a channel.  That of a Local channel's two halves is
- * taken with one half locked, as Asterisk does.
+ * taken with one half locked, as Asterisk does; of a row of them with no other one's.
  *
  * Costs: playback_peer_count(), at each tick, is that one lock and copy, some 0.2 us.  The
  * locks are tried only where a packet is missing, and a channel's, whose thread drops
  * audio if it does not get it within half a ms, only where one is about to be given up,
  * when the peer is another one, and once a second of each party that a mixer writes to.
  * Where packets are longer than a frame, whether its thread is done and has somewhere to
- * send to is seen at each tick, too: a lock more each.  While T.38 is sent in place of audio
- * the channel's lock is tried at each tick.
+ * send to is seen at each tick, too: a lock more each, and for each Local channel between
+ * two more, of its places in bridges.  While T.38 is sent in place of audio the channel's
+ * lock is tried at each tick.
  *
  * The same counts show what the far end's RTCP reports say, but not when these came.  So
  * a report is one by which some of the figures change: one that says no other than all
@@ -55,6 +58,9 @@
 #include "asterisk/rtp_engine.h"
 
 #include "playback_events.h"
+
+/*! \brief How many Local channels in a row are looked through */
+#define PLAYBACK_LOCALS_MAX 8
 
 /*! \brief Why nobody hears what is delivered to the peer */
 enum playback_unheard {
@@ -93,6 +99,16 @@ struct playback_place {
 	struct ast_channel *channel;
 };
 
+/*! \brief A Local channel that is looked through: what is behind its near half */
+struct playback_local {
+	/*! Its other half */
+	struct playback_place half;
+	/*! The bridge that that is in, with a reference */
+	struct ast_bridge *beyond;
+	/*! The only other channel in that bridge, which is given our frames there */
+	struct playback_place next;
+};
+
 /*! \brief What Asterisk's RTP makes packets of a given length with, until its format changes */
 struct playback_smoother {
 	/*! The RTP, only to be compared; NULL if there is none */
@@ -119,15 +135,12 @@ struct playback_peer {
 	int passthrough;
 	/*! The peer; nobody if there is none */
 	struct playback_place near;
-	/*! If that is half of a Local channel: its other half */
-	struct playback_place half;
-	/*! The bridge that that is in, with a reference */
-	struct ast_bridge *beyond;
-	/*!
-	 * Who listens: the peer, or the only other channel in that bridge; nobody if it is not
-	 * known
-	 */
-	struct playback_place listener;
+	/*! If that is half of a Local channel: that one, and those in a row behind it */
+	struct playback_local locals[PLAYBACK_LOCALS_MAX];
+	/*! How many these are; the latest is not known to its end if nobody listens */
+	unsigned int local_count;
+	/*! Who listens: the peer, or who is behind the latest of them; NULL if not known */
+	const struct playback_place *listener;
 	/*! The format of what it is given, with a reference; NULL if that is ours */
 	struct ast_format *given;
 	/*! Whether it was looked at */
@@ -159,6 +172,10 @@ struct playback_peer {
 	unsigned int bytes;
 	/*! By how many bytes those packets are shorter that short frames make, and may be to come */
 	int short_bytes;
+	/*! Frames that were given to it since it was seen to be done with all before them */
+	unsigned int frames_given;
+	/*! Asterisk's count of the frames that had been written to who listens by then */
+	unsigned int frames_written;
 	/*! When to ask again where there is no RTP, and how long that was put off, in frames */
 	unsigned int ask_again;
 	unsigned int asked_after;
@@ -266,8 +283,20 @@ void playback_peer_accept(struct playback_peer *peer,
  */
 void playback_peer_gets_short(struct playback_peer *peer, int64_t frame_ns);
 
-/*! \brief Whether the peer's thread is done with all frames it was given, as far as seen */
+/*!
+ * \brief Whether the peer's thread is done with all frames it was given, as far as seen
+ *
+ * And so are those of the Local channels between and of who listens.
+ */
 int playback_peer_is_done(const struct playback_peer *peer);
+
+/*!
+ * \brief How many of the latest frames, with all of which it is done, got lost where a Local
+ * channel was optimised away: as many fewer were written to who listens
+ *
+ * To be asked whenever it is done.
+ */
+unsigned int playback_peer_lost(struct playback_peer *peer);
 
 /*!
  * \brief Whether the peer has nowhere to send to: its far end holds the call

@@ -21,6 +21,7 @@
 #include "asterisk/bridge_channel.h"
 #include "asterisk/bridge_features.h"
 #include "asterisk/codec.h"
+#include "asterisk/core_local.h"
 #include "asterisk/format_cache.h"
 #include "asterisk/frame.h"
 #include "asterisk/framehook.h"
@@ -1172,6 +1173,254 @@ done:
 	return result;
 }
 
+/*! \brief Local channels in a row, and the bridges before, between and behind them */
+struct row {
+	unsigned int count;
+	struct ast_channel *nears[PLAYBACK_LOCALS_MAX + 1];
+	struct ast_channel *halves[PLAYBACK_LOCALS_MAX + 1];
+	struct ast_bridge *bridges[PLAYBACK_LOCALS_MAX + 2];
+	/*! In each bridge the one that frames come from, and the one that is given them */
+	struct ast_bridge_channel *places[PLAYBACK_LOCALS_MAX + 2][2];
+};
+
+static void bridge_destroy(void *object)
+{
+	ast_string_field_free_memory((struct ast_bridge *) object);
+}
+
+static void row_free(struct row *row)
+{
+	unsigned int i;
+
+	for (i = 0; i <= row->count; i++) {
+		ao2_cleanup(row->places[i][0]);
+		ao2_cleanup(row->places[i][1]);
+		ao2_cleanup(row->bridges[i]);
+	}
+	for (i = 0; i < row->count; i++) {
+		if (row->halves[i]) {
+			ast_channel_internal_bridge_set(row->halves[i], NULL);
+			ast_channel_unref(row->halves[i]);
+		}
+		if (row->nears[i]) {
+			ast_hangup(row->nears[i]);
+		}
+	}
+	ast_free(row);
+}
+
+/*! \brief Make a row of \a count Local channels, and no bridges yet */
+static struct row *row_new(unsigned int count)
+{
+	struct row *row = ast_calloc(1, sizeof(*row));
+	struct ast_format_cap *formats = ast_format_cap_alloc(AST_FORMAT_CAP_FLAG_DEFAULT);
+	int is_made = row && formats && !ast_format_cap_append(formats, ast_format_ulaw, 0);
+	int cause;
+
+	while (is_made && row->count < count) {
+		row->nears[row->count] = ast_request("Local", formats, NULL, NULL,
+			"s@playback-test/n", &cause);
+		is_made = row->nears[row->count] != NULL;
+		if (is_made) {
+			row->halves[row->count] = ast_local_get_peer(row->nears[row->count]);
+			is_made = row->halves[row->count] != NULL;
+		}
+		row->count++;
+	}
+	ao2_cleanup(formats);
+	if (row && !is_made) {
+		row_free(row);
+		row = NULL;
+	}
+	return row;
+}
+
+/*! \brief Bridge them between \a channel and \a listener; 0 if there is no memory */
+static int row_bridge(struct row *row, struct ast_bridge_technology *technology,
+	struct ast_channel *channel, struct ast_channel *listener)
+{
+	struct ast_bridge *bridge;
+	struct ast_bridge_channel **places;
+	unsigned int i;
+
+	for (i = 0; i <= row->count; i++) {
+		bridge = ao2_alloc(sizeof(*bridge), bridge_destroy);
+		places = row->places[i];
+		row->bridges[i] = bridge;
+		places[0] = ao2_alloc(sizeof(**places), NULL);
+		places[1] = ao2_alloc(sizeof(**places), NULL);
+		if (!bridge || ast_string_field_init(bridge, 80) || !places[0] || !places[1]) {
+			return 0;
+		}
+		bridge->technology = technology;
+		bridge->num_channels = 2;
+		places[0]->chan = i ? row->halves[i - 1] : channel;
+		places[1]->chan = i < row->count ? row->nears[i] : listener;
+		places[0]->bridge = bridge;
+		places[1]->bridge = bridge;
+		places[0]->state = BRIDGE_CHANNEL_STATE_WAIT;
+		places[1]->state = BRIDGE_CHANNEL_STATE_WAIT;
+		AST_LIST_INSERT_TAIL(&bridge->channels, places[i % 2], entry);
+		AST_LIST_INSERT_TAIL(&bridge->channels, places[1 - i % 2], entry);
+		ast_channel_internal_bridge_set(places[0]->chan, bridge);
+	}
+	return 1;
+}
+
+/*! \brief Whether a peer is busy while one place is, and has changed if that is left */
+static int follows_place(struct playback_peer *peer, struct ast_bridge_channel *place,
+	int is_given)
+{
+	int follows;
+
+	place->activity = BRIDGE_CHANNEL_THREAD_SIMPLE;
+	follows = !playback_peer_is_done(peer);
+	place->activity = BRIDGE_CHANNEL_THREAD_IDLE;
+	place->suspended = 1;
+	follows = follows && playback_peer_is_done(peer)
+		&& (playback_peer_unheard(peer) == PLAYBACK_UNHEARD_SUSPENDED) == is_given;
+	place->suspended = 0;
+	place->state = BRIDGE_CHANNEL_STATE_END;
+	follows = follows && playback_peer_has_changed(peer);
+	place->state = BRIDGE_CHANNEL_STATE_WAIT;
+	return follows && playback_peer_is_done(peer) && !playback_peer_has_changed(peer);
+}
+
+/*! \brief Whether a peer at the beginning of a row is followed to its end */
+static int follows_row(struct playback_peer *peer, struct row *row)
+{
+	unsigned int i;
+	int follows = follows_place(peer, row->places[0][1], 1);
+
+	for (i = 0; follows && i < row->count; i++) {
+		follows = follows_place(peer, row->places[i + 1][0], 0)
+			&& follows_place(peer, row->places[i + 1][1], 1);
+		/* The half is in another bridge, or somebody else is in its bridge, too */
+		row->places[i + 1][0]->bridge = row->bridges[i];
+		follows = follows && playback_peer_has_changed(peer);
+		row->places[i + 1][0]->bridge = row->bridges[i + 1];
+		row->bridges[i + 1]->num_channels++;
+		follows = follows && playback_peer_has_changed(peer);
+		row->bridges[i + 1]->num_channels--;
+		/* A frame has got to the half, and no further */
+		follows = follows && !playback_peer_has_changed(peer)
+			&& !ast_queue_frame(row->halves[i], &ast_null_frame)
+			&& !playback_peer_is_done(peer);
+		ast_frfree(ast_read(row->halves[i]));
+	}
+	return follows && playback_peer_is_done(peer);
+}
+
+/*!
+ * \brief Whether it is seen how many frames got lost, once a Local channel of a row leads
+ * elsewhere: those that were given and not written
+ */
+static int sees_lost(struct playback_peer *peer, struct row *row)
+{
+	struct ast_bridge_channel *place = row->places[row->count][0];
+	struct ast_channel *listener = peer->listener->channel;
+	int sees;
+
+	/* While it is not optimised away some may only be on their way */
+	peer->frames_given = 2;
+	sees = !playback_peer_lost(peer);
+	place->state = BRIDGE_CHANNEL_STATE_END;
+	sees = sees && !playback_peer_lost(peer);
+	peer->frames_given = 3;
+	ast_channel_fout_set(listener, FRAMECOUNT_INC(ast_channel_fout(listener)));
+	sees = sees && playback_peer_lost(peer) == 2 && !playback_peer_lost(peer);
+	/* Others' frames were written to it, too */
+	peer->frames_given = 1;
+	ast_channel_fout_set(listener, ast_channel_fout(listener) + 2);
+	sees = sees && !playback_peer_lost(peer);
+	/* Its thread has left without what has come since */
+	ast_queue_frame(row->halves[row->count - 1], &ast_null_frame);
+	sees = sees && playback_peer_is_done(peer);
+	place->state = BRIDGE_CHANNEL_STATE_WAIT;
+	return sees && !playback_peer_is_done(peer);
+}
+
+AST_TEST_DEFINE(locals)
+{
+	static const unsigned int counts[] = { 1, 2, PLAYBACK_LOCALS_MAX, };
+	struct ast_bridge_technology technology = { .name = "simple_bridge",
+		.capabilities = AST_BRIDGE_CAPABILITY_1TO1MIX, };
+	struct ast_rtp_glue glue = { .type = "PlaybackTest", .get_rtp_info = get_rtp_of_other, };
+	struct ast_channel_tech sends = { .type = "PlaybackTest", };
+	const struct ast_channel_tech *tech;
+	struct ast_sched_context *sched;
+	struct ast_sockaddr address;
+	struct row *rows[ARRAY_LEN(counts)];
+	struct row *too_long;
+	struct ast_channel *other;
+	struct fixture *fixture;
+	struct playback_peer peer;
+	unsigned int i;
+	enum ast_test_result_state result = AST_TEST_PASS;
+
+	switch (cmd) {
+	case TEST_INIT:
+		info->name = "locals";
+		info->category = CATEGORY;
+		info->summary = "Local channels in a row are looked through";
+		info->description = "What is given to any of them is followed, up to their limit";
+		return AST_TEST_NOT_RUN;
+	case TEST_EXECUTE:
+		break;
+	}
+	other = other_new();
+	for (i = 0; i < ARRAY_LEN(counts); i++) {
+		rows[i] = row_new(counts[i]);
+		ast_test_validate(test, rows[i] != NULL);
+	}
+	too_long = row_new(PLAYBACK_LOCALS_MAX + 1);
+	fixture = fixture_new(ast_format_ulaw, FRAME_BYTES, PLAYBACK_MARKS_MAX);
+	sched = ast_sched_context_create();
+	ast_sockaddr_parse(&address, "127.0.0.1:0", 0);
+	ast_test_validate(test, other && too_long && fixture && sched);
+	playback_peer_init(&peer, ast_format_ulaw, 0);
+	ast_rtp_glue_register(&glue);
+	tech = ast_channel_tech(other);
+	ast_channel_tech_set(other, &sends);
+	ast_channel_set_rawwriteformat(other, ast_format_ulaw);
+	rtp_of_other = ast_rtp_instance_new("asterisk", sched, &address, NULL);
+	ast_test_validate_cleanup(test, rtp_of_other != NULL, result, done);
+	ast_rtp_instance_set_prop(rtp_of_other, AST_RTP_PROPERTY_RTCP, 1);
+	ast_rtp_codecs_set_framing(ast_rtp_instance_get_codecs(rtp_of_other), 40);
+	for (i = 0; i < ARRAY_LEN(counts); i++) {
+		ast_test_validate_cleanup(test, row_bridge(rows[i], &technology,
+			fixture->channel, other), result, done);
+		ast_test_validate_cleanup(test,
+			playback_peer_meet(&peer, fixture->channel) == 1, result, done);
+		ast_test_validate_cleanup(test, peer.rtp == rtp_of_other
+			&& peer.packet_ns == 40 * NS_PER_MS && follows_row(&peer, rows[i])
+			&& sees_lost(&peer, rows[i]), result, done);
+		playback_peer_leave(&peer);
+	}
+	ast_test_validate_cleanup(test, row_bridge(too_long, &technology,
+		fixture->channel, other), result, done);
+	ast_test_validate_cleanup(test,
+		playback_peer_meet(&peer, fixture->channel) == 0 && !peer.is_known, result, done);
+done:
+	playback_peer_leave(&peer);
+	ast_rtp_glue_unregister(&glue);
+	ast_channel_tech_set(other, tech);
+	if (rtp_of_other) {
+		ast_rtp_instance_stop(rtp_of_other);
+		ast_rtp_instance_destroy(rtp_of_other);
+		rtp_of_other = NULL;
+	}
+	ast_sched_context_destroy(sched);
+	ast_channel_internal_bridge_set(fixture->channel, NULL);
+	fixture_free(fixture);
+	for (i = 0; i < ARRAY_LEN(counts); i++) {
+		row_free(rows[i]);
+	}
+	row_free(too_long);
+	ast_channel_release(other);
+	return result;
+}
+
 AST_TEST_DEFINE(listener_bridged)
 {
 	struct ast_bridge_technology technology = { .name = "simple_bridge", };
@@ -1390,6 +1639,7 @@ void playback_test_register(void)
 	AST_TEST_REGISTER(listener_rtp);
 	AST_TEST_REGISTER(hidden_rtp);
 	AST_TEST_REGISTER(rest);
+	AST_TEST_REGISTER(locals);
 	AST_TEST_REGISTER(listener_bridged);
 	AST_TEST_REGISTER(listener_first_wait);
 }
@@ -1414,6 +1664,7 @@ void playback_test_unregister(void)
 	AST_TEST_UNREGISTER(listener_rtp);
 	AST_TEST_UNREGISTER(hidden_rtp);
 	AST_TEST_UNREGISTER(rest);
+	AST_TEST_UNREGISTER(locals);
 	AST_TEST_UNREGISTER(listener_bridged);
 	AST_TEST_UNREGISTER(listener_first_wait);
 }

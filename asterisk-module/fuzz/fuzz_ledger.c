@@ -569,7 +569,9 @@ static void operate(struct run *run, uint8_t operation, uint8_t amount)
 		run->now += amount * 7919;
 		break;
 	case 'k':
-		if (amount & 128 && amount & 64 && amount & 32) {
+		if (amount & 128 && amount & 64 && amount & 32 && amount & 1) {
+			playback_ledger_lost(&run->ledger, amount / 2 & 3, run->now);
+		} else if (amount & 128 && amount & 64 && amount & 32) {
 			playback_ledger_leave_rest(&run->ledger, run->now);
 		} else if (amount & 64 && amount & 32 && run->ledger.watching) {
 			playback_ledger_repacked(&run->ledger, (1 + (amount / 2 & 7)) * 10 * MS,

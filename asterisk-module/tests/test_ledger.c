@@ -2278,6 +2278,41 @@ static void only_what_the_peer_was_seen_to_keep_is_a_rest(void)
 	EXPECT(playback_ledger_leave_rest(&ledger, T0 + MS), 0);
 }
 
+static void what_got_lost_is_not_in_the_packet(void)
+{
+	begin_watching(3 * TICK);
+	receive(160 * 4);
+	mark_at(0, 160, T0);
+	mark_at(1, 320, T0);
+	deliver(T0);
+	look(0, T0 + MS);
+	deliver(T0 + TICK);
+	playback_ledger_lost(&ledger, 1, T0 + TICK + MS);
+	EXPECT(ledger.held.bytes, 160);
+	EXPECT(ledger.dropped_of_held.bytes, 160);
+	EXPECT(playback_ledger_leave_rest(&ledger, T0 + 2 * TICK), 1);
+	playback_ledger_watching(&ledger, 1, 3 * TICK, T0 + 2 * TICK);
+	deliver(T0 + 2 * TICK);
+	EXPECT(playback_ledger_owes_packet(&ledger), 0);
+	deliver(T0 + 3 * TICK);
+	look(1, T0 + 3 * TICK);
+	EXPECT(ledger.sent.bytes, 480);
+	expect_pop(0, PLAYBACK_PLAYED, T0 + 4 * TICK);
+	expect_pop(1, PLAYBACK_DROPPED, T0 + 4 * TICK);
+	/* All of it, or where nothing is followed */
+	begin_watching(3 * TICK);
+	receive(160);
+	deliver(T0);
+	playback_ledger_lost(&ledger, 2, T0 + MS);
+	EXPECT(ledger.held.bytes, 0);
+	EXPECT(ledger.dropped_of_held.bytes, 160);
+	playback_ledger_watching(&ledger, 0, 0, T0 + TICK);
+	receive(160);
+	deliver(T0 + TICK);
+	playback_ledger_lost(&ledger, 1, T0 + TICK + MS);
+	EXPECT(ledger.sent.bytes, 160);
+}
+
 static void what_is_kept_over_a_hold_leaves_behind_it(void)
 {
 	begin_watching(3 * TICK);
@@ -2894,6 +2929,7 @@ int main(void)
 	RUN(other_audio_that_the_peer_has_kept_is_played_first);
 	RUN(rest_leaves_with_what_comes_next_when_the_peer_is_met_again);
 	RUN(only_what_the_peer_was_seen_to_keep_is_a_rest);
+	RUN(what_got_lost_is_not_in_the_packet);
 	RUN(what_is_kept_over_a_hold_leaves_behind_it);
 	RUN(what_was_taken_just_when_a_hold_ended_is_not_played_early);
 	RUN(what_is_dropped_behind_newer_media_is_reported_from_its_own_place);

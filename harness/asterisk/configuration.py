@@ -35,6 +35,8 @@ Bridge = Literal[CallBridge, "stasis"]
 Digits = Literal["rfc4733", "inband"]
 """How Asterisk sends the caller digits: as events of RTP, or as sound"""
 ARI_BRIDGES = ("ari", "ari of three")
+STAYING_LOCALS = ("local n", "two locals n")
+"""with Local channels that Asterisk does not optimise away before it is told to"""
 MIXING_INTERVALS_MS = (10, 20, 40, 80)
 """of a ConfBridge, in ms; Asterisk's own"""
 

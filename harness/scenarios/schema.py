@@ -23,6 +23,7 @@ from harness.asterisk.ami import MuteDirection
 from harness.asterisk.ari import BridgedParty, ChannelAction
 from harness.asterisk.configuration import (
     ARI_BRIDGES,
+    STAYING_LOCALS,
     CallBridge,
     Connection,
     Digits,
@@ -423,6 +424,8 @@ class Step(StrictModel):
     """Asterisk is no gateway for the caller's T.38 any longer"""
     redirect: str | None = None
     """the application's channel is sent elsewhere in the dialplan: context,extension,priority"""
+    optimize: Range | None = None
+    """the Local channels between are optimised away, one so many ms after the other"""
     transfer: Nothing | None = None
     """the caller transfers the application (REFER), to himself on another line"""
     move: Nothing | None = None
@@ -570,6 +573,8 @@ class _Resolved(StrictModel):
             raise ValueError("the step 'handshake' belongs to call: {encryption: dtls}")
         if self.call.bridge != "dial" and _has("transfer", self.steps):
             raise ValueError("the step 'transfer' needs call: {bridge: dial}")
+        if self.call.bridge not in STAYING_LOCALS and _has("optimize", self.steps):
+            raise ValueError("the step 'optimize' needs call: {bridge: local n} or two locals n")
         return self
 
 
@@ -607,7 +612,7 @@ class Scenario:
     def needs_own(self) -> bool:
         """Whether more is needed than extensions of calls and ARI: other extensions, the console,
         AMI. Only an Asterisk of the harness's own has that."""
-        kinds = ("transfer", "redirect", "mute", "end_gateway")
+        kinds = ("transfer", "redirect", "mute", "end_gateway", "optimize")
         return self.call.other is not None or any(_has(kind, self.steps) for kind in kinds)
 
     @property

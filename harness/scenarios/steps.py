@@ -382,6 +382,9 @@ class StepRunner:
     async def _mute(self, mute: schema.Mute, step: Step) -> None:
         await self.call.mute(mute.channel, mute.direction, choose(mute.ms, self.chance))
 
+    async def _optimize(self, ms: Range, step: Step) -> None:
+        await self.call.optimize(choose(ms, self.chance))
+
     async def _transfer(self, _: str, step: Step) -> None:
         await self.call.transfer()
 

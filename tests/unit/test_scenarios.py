@@ -134,6 +134,7 @@ def test_a_step_knows_its_line_also_inside_another(tmp_path: Path) -> None:
         ),
         ("- pause", "- ari: {do: mute, ms: 5}", "need call: {bridge: ari}"),
         ("- pause", "- move", "need call: {bridge: ari}"),
+        ("- pause", "- optimize: 40", "the step 'optimize' needs call: {bridge: local n}"),
         ("- pause", "- handshake", "the step 'handshake' belongs to call: {encryption: dtls}"),
         ("codec: $codec}", "codec: $codec, encryption: dtls}", "the step 'handshake' belongs to"),
         ("codec: $codec}", "codec: $codec, encryption: srtp}", "call.encryption: 'srtp': input"),
