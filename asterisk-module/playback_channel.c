@@ -791,6 +791,7 @@ static struct ast_frame *deliver_frame(struct playback_channel *playback,
 	struct playback_frame delivered = {
 		.media = media,
 		.behind_ns = ticks * playback->pace.tick_ns,
+		.late_ns = playback->pace.tick_late_ns,
 	};
 	struct playback_bridge_view view = playback_bridge_look(playback->driver.channel);
 

@@ -909,7 +909,8 @@ static int64_t at_most(int64_t ns, int64_t most_ns)
  * \brief See how unevenly frames are delivered
  *
  * Where this channel's thread has to wait for a processor, so has the peer's, and the frame
- * that was delivered soonest may leave latest.  What was seen wanes within some frames.
+ * that was delivered soonest may leave latest.  What was seen wanes within some frames.  Of
+ * the first frame of a talkspurt it shows in its tick alone.
  */
 static void see_unevenness(struct playback_ledger *ledger,
 	const struct playback_frame *frame)
@@ -934,6 +935,10 @@ static void see_unevenness(struct playback_ledger *ledger,
 		/* One that leaves half a tick later begins another clock */
 		ledger->uneven_ns = later(ledger->uneven_ns,
 			at_most(most_ns - least_ns, ledger->tick_ns / 4));
+	}
+	if (frame->late_ns > PLAYBACK_EVEN_NS) {
+		ledger->uneven_ns = later(ledger->uneven_ns,
+			at_most(frame->late_ns, ledger->tick_ns / 4));
 	}
 	ledger->delivered_delays_ns[ledger->delivered_count++ % PLAYBACK_CLOCK_FRAMES] =
 		delay_ns;

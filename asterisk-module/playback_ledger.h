@@ -261,6 +261,8 @@ struct playback_frame {
 	int64_t delivered_ns;
 	/*! How much sooner it should have been, and is played, in ns: see struct playback_pace */
 	int64_t behind_ns;
+	/*! How late the tick was served at which it was delivered, in ns */
+	int64_t late_ns;
 	/*! Whether the one before it was shorter than a tick, and so ended before this one comes */
 	int follows_short;
 };

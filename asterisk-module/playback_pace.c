@@ -37,10 +37,12 @@ unsigned int playback_pace_tick(struct playback_pace *pace, int64_t now_ns)
 	if (!pace->tick_due_ns || now_ns < due_ns) {
 		/* The first one, or those before it were served late */
 		pace->tick_due_ns = now_ns;
+		pace->tick_late_ns = 0;
 		return 0;
 	}
 	missed = (now_ns - due_ns) / pace->tick_ns;
 	pace->tick_due_ns = due_ns + missed * pace->tick_ns;
+	pace->tick_late_ns = now_ns - pace->tick_due_ns;
 	return missed;
 }
 

@@ -51,6 +51,8 @@ struct playback_pace {
 	int64_t tick_ns;
 	/*! When the latest tick was due, or earlier: 0 before the first one */
 	int64_t tick_due_ns;
+	/*! How late the latest tick was served, as far as seen, in ns */
+	int64_t tick_late_ns;
 	/*! When the latest frame was delivered, 0 before the first one */
 	int64_t delivered_ns;
 	/*! How late media is because of ticks that were missed and not caught up, in ns */

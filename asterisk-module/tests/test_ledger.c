@@ -1714,6 +1714,33 @@ static void where_frames_are_delivered_unevenly_each_is_looked_at_soon(void)
 	EXPECT(ledger.uneven_ns <= PLAYBACK_EVEN_NS, 1);
 }
 
+static void frame_of_a_late_tick_is_taken_to_leave_late(void)
+{
+	struct playback_frame frame = {
+		.media = ulaw(160),
+		.frame_ns = TICK,
+		.delivered_ns = T0 + 4 * MS,
+		.late_ns = 4 * MS,
+	};
+
+	begin_watching(0);
+	receive(160);
+	/* The first of a talkspurt: none before it shows that the host is busy */
+	playback_ledger_caught_up(&ledger, &frame);
+	mark(0, T0 + 15 * MS);
+	look(1, T0 + 15 * MS);
+	EXPECT(marks[0].due_ns, START + 8 * MS + TICK);
+	/* As late as it is on any host */
+	begin_watching(0);
+	receive(160);
+	frame.delivered_ns = T0;
+	frame.late_ns = PLAYBACK_EVEN_NS;
+	playback_ledger_caught_up(&ledger, &frame);
+	mark(0, T0 + 15 * MS);
+	look(1, T0 + 15 * MS);
+	EXPECT(marks[0].due_ns, START + TICK);
+}
+
 static void what_is_late_is_looked_for_again(void)
 {
 	int64_t looked;
@@ -2910,6 +2937,7 @@ int main(void)
 	RUN(next_frames_are_taken_to_leave_as_soon);
 	RUN(where_frames_are_delivered_unevenly_each_is_looked_at_soon);
 	RUN(where_frames_leave_slowly_none_is_taken_to_leave_sooner);
+	RUN(frame_of_a_late_tick_is_taken_to_leave_late);
 	RUN(what_is_late_is_looked_for_again);
 	RUN(what_may_have_left_just_now_is_taken_to_have);
 	RUN(a_mark_that_is_due_sooner_is_looked_for_soon);

@@ -36,7 +36,9 @@ static void late_tick_misses_none(void)
 {
 	begin();
 	EXPECT(playback_pace_tick(&pace, T0 + TICK + 19 * MS), 0);
+	EXPECT(pace.tick_late_ns, 19 * MS);
 	EXPECT(playback_pace_tick(&pace, T0 + 2 * TICK), 0);
+	EXPECT(pace.tick_late_ns, 0);
 	EXPECT(playback_pace_tick(&pace, T0 + 3 * TICK), 0);
 }
 
@@ -44,6 +46,7 @@ static void first_tick_may_be_served_late(void)
 {
 	playback_pace_init(&pace, TICK);
 	EXPECT(playback_pace_tick(&pace, T0 + 15 * MS), 0);
+	EXPECT(pace.tick_late_ns, 0);
 	/* The timer has ticked at T0 */
 	EXPECT(playback_pace_tick(&pace, T0 + TICK), 0);
 	EXPECT(playback_pace_tick(&pace, T0 + 2 * TICK + 19 * MS), 0);
@@ -54,6 +57,7 @@ static void missed_ticks_are_counted_once(void)
 {
 	begin();
 	EXPECT(playback_pace_tick(&pace, T0 + 3 * TICK + 5 * MS), 2);
+	EXPECT(pace.tick_late_ns, 5 * MS);
 	EXPECT(playback_pace_tick(&pace, T0 + 4 * TICK), 0);
 	EXPECT(playback_pace_tick(&pace, T0 + 5 * TICK), 0);
 }
