@@ -981,15 +981,18 @@ static int is_send_delay_fresh(const struct playback_ledger *ledger, int64_t now
 /*!
  * \brief Whether a look at \a now_ns that finds a frame gone says when that left
  *
- * It does if the frame was looked for in vain before, or as soon as it could be.  What is
- * looked at later may have left long before.
+ * It does if the frame was looked for in vain before, or was to be looked at as soon as it
+ * could be: what has kept this thread from that may have kept the peer's from sending.  What
+ * else is looked at later may have left long before.
  */
 static int is_seen_leaving(const struct playback_ledger *ledger,
 	const struct playback_frame *frame, int64_t now_ns)
 {
+	if (ledger->is_awaited && !is_send_delay_fresh(ledger, frame->delivered_ns)) {
+		return ledger->held_count == 1 || now_ns - frame->delivered_ns < ledger->tick_ns / 2;
+	}
 	return now_ns - frame->delivered_ns < ledger->tick_ns / 2
-		&& (ledger->unsent_at_ns > frame->delivered_ns || (ledger->is_awaited
-		&& !is_send_delay_fresh(ledger, frame->delivered_ns)));
+		&& ledger->unsent_at_ns > frame->delivered_ns;
 }
 
 /*!

@@ -98,14 +98,6 @@ static int is_hooked(struct ast_channel *channel)
 		|| !ast_framehook_list_contains_no_active(ast_channel_framehooks(channel));
 }
 
-/*! \brief Whether struct suppress_begin is trusted, set by find_out_about_suppress() */
-static int knows_suppress;
-
-static void find_out_about_suppress(void)
-{
-	knows_suppress = playback_bridge_knows_softmix(ast_get_version());
-}
-
 /*!
  * \brief Whether a channel, which is locked, is mute in a direction
  *
@@ -113,15 +105,11 @@ static void find_out_about_suppress(void)
  */
 static int is_mute(struct ast_channel *channel, unsigned int direction)
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	const struct suppress_begin *suppress;
 	struct ast_datastore *datastore;
 
-	if (!ast_channel_framehooks(channel)) {
-		return 0;
-	}
-	pthread_once(&once, find_out_about_suppress);
-	if (!knows_suppress) {
+	if (!ast_channel_framehooks(channel)
+		|| !playback_bridge_knows_softmix(ast_get_version())) {
 		return 0;
 	}
 	AST_LIST_TRAVERSE(ast_channel_datastores(channel), datastore, entry) {

@@ -1714,6 +1714,31 @@ static void where_frames_are_delivered_unevenly_each_is_looked_at_soon(void)
 	EXPECT(ledger.uneven_ns <= PLAYBACK_EVEN_NS, 1);
 }
 
+static void what_was_to_be_seen_leaving_and_was_not_is_taken_to_leave_late(void)
+{
+	int i;
+
+	begin_watching(0);
+	receive(8 * 160);
+	mark_at(0, 5 * 160 + 8, T0);
+	for (i = 0; i < 5; i++) {
+		deliver(T0 + i * TICK);
+		look(1, LOOK + i * TICK);
+	}
+	deliver(T0 + 5 * TICK);
+	EXPECT(playback_ledger_look_due(&ledger), LOOK + 5 * TICK);
+	/* The host stood still: it may have left just now, and the clock with it */
+	look(1, T0 + 5 * TICK + 12 * MS);
+	EXPECT(marks[0].due_ns, T0 + 5 * TICK + 13 * MS);
+	/* One that nothing waited for may have left when it should have */
+	begin_watching(0);
+	receive(2 * 160);
+	deliver(T0);
+	mark_at(0, 8, T0 + 11 * MS);
+	look(1, T0 + 12 * MS);
+	EXPECT(marks[0].due_ns, START + MS);
+}
+
 static void frame_of_a_late_tick_is_taken_to_leave_late(void)
 {
 	struct playback_frame frame = {
@@ -2080,19 +2105,19 @@ static void what_the_peer_did_not_send_is_dropped(void)
 	receive(120);
 	mark(3, T0);
 	deliver(T0);
-	look(1, T0 + TICK);
+	look(1, LOOK);
 	deliver(T0 + TICK);
 	look(0, T0 + TICK + MS);
 	EXPECT(marks[1].due_ns, T0 + TICK + MS);
 	deliver(T0 + 2 * TICK);
-	look(1, T0 + 3 * TICK);
-	expect_pop(0, PLAYBACK_PLAYED, START + TICK);
+	look(1, LOOK + 2 * TICK);
+	expect_pop(0, PLAYBACK_PLAYED, LOOK + TICK);
 	expect_pop(1, PLAYBACK_DROPPED, T0 + TICK + MS);
 	EXPECT(marks[1].dropped, 160);
 	EXPECT(marks[1].drop_reason, PLAYBACK_DROP_UNSENT);
 	expect_pop(2, PLAYBACK_PLAYED, PLAYBACK_NEVER);
 	EXPECT(marks[2].dropped, 0);
-	EXPECT(marks[2].due_ns, START + 2 * TICK + 5 * MS);
+	EXPECT(marks[2].due_ns, LOOK + 2 * TICK + 5 * MS);
 	EXPECT(marks[2].media_ns, TICK + 5 * MS);
 	expect_pop(3, PLAYBACK_PLAYED, PLAYBACK_NEVER);
 	EXPECT(playback_ledger_pop_drop(&ledger, PLAYBACK_NEVER / 2, &drop), 1);
@@ -2937,6 +2962,7 @@ int main(void)
 	RUN(next_frames_are_taken_to_leave_as_soon);
 	RUN(where_frames_are_delivered_unevenly_each_is_looked_at_soon);
 	RUN(where_frames_leave_slowly_none_is_taken_to_leave_sooner);
+	RUN(what_was_to_be_seen_leaving_and_was_not_is_taken_to_leave_late);
 	RUN(frame_of_a_late_tick_is_taken_to_leave_late);
 	RUN(what_is_late_is_looked_for_again);
 	RUN(what_may_have_left_just_now_is_taken_to_have);
