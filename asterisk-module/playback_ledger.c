@@ -147,8 +147,8 @@ struct playback_ledger {
 	unsigned int quick_looks;
 	/*! The longest that was seen of it lately, in ns; see learn_send_delay() */
 	int64_t slowest_ns;
-	/*! Whether something waited for the latest frame held when that was delivered */
-	int is_awaited;
+	/*! Whether the latest frame held was to be looked at as soon as it could be */
+	int looks_soon;
 	/*! Delays of the latest frames delivered, against the time of their media, in ns */
 	int64_t delivered_delays_ns[PLAYBACK_CLOCK_FRAMES];
 	/*! Number of delays there have been since a tick was missed */
@@ -988,11 +988,11 @@ static int is_send_delay_fresh(const struct playback_ledger *ledger, int64_t now
 static int is_seen_leaving(const struct playback_ledger *ledger,
 	const struct playback_frame *frame, int64_t now_ns)
 {
-	if (ledger->is_awaited && !is_send_delay_fresh(ledger, frame->delivered_ns)) {
-		return ledger->held_count == 1 || now_ns - frame->delivered_ns < ledger->tick_ns / 2;
+	if (ledger->looks_soon && ledger->held_count == 1) {
+		return 1;
 	}
 	return now_ns - frame->delivered_ns < ledger->tick_ns / 2
-		&& ledger->unsent_at_ns > frame->delivered_ns;
+		&& (ledger->looks_soon || ledger->unsent_at_ns > frame->delivered_ns);
 }
 
 /*!
@@ -1064,6 +1064,48 @@ static int is_held_awaited(const struct playback_ledger *ledger)
 	return waits_for_held(ledger, &ledger->marks) || waits_for_held(ledger, &ledger->events);
 }
 
+/*!
+ * \brief When the first mark of a queue is due that waits for the only frame held, if that
+ * starts at \a start_ns: PLAYBACK_NEVER if none does, 0 if one wants to know what was sent
+ */
+static int64_t due_in_held(const struct playback_ledger *ledger,
+	const struct playback_queue *queue, int64_t start_ns)
+{
+	const struct playback_frame *frame = &ledger->held_frames[0];
+	const struct playback_mark *mark = queue->unplayed;
+
+	if (!waits_for_held(ledger, queue)) {
+		return PLAYBACK_NEVER;
+	}
+	return mark->outcome == PLAYBACK_WAITING
+		? start_ns + part_ns(frame->media, mark->position - frame->position) : 0;
+}
+
+/*!
+ * \brief When the first mark that waits for the frame that is held is due, if that leaves as
+ * soon as those before it; 0 if that cannot be said
+ */
+static int64_t expected_due(const struct playback_ledger *ledger)
+{
+	const struct playback_frame *frame = &ledger->held_frames[0];
+	int64_t left_ns = expected_left_ns(ledger, frame);
+	int64_t start_ns;
+	int64_t mark_ns;
+	int64_t event_ns;
+
+	if (ledger->held_count != 1 || ledger->silent
+		|| frame->frame_ns > ledger->tick_ns || frame->behind_ns
+		|| ledger->uneven_ns > PLAYBACK_EVEN_NS
+		|| !is_send_delay_fresh(ledger, left_ns)
+		|| is_clock_new(ledger, frame, left_ns)) {
+		return 0;
+	}
+	start_ns = start_by_clock(ledger, left_ns - ledger->clock_media_ns);
+	mark_ns = due_in_held(ledger, &ledger->marks, start_ns);
+	event_ns = due_in_held(ledger, &ledger->events, start_ns);
+	return mark_ns < event_ns ? mark_ns : event_ns;
+}
+
 void playback_ledger_caught_up(struct playback_ledger *ledger,
 	const struct playback_frame *delivered)
 {
@@ -1094,7 +1136,7 @@ void playback_ledger_caught_up(struct playback_ledger *ledger,
 	ledger->held_frames[ledger->held_count++] = frame;
 	ledger->held_frames_ns += frame.frame_ns;
 	add(&ledger->held, frame.media);
-	ledger->is_awaited = is_held_awaited(ledger);
+	ledger->looks_soon = is_held_awaited(ledger) && !expected_due(ledger);
 	if (current_stage(ledger) == PLAYBACK_STAGE_DELIVERED) {
 		/* It is not seen, but what fills no packet cannot be sent */
 		send_packets(ledger, (ledger->held_frames_ns - ledger->part_sent_ns)
@@ -1284,48 +1326,6 @@ void playback_ledger_shut(struct playback_ledger *ledger, int shut, int64_t now_
 		ledger->keeps_others = 1;
 	}
 	ledger->shut = shut;
-}
-
-/*!
- * \brief When the first mark of a queue is due that waits for the only frame held, if that
- * starts at \a start_ns: PLAYBACK_NEVER if none does, 0 if one wants to know what was sent
- */
-static int64_t due_in_held(const struct playback_ledger *ledger,
-	const struct playback_queue *queue, int64_t start_ns)
-{
-	const struct playback_frame *frame = &ledger->held_frames[0];
-	const struct playback_mark *mark = queue->unplayed;
-
-	if (!waits_for_held(ledger, queue)) {
-		return PLAYBACK_NEVER;
-	}
-	return mark->outcome == PLAYBACK_WAITING
-		? start_ns + part_ns(frame->media, mark->position - frame->position) : 0;
-}
-
-/*!
- * \brief When the first mark that waits for the frame that is held is due, if that leaves as
- * soon as those before it; 0 if that cannot be said
- */
-static int64_t expected_due(const struct playback_ledger *ledger)
-{
-	const struct playback_frame *frame = &ledger->held_frames[0];
-	int64_t left_ns = expected_left_ns(ledger, frame);
-	int64_t start_ns;
-	int64_t mark_ns;
-	int64_t event_ns;
-
-	if (ledger->held_count != 1 || ledger->silent
-		|| frame->frame_ns > ledger->tick_ns || frame->behind_ns
-		|| ledger->uneven_ns > PLAYBACK_EVEN_NS
-		|| !is_send_delay_fresh(ledger, left_ns)
-		|| is_clock_new(ledger, frame, left_ns)) {
-		return 0;
-	}
-	start_ns = start_by_clock(ledger, left_ns - ledger->clock_media_ns);
-	mark_ns = due_in_held(ledger, &ledger->marks, start_ns);
-	event_ns = due_in_held(ledger, &ledger->events, start_ns);
-	return mark_ns < event_ns ? mark_ns : event_ns;
 }
 
 int playback_ledger_waits_for_rest(const struct playback_ledger *ledger)

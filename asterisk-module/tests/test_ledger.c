@@ -1730,6 +1730,15 @@ static void what_was_to_be_seen_leaving_and_was_not_is_taken_to_leave_late(void)
 	/* The host stood still: it may have left just now, and the clock with it */
 	look(1, T0 + 5 * TICK + 12 * MS);
 	EXPECT(marks[0].due_ns, T0 + 5 * TICK + 13 * MS);
+	/* So it is where that is known of those before it, but these came unevenly */
+	begin_watching(0);
+	receive(2 * 160);
+	learn(T0, PLAYBACK_LOOK_NS + MS / 20);
+	ledger.uneven_ns = 4 * MS;
+	mark_at(0, 160 + 8, T0);
+	deliver(T0 + TICK);
+	look(1, T0 + TICK + 12 * MS);
+	EXPECT(marks[0].due_ns, T0 + TICK + 13 * MS);
 	/* One that nothing waited for may have left when it should have */
 	begin_watching(0);
 	receive(2 * 160);

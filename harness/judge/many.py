@@ -262,6 +262,7 @@ def _segments(delay: Ints, half_ns: int) -> list[int]:
             delay[index] - level >= half_ns
             and len(following) >= EVIDENCE
             and following.min() > delay[index] - half_ns
+            and following.min() - level >= half_ns
         ):
             begins.append(int(index))
     return begins

@@ -219,7 +219,7 @@ def _segments(track: _Track, ready_ns: Sequence[int | None], pace: _Pace) -> lis
         ready = ready_ns[track.first + index]
         not_ready = ready is not None and ready > track.positions[index] + level
         little = track.delays[index] - level < pace.half_frame_ns
-        if not_ready or _goes_on_late(track, index, pace, little):
+        if not_ready or _goes_on_late(track, index, pace, little, level):
             begins.append(index)
     return list(zip(begins, [*begins[1:], len(track.delays)], strict=True))
 
@@ -233,12 +233,13 @@ def _in_place(track: _Track, begin: int, end: int, number: int, pace: _Pace) -> 
     ]
 
 
-def _goes_on_late(track: _Track, index: int, pace: _Pace, little: bool) -> bool:
+def _goes_on_late(track: _Track, index: int, pace: _Pace, little: bool, level: int) -> bool:
     """Whether the packets after a late one keep its lateness, instead of catching up.
 
-    Where too few follow nobody can tell; then it counts as lateness, which makes the marks there
-    inconclusive. Of those after one that is only a ``little`` late none counts from where a tick
-    was missed on: they are later whether it caught up or not.
+    One of them that is nearer to the ``level`` before shows that the clock still is what it was: no
+    packet leaves before its time. Where too few follow nobody can tell; then it counts as lateness,
+    which makes the marks there inconclusive. Of those after one that is only a ``little`` late none
+    counts from where a tick was missed on: they are later whether it caught up or not.
     """
     delay = track.delays[index]
     end = index + 1 + AHEAD * pace.places
@@ -246,7 +247,10 @@ def _goes_on_late(track: _Track, index: int, pace: _Pace, little: bool) -> bool:
     if little:
         following = list(takewhile(lambda other: other - delay < pace.half_frame_ns, following))
     evidence = _STEP_EVIDENCE if little else EVIDENCE
-    return len(following) >= evidence and min(following) > delay - pace.step_ns
+    if len(following) < evidence:
+        return False
+    soonest = min(following)
+    return soonest > delay - pace.step_ns and (little or soonest - level >= pace.step_ns)
 
 
 def _envelope(track: _Track, begin: int, end: int, segment: int, pace: _Pace) -> list[Clocked]:

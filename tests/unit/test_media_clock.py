@@ -62,6 +62,16 @@ def test_missed_tick_with_contiguous_timestamps_begins_a_new_segment() -> None:
     assert not any(slips(found))
 
 
+def test_late_packets_before_a_missed_tick_keep_their_clock() -> None:
+    """The last of them left nearer to its time than to that of those after the tick."""
+    call = Call()
+    call.play(0, 0, 10 * FRAME, late_ms={7: 9.1, 8: 11.8, 9: 5.4})
+    call.play(220, 10 * FRAME, 20 * FRAME)
+    found = clocks(call)
+    assert starts(found) == [20.0 * i for i in range(10)] + [220 + 20.0 * i for i in range(10)]
+    assert slips(found)[7:11] == [9.1, 11.8, 5.4, 0]
+
+
 def test_a_slow_reader_of_half_a_tick_is_a_new_stretch_too() -> None:
     call = Call()
     call.play(0, 0, 10 * FRAME)
