@@ -1382,6 +1382,7 @@ AST_TEST_DEFINE(locals)
 	ast_rtp_glue_register(&glue);
 	tech = ast_channel_tech(other);
 	ast_channel_tech_set(other, &sends);
+	ast_channel_tech_pvt_set(other, fixture);
 	ast_channel_set_rawwriteformat(other, ast_format_ulaw);
 	rtp_of_other = ast_rtp_instance_new("asterisk", sched, &address, NULL);
 	ast_test_validate_cleanup(test, rtp_of_other != NULL, result, done);
@@ -1405,6 +1406,7 @@ done:
 	playback_peer_leave(&peer);
 	ast_rtp_glue_unregister(&glue);
 	ast_channel_tech_set(other, tech);
+	ast_channel_tech_pvt_set(other, NULL);
 	if (rtp_of_other) {
 		ast_rtp_instance_stop(rtp_of_other);
 		ast_rtp_instance_destroy(rtp_of_other);

@@ -244,7 +244,8 @@ CAUGHT = {
     "one-tick-early": spoken(Fault(Verdict.EARLY, ENDED, (-20.5, 0))),
     "one-ms-early": spoken(Fault(Verdict.EARLY, ENDED, (-1.1, 0))),
     "five-ms-late": spoken(Fault(Verdict.LATE, ENDED, (4.9, 10))),
-    "on-the-tick": spoken(Fault(Verdict.LATE, ENDED, (2, 25))),
+    # Where what was sent is looked for at the next tick only it is taken to have left then.
+    "on-the-tick": spoken(Fault(Verdict.LATE, ENDED, (2, 45))),
     "twice": {"m4": Fault(Verdict.TWICE, "acknowledged 2 times")},
     "never": {
         "m4": Fault(Verdict.NEVER, "not acknowledged"),
