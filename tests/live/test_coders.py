@@ -36,7 +36,8 @@ END = 3 * FRAME
 LATE_NS = 25_000_000
 """a packet and some more: one is delayed by up to a tick, as its audio comes in ticks"""
 STALL_NS = 8_000_000
-"""so much later a packet may leave by chance; one that was not waited for leaves a tick later"""
+"""so much later a packet may leave by chance, and by as much more as the host stood still; one that
+was not waited for leaves a tick later"""
 SOCKET_NS = 1_000_000
 """between a packet's time stamp and when this process reads an event"""
 
@@ -68,6 +69,8 @@ class Talk:
     """packets of the second"""
     lost: int = 0
     """of these, bytes that were told to be dropped"""
+    stalled_ns: int = 0
+    """how long the host stood still at once meanwhile, at the most"""
 
 
 @asynccontextmanager
@@ -98,6 +101,7 @@ async def talk(bench: Bench, folder: Path, counted: bool) -> Talk:
     """Two utterances, with a mark behind each piece of the first and one behind the second."""
     folder.mkdir(parents=True)
     said = Talk()
+    begin_ns = time.time_ns()
 
     async def listen(session: MediaSession) -> None:
         async for event in session.iterate_events():
@@ -121,6 +125,8 @@ async def talk(bench: Bench, folder: Path, counted: bool) -> Talk:
         await session.wait_event("MARK_PLAYED", id="end")
         said.later = len(rtp.packets) - len(said.packets)
     await listening
+    stalls = bench.host_stalls.between(begin_ns, time.time_ns())
+    said.stalled_ns = max((end - begin for begin, end in stalls), default=0)
     return said
 
 
@@ -149,7 +155,7 @@ def left_behind_ns(said: Talk, number: int) -> int:
     if ack.stage != "delivered" or count > len(said.packets):
         return 0
     behind_ns = said.packets[count - 1].time_ns - ack.time_ns
-    return behind_ns if 0 < behind_ns < STALL_NS else 0
+    return behind_ns if 0 < behind_ns < STALL_NS + said.stalled_ns else 0
 
 
 def unreliable(said: Talk) -> str:
