@@ -1066,111 +1066,65 @@ static int meet_busy(struct playback_peer *peer, struct ast_channel *channel,
 	return met;
 }
 
-AST_TEST_DEFINE(rest)
-{
-	struct ast_bridge_technology technology = { .name = "simple_bridge",
-		.capabilities = AST_BRIDGE_CAPABILITY_1TO1MIX, };
-	struct ast_rtp_glue glue = { .type = "PlaybackTest", .get_rtp_info = get_rtp_of_other, };
-	struct ast_channel_tech sends = { .type = "PlaybackTest", };
+/*! \brief A channel that sends packets of 40 ms by rtp_of_other, and counts them */
+struct sender {
+	struct ast_channel *channel;
+	/*! Its own, which does not send */
 	const struct ast_channel_tech *tech;
 	struct ast_sched_context *sched;
-	struct ast_sockaddr address;
-	struct ast_bridge_channel own = { .state = BRIDGE_CHANNEL_STATE_WAIT, };
-	struct ast_bridge_channel *party;
-	struct ast_bridge *bridge;
-	struct ast_channel *other;
-	struct fixture *fixture;
-	struct playback_peer peer;
-	enum ast_test_result_state result = AST_TEST_PASS;
+};
 
-	switch (cmd) {
-	case TEST_INIT:
-		info->name = "rest";
-		info->category = CATEGORY;
-		info->summary = "A peer that is met again has the rest of a packet that was left";
-		info->description = "But not if it was seen meanwhile with another smoother";
-		return AST_TEST_NOT_RUN;
-	case TEST_EXECUTE:
-		break;
-	}
-	other = other_new();
-	fixture = fixture_new(ast_format_ulaw, FRAME_BYTES, PLAYBACK_MARKS_MAX);
-	bridge = ao2_alloc(sizeof(*bridge), NULL);
-	party = ao2_alloc(sizeof(*party), NULL);
-	sched = ast_sched_context_create();
-	ast_sockaddr_parse(&address, "127.0.0.1:0", 0);
-	ast_test_validate(test, other && fixture && bridge && party && sched
-		&& !ast_string_field_init(bridge, 80));
-	playback_peer_init(&peer, ast_format_ulaw, 0);
-	ast_rtp_glue_register(&glue);
-	tech = ast_channel_tech(other);
-	ast_channel_tech_set(other, &sends);
-	ast_channel_tech_pvt_set(other, fixture);
-	ast_channel_set_rawwriteformat(other, ast_format_ulaw);
-	rtp_of_other = ast_rtp_instance_new("asterisk", sched, &address, NULL);
-	bridge->technology = &technology;
-	bridge->num_channels = 2;
-	own.chan = fixture->channel;
-	party->chan = other;
-	party->state = BRIDGE_CHANNEL_STATE_WAIT;
-	ast_channel_internal_bridge_set(fixture->channel, bridge);
-	AST_LIST_INSERT_TAIL(&bridge->channels, &own, entry);
-	AST_LIST_INSERT_TAIL(&bridge->channels, party, entry);
-	ast_test_validate_cleanup(test, rtp_of_other != NULL, result, done);
-	ast_rtp_instance_set_prop(rtp_of_other, AST_RTP_PROPERTY_RTCP, 1);
-	ast_rtp_codecs_set_framing(ast_rtp_instance_get_codecs(rtp_of_other), 40);
-	ast_test_validate_cleanup(test,
-		playback_peer_meet(&peer, fixture->channel) == 1, result, done);
-	ast_test_validate_cleanup(test, peer.packet_ns == 40 * NS_PER_MS
-		&& playback_peer_keeps_rest(&peer), result, done);
-	/* It is the same, be it seen at once or not */
-	playback_peer_leave_rest(&peer);
-	ast_test_validate_cleanup(test,
-		playback_peer_meet(&peer, fixture->channel) == 2, result, done);
-	playback_peer_leave_rest(&peer);
-	ast_test_validate_cleanup(test,
-		meet_busy(&peer, fixture->channel, other) == 0 && !peer.is_known, result, done);
-	ast_test_validate_cleanup(test, playback_peer_has_changed(&peer), result, done);
-	playback_peer_leave_rest(&peer);
-	ast_test_validate_cleanup(test,
-		playback_peer_meet(&peer, fixture->channel) == 2, result, done);
-	/* It has another codec by the time it is seen, or had it in between */
-	playback_peer_leave_rest(&peer);
-	ast_test_validate_cleanup(test,
-		meet_busy(&peer, fixture->channel, other) == 0, result, done);
-	ast_channel_set_rawwriteformat(other, ast_format_alaw);
-	ast_test_validate_cleanup(test, playback_peer_has_changed(&peer), result, done);
-	playback_peer_leave_rest(&peer);
-	ast_test_validate_cleanup(test,
-		playback_peer_meet(&peer, fixture->channel) == 1, result, done);
-	playback_peer_forget_rest(&peer);
-	playback_peer_leave_rest(&peer);
-	ast_test_validate_cleanup(test,
-		meet_busy(&peer, fixture->channel, other) == 0, result, done);
-	ast_channel_set_rawwriteformat(other, ast_format_ulaw);
-	ast_test_validate_cleanup(test, playback_peer_has_changed(&peer), result, done);
-	ast_channel_set_rawwriteformat(other, ast_format_alaw);
-	playback_peer_leave_rest(&peer);
-	ast_test_validate_cleanup(test,
-		playback_peer_meet(&peer, fixture->channel) == 1, result, done);
-done:
-	playback_peer_leave(&peer);
-	ast_rtp_glue_unregister(&glue);
-	ast_channel_tech_set(other, tech);
-	ast_channel_tech_pvt_set(other, NULL);
+static struct ast_rtp_glue sender_glue = {
+	.type = "PlaybackTest",
+	.get_rtp_info = get_rtp_of_other,
+};
+
+static struct ast_channel_tech sender_tech = {
+	.type = "PlaybackTest",
+};
+
+static void sender_end(struct sender *sender)
+{
 	if (rtp_of_other) {
 		ast_rtp_instance_stop(rtp_of_other);
 		ast_rtp_instance_destroy(rtp_of_other);
 		rtp_of_other = NULL;
 	}
-	ast_sched_context_destroy(sched);
-	ast_channel_internal_bridge_set(fixture->channel, NULL);
-	ao2_ref(party, -1);
-	ast_string_field_free_memory(bridge);
-	ao2_ref(bridge, -1);
-	fixture_free(fixture);
-	ast_channel_release(other);
-	return result;
+	if (sender->sched) {
+		ast_sched_context_destroy(sender->sched);
+	}
+	ast_rtp_glue_unregister(&sender_glue);
+	if (sender->channel) {
+		ast_channel_tech_set(sender->channel, sender->tech);
+		ast_channel_tech_pvt_set(sender->channel, NULL);
+		ast_channel_release(sender->channel);
+	}
+}
+
+/*! \brief Make one; 0 if there is no memory */
+static int sender_begin(struct sender *sender)
+{
+	struct ast_sockaddr address;
+
+	sender->channel = other_new();
+	sender->sched = ast_sched_context_create();
+	ast_rtp_glue_register(&sender_glue);
+	if (!sender->channel || !sender->sched) {
+		return 0;
+	}
+	sender->tech = ast_channel_tech(sender->channel);
+	ast_channel_tech_set(sender->channel, &sender_tech);
+	/* What has none has been hung up */
+	ast_channel_tech_pvt_set(sender->channel, sender);
+	ast_channel_set_rawwriteformat(sender->channel, ast_format_ulaw);
+	ast_sockaddr_parse(&address, "127.0.0.1:0", 0);
+	rtp_of_other = ast_rtp_instance_new("asterisk", sender->sched, &address, NULL);
+	if (!rtp_of_other) {
+		return 0;
+	}
+	ast_rtp_instance_set_prop(rtp_of_other, AST_RTP_PROPERTY_RTCP, 1);
+	ast_rtp_codecs_set_framing(ast_rtp_instance_get_codecs(rtp_of_other), 40);
+	return 1;
 }
 
 /*! \brief Local channels in a row, and the bridges before, between and behind them */
@@ -1267,6 +1221,78 @@ static int row_bridge(struct row *row, struct ast_bridge_technology *technology,
 	return 1;
 }
 
+AST_TEST_DEFINE(rest)
+{
+	struct ast_bridge_technology technology = { .name = "simple_bridge",
+		.capabilities = AST_BRIDGE_CAPABILITY_1TO1MIX, };
+	struct sender sender = { .channel = NULL, };
+	struct ast_channel *other;
+	struct row *row;
+	struct fixture *fixture;
+	struct playback_peer peer;
+	enum ast_test_result_state result = AST_TEST_PASS;
+
+	switch (cmd) {
+	case TEST_INIT:
+		info->name = "rest";
+		info->category = CATEGORY;
+		info->summary = "A peer that is met again has the rest of a packet that was left";
+		info->description = "But not if it was seen meanwhile with another smoother";
+		return AST_TEST_NOT_RUN;
+	case TEST_EXECUTE:
+		break;
+	}
+	row = row_new(0);
+	fixture = fixture_new(ast_format_ulaw, FRAME_BYTES, PLAYBACK_MARKS_MAX);
+	ast_test_validate(test, row && fixture);
+	playback_peer_init(&peer, ast_format_ulaw, 0);
+	ast_test_validate_cleanup(test, sender_begin(&sender), result, done);
+	other = sender.channel;
+	ast_test_validate_cleanup(test, row_bridge(row, &technology, fixture->channel, other),
+		result, done);
+	ast_test_validate_cleanup(test,
+		playback_peer_meet(&peer, fixture->channel) == 1, result, done);
+	ast_test_validate_cleanup(test, peer.packet_ns == 40 * NS_PER_MS
+		&& playback_peer_keeps_rest(&peer), result, done);
+	/* It is the same, be it seen at once or not */
+	playback_peer_leave_rest(&peer);
+	ast_test_validate_cleanup(test,
+		playback_peer_meet(&peer, fixture->channel) == 2, result, done);
+	playback_peer_leave_rest(&peer);
+	ast_test_validate_cleanup(test,
+		meet_busy(&peer, fixture->channel, other) == 0 && !peer.is_known, result, done);
+	ast_test_validate_cleanup(test, playback_peer_has_changed(&peer), result, done);
+	playback_peer_leave_rest(&peer);
+	ast_test_validate_cleanup(test,
+		playback_peer_meet(&peer, fixture->channel) == 2, result, done);
+	/* It has another codec by the time it is seen, or had it in between */
+	playback_peer_leave_rest(&peer);
+	ast_test_validate_cleanup(test,
+		meet_busy(&peer, fixture->channel, other) == 0, result, done);
+	ast_channel_set_rawwriteformat(other, ast_format_alaw);
+	ast_test_validate_cleanup(test, playback_peer_has_changed(&peer), result, done);
+	playback_peer_leave_rest(&peer);
+	ast_test_validate_cleanup(test,
+		playback_peer_meet(&peer, fixture->channel) == 1, result, done);
+	playback_peer_forget_rest(&peer);
+	playback_peer_leave_rest(&peer);
+	ast_test_validate_cleanup(test,
+		meet_busy(&peer, fixture->channel, other) == 0, result, done);
+	ast_channel_set_rawwriteformat(other, ast_format_ulaw);
+	ast_test_validate_cleanup(test, playback_peer_has_changed(&peer), result, done);
+	ast_channel_set_rawwriteformat(other, ast_format_alaw);
+	playback_peer_leave_rest(&peer);
+	ast_test_validate_cleanup(test,
+		playback_peer_meet(&peer, fixture->channel) == 1, result, done);
+done:
+	playback_peer_leave(&peer);
+	ast_channel_internal_bridge_set(fixture->channel, NULL);
+	fixture_free(fixture);
+	row_free(row);
+	sender_end(&sender);
+	return result;
+}
+
 /*! \brief Whether a peer is busy while one place is, and has changed if that is left */
 static int follows_place(struct playback_peer *peer, struct ast_bridge_channel *place,
 	int is_given)
@@ -1345,14 +1371,9 @@ AST_TEST_DEFINE(locals)
 	static const unsigned int counts[] = { 1, 2, PLAYBACK_LOCALS_MAX, };
 	struct ast_bridge_technology technology = { .name = "simple_bridge",
 		.capabilities = AST_BRIDGE_CAPABILITY_1TO1MIX, };
-	struct ast_rtp_glue glue = { .type = "PlaybackTest", .get_rtp_info = get_rtp_of_other, };
-	struct ast_channel_tech sends = { .type = "PlaybackTest", };
-	const struct ast_channel_tech *tech;
-	struct ast_sched_context *sched;
-	struct ast_sockaddr address;
+	struct sender sender = { .channel = NULL, };
 	struct row *rows[ARRAY_LEN(counts)];
 	struct row *too_long;
-	struct ast_channel *other;
 	struct fixture *fixture;
 	struct playback_peer peer;
 	unsigned int i;
@@ -1368,29 +1389,18 @@ AST_TEST_DEFINE(locals)
 	case TEST_EXECUTE:
 		break;
 	}
-	other = other_new();
 	for (i = 0; i < ARRAY_LEN(counts); i++) {
 		rows[i] = row_new(counts[i]);
 		ast_test_validate(test, rows[i] != NULL);
 	}
 	too_long = row_new(PLAYBACK_LOCALS_MAX + 1);
 	fixture = fixture_new(ast_format_ulaw, FRAME_BYTES, PLAYBACK_MARKS_MAX);
-	sched = ast_sched_context_create();
-	ast_sockaddr_parse(&address, "127.0.0.1:0", 0);
-	ast_test_validate(test, other && too_long && fixture && sched);
+	ast_test_validate(test, too_long && fixture);
 	playback_peer_init(&peer, ast_format_ulaw, 0);
-	ast_rtp_glue_register(&glue);
-	tech = ast_channel_tech(other);
-	ast_channel_tech_set(other, &sends);
-	ast_channel_tech_pvt_set(other, fixture);
-	ast_channel_set_rawwriteformat(other, ast_format_ulaw);
-	rtp_of_other = ast_rtp_instance_new("asterisk", sched, &address, NULL);
-	ast_test_validate_cleanup(test, rtp_of_other != NULL, result, done);
-	ast_rtp_instance_set_prop(rtp_of_other, AST_RTP_PROPERTY_RTCP, 1);
-	ast_rtp_codecs_set_framing(ast_rtp_instance_get_codecs(rtp_of_other), 40);
+	ast_test_validate_cleanup(test, sender_begin(&sender), result, done);
 	for (i = 0; i < ARRAY_LEN(counts); i++) {
 		ast_test_validate_cleanup(test, row_bridge(rows[i], &technology,
-			fixture->channel, other), result, done);
+			fixture->channel, sender.channel), result, done);
 		ast_test_validate_cleanup(test,
 			playback_peer_meet(&peer, fixture->channel) == 1, result, done);
 		ast_test_validate_cleanup(test, peer.rtp == rtp_of_other
@@ -1399,27 +1409,18 @@ AST_TEST_DEFINE(locals)
 		playback_peer_leave(&peer);
 	}
 	ast_test_validate_cleanup(test, row_bridge(too_long, &technology,
-		fixture->channel, other), result, done);
+		fixture->channel, sender.channel), result, done);
 	ast_test_validate_cleanup(test,
 		playback_peer_meet(&peer, fixture->channel) == 0 && !peer.is_known, result, done);
 done:
 	playback_peer_leave(&peer);
-	ast_rtp_glue_unregister(&glue);
-	ast_channel_tech_set(other, tech);
-	ast_channel_tech_pvt_set(other, NULL);
-	if (rtp_of_other) {
-		ast_rtp_instance_stop(rtp_of_other);
-		ast_rtp_instance_destroy(rtp_of_other);
-		rtp_of_other = NULL;
-	}
-	ast_sched_context_destroy(sched);
 	ast_channel_internal_bridge_set(fixture->channel, NULL);
 	fixture_free(fixture);
 	for (i = 0; i < ARRAY_LEN(counts); i++) {
 		row_free(rows[i]);
 	}
 	row_free(too_long);
-	ast_channel_release(other);
+	sender_end(&sender);
 	return result;
 }
 
