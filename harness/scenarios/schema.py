@@ -51,7 +51,11 @@ _FOLDER = Path(__file__).parent
 
 
 def _as_range(value: object) -> object:
-    return [value, value] if isinstance(value, int) and not isinstance(value, bool) else value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return [value, value]
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise ValueError("give a whole number, or [lowest, highest]")
+    return value
 
 
 def _as_words(value: object) -> object:
