@@ -193,6 +193,9 @@ def test_a_step_knows_its_line_also_inside_another(tmp_path: Path) -> None:
         ("- pause", "- report:", "mine.yaml:15: the key 'report' has no value"),
         ("- pause", "- report: {interval_ms: }", "mine.yaml:15: the key 'interval_ms' has no"),
         ("- pause", "-", "mine.yaml:15: this item has no value"),
+        ("- pause", "- elapse: long", "'long': give a whole number, or [lowest, highest]"),
+        ("- pause", "- elapse: [1, 2, 3]", "give a whole number, or [lowest, highest]"),
+        ("- pause", "- elapse: 1.5", "1.5: give a whole number, or [lowest, highest]"),
         (
             "expect:\n",
             "expect:\n  because: x\n  late_ms: .inf\n",
