@@ -120,11 +120,20 @@ class _Search:
     def _next_start(self, payload: bytes, start: int) -> int:
         """Where the stream may go on behind ``start``, where it does not; the end if nowhere.
 
-        That is behind silence, as a frame that was filled up with it has at its end, or where the
+        That is behind silence, as a frame that was filled up with it has at its end, there or
+        further on in the stream; with what comes next as the stream is said to go on; or where the
         next frame begins.
         """
         if silent := self._behind_silence(payload[start:], self._expected):
             return start + silent
+        rest = payload[start:]
+        silent = len(rest) - len(rest.lstrip(self._silence))
+        if silent and self._find(rest[silent:]):
+            return start + silent
+        for offset in self._resumed_at[bisect_right(self._resumed_at, self._expected) :]:
+            needle = self._stream[offset : offset + _NEEDLE_BYTES]
+            if len(needle) == _NEEDLE_BYTES and (place := rest.find(needle)) > 0:
+                return start + place
         if not self._frame_bytes:
             return len(payload)
         return min(len(payload), start - start % self._frame_bytes + self._frame_bytes)

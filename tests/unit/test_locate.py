@@ -109,6 +109,23 @@ def test_a_frame_that_ends_in_few_bytes_from_where_the_stream_is_said_to_go_on(f
     assert found[0].foreign == few
 
 
+@pytest.mark.parametrize("resumed_at", [(), (1003,)])
+@pytest.mark.parametrize("few", [1, 2, 40])
+def test_a_jump_behind_the_end_of_a_frame_of_silence(few: int, resumed_at: tuple[int, ...]) -> None:
+    """Packets of a mixer need not begin with a frame; nor does what comes behind a flush."""
+    packet = b"\xff" * few + at(1003, 160 - few)
+    found = locate([at(0), packet, at(1163 - few)], STREAM, SILENCE, 160, resumed_at)
+    assert offsets_of(found) == [[(0, 160)], [(1003, 160 - few)], [(1163 - few, 160)]]
+    assert (found[1].padding, found[1].foreign) == (few, 0)
+
+
+def test_a_jump_behind_the_end_of_a_frame_of_others() -> None:
+    packet = b"\x01\x02" + at(1003, 158)
+    found = locate([at(0), packet, at(1161)], STREAM, SILENCE, 160, {1003})
+    assert offsets_of(found) == [[(0, 160)], [(1003, 158)], [(1161, 160)]]
+    assert (found[1].padding, found[1].foreign) == (0, 2)
+
+
 def test_silence_within_speech_is_confirmed_by_what_follows() -> None:
     stream = at(0, 160) + b"\xff" * 480 + at(160, 160)
     found = locate([stream[begin : begin + 160] for begin in range(0, 800, 160)], stream, SILENCE)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from harness.capture.timeline import Codec, Measurement, Message, RtpPacket, Timeline
@@ -214,6 +214,11 @@ def test_a_shift_by_parts_of_a_sample(application: str, caller: str, later: floa
         ),
         max_size=8,
     ),
+)
+@example(
+    # A tail of the resampler was taken for the end of the stream, by chance.
+    pair=("slin16", "ulaw"),
+    steps=[("leave out", 489)] + [("play", size) for size in (759, 400, 2187, 2560, 2773, 2856)],
 )
 def test_any_course_of_a_call_is_located_within_the_error_that_is_stated(
     pair: tuple[str, str], steps: list[tuple[str, int]]
