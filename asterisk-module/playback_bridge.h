@@ -35,6 +35,8 @@ struct playback_bridge_view {
 	const struct ast_bridge *mixer;
 	/*! How long the audio lasts that the mixer holds in ns, -1 if that cannot be seen */
 	int64_t held_ns;
+	/*! At how many samples a second it mixes, 0 if that cannot be seen */
+	unsigned int sample_rate;
 	/*!
 	 * The only other channel of a bridge that does not mix, NULL if it was not seen, without
 	 * a reference: only to be compared
@@ -52,6 +54,8 @@ struct playback_bridge_view {
 struct playback_bridge {
 	/*! The bridge if it mixed at the latest look, without a reference, see above */
 	const struct ast_bridge *mixer;
+	/*! At how many samples a second it mixed when that was seen latest, 0 if it never was */
+	unsigned int sample_rate;
 	/*! Frames that were delivered to a busy bridge and are not in the ledger yet */
 	struct playback_frame in_transit[PLAYBACK_CATCH_UP_MAX + 1];
 	/*! Number of these frames, all of one tick */

@@ -44,6 +44,9 @@
 /*! \brief For how many ticks media waits at most until it is seen who hears it */
 #define UNSEEN_TICKS_MAX 2
 
+/*! \brief For how many until a mixer writes, the longest interval of which is 80 ms */
+#define UNMIXED_TICKS_MAX 5
+
 struct playback_channel_list playback_channels = AST_RWLIST_HEAD_INIT_VALUE;
 
 int playback_init(struct playback_channel *playback,
@@ -716,6 +719,21 @@ static int follows_peer(const struct playback_channel *playback)
 		|| playback_listener_is_new(&playback->listener, playback_now_ns());
 }
 
+/*! \brief See whether another mixer will get the next frame, or none any more */
+static void follow_bridge(struct playback_channel *playback,
+	const struct playback_bridge_view *view)
+{
+	if (view->mixer == playback->bridge.mixer || view->busy) {
+		return;
+	}
+	/* What is held belongs to the one or to the other */
+	leave_peer(playback);
+	forget_rest(playback);
+	ast_mutex_lock(&playback->lock);
+	playback_bridge_follow(&playback->bridge, playback->ledger, view, playback_now_ns());
+	ast_mutex_unlock(&playback->lock);
+}
+
 /*! \brief See who will hear the next frame */
 static void follow_peer(struct playback_channel *playback,
 	const struct playback_bridge_view *view)
@@ -800,15 +818,7 @@ static struct ast_frame *deliver_frame(struct playback_channel *playback,
 		lose_frame(playback, media);
 		return frame;
 	}
-	if (view.mixer != playback->bridge.mixer && !view.busy) {
-		/* What is held belongs to the one or to the other */
-		leave_peer(playback);
-		forget_rest(playback);
-		ast_mutex_lock(&playback->lock);
-		playback_bridge_follow(&playback->bridge, playback->ledger, &view,
-			playback_now_ns());
-		ast_mutex_unlock(&playback->lock);
-	}
+	follow_bridge(playback, &view);
 	follow_peer(playback, &view);
 	forget_rest(playback);
 	delivered.delivered_ns = playback_now_ns();
@@ -992,23 +1002,68 @@ static int is_peer_unseen(struct playback_channel *playback)
 	struct playback_bridge_view view;
 
 	if (!follows_peer(playback) || playback->bridge.mixer
-		|| (peer->rtp ? !playback_peer_has_changed(peer) : peer->is_known)) {
+		|| ((peer->rtp || peer->is_known) && !playback_peer_has_changed(peer))) {
 		return 0;
 	}
 	view = playback_bridge_look(playback->driver.channel);
+	follow_bridge(playback, &view);
 	follow_peer(playback, &view);
-	return !view.mixer && !peer->is_known
-		&& (view.busy || view.dissolved || view.peer);
+	if (view.mixer) {
+		return view.busy;
+	}
+	return !peer->is_known && (view.busy || view.dissolved || view.peer);
 }
 
 /*!
- * \brief At a tick, pause media until playback_read_end() that nobody would hear, or for a
- * tick or two if who hears it is not seen
+ * \brief Whether the mixer is seen to hold more than it keeps, because the host stalled: given
+ * another frame it would drop all of that
+ */
+static int is_mixer_full(struct playback_channel *playback)
+{
+	struct playback_bridge_view view;
+	int full;
+
+	if (!playback->bridge.mixer) {
+		return 0;
+	}
+	ast_mutex_lock(&playback->lock);
+	full = playback_ledger_mixer_is_full(playback->ledger, -1);
+	ast_mutex_unlock(&playback->lock);
+	if (!full) {
+		return 0;
+	}
+	/* It may have taken some that the ledger does not know of yet */
+	view = playback_bridge_look(playback->driver.channel);
+	ast_mutex_lock(&playback->lock);
+	full = view.held_ns >= 0
+		&& playback_ledger_mixer_is_full(playback->ledger, view.held_ns);
+	ast_mutex_unlock(&playback->lock);
+	return full;
+}
+
+/*!
+ * \brief Whether the mixer has written nothing yet since the channel is in it
+ *
+ * It may be about to begin anew, and would drop what it is given before.
+ */
+static int is_unmixed(struct playback_channel *playback)
+{
+	SCOPED_MUTEX(lock, &playback->lock);
+
+	return playback->bridge.mixer && !playback_ledger_mixer_wrote(playback->ledger);
+}
+
+/*!
+ * \brief At a tick, pause media until playback_read_end() that nobody would hear or that the
+ * mixer would drop, or for a tick or two if who hears it is not seen
  */
 static void suspend_unheard(struct playback_channel *playback)
 {
 	int was_suspended = playback->suspension != PLAYBACK_NOT_SUSPENDED;
+	int follows;
 	int unseen;
+	int unmixed;
+	int full;
 
 	playback->suspension = playback_listener_look(&playback->listener,
 		playback->driver.channel, playback->opted_in, playback_now_ns());
@@ -1016,10 +1071,18 @@ static void suspend_unheard(struct playback_channel *playback)
 		/* It may have got RTP, for want of which it was suspended */
 		playback->peer.ask_again = 1;
 	}
-	unseen = playback->opted_in && !playback->suspension && is_peer_unseen(playback);
-	playback->unseen_ticks = unseen ? playback->unseen_ticks + 1 : 0;
-	playback->is_held = playback->suspension
-		|| (unseen && playback->unseen_ticks <= UNSEEN_TICKS_MAX);
+	follows = playback->opted_in && !playback->suspension;
+	unseen = follows && is_peer_unseen(playback);
+	unmixed = follows && is_unmixed(playback);
+	full = follows && is_mixer_full(playback);
+	if (full && !*playback->driver.paused) {
+		playback_pace_missed(&playback->pace, 1, playback_queued(playback).ns, 0,
+			playback_now_ns());
+	}
+	playback->unseen_ticks = unseen || unmixed ? playback->unseen_ticks + 1 : 0;
+	playback->is_held = playback->suspension || full
+		|| (unseen && playback->unseen_ticks <= UNSEEN_TICKS_MAX)
+		|| (unmixed && playback->unseen_ticks <= UNMIXED_TICKS_MAX);
 	if (playback->is_held) {
 		playback->was_paused = *playback->driver.paused;
 		*playback->driver.paused = 1;

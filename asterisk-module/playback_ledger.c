@@ -165,6 +165,8 @@ struct playback_ledger {
 	/* The mixer of the bridge the channel is in */
 	/*! Whether that bridge mixes */
 	int mixing;
+	/*! Whether it has written anything since the channel is there */
+	int mixer_wrote;
 	/*! Mixing interval: what the mixer takes of each party at once, in ns */
 	int64_t mixer_interval_ns;
 	/*! How often it does, in ns; see mixer_period() */
@@ -1390,6 +1392,7 @@ void playback_ledger_mixing(struct playback_ledger *ledger, int mixing, int64_t 
 		ledger->full_ns = 0;
 	}
 	ledger->mixing = mixing;
+	ledger->mixer_wrote = ledger->mixer_wrote && mixing;
 }
 
 /*!
@@ -1434,6 +1437,18 @@ static int64_t rest_silence(const struct playback_ledger *ledger, int64_t now_ns
 		? ledger->tick_ns : rest_ns;
 }
 
+/*! \brief For how long a mixer keeps audio; if it holds more, the next frame displaces all */
+static int64_t mixer_keeps(const struct playback_ledger *ledger)
+{
+	return PLAYBACK_MIXER_INTERVALS * ledger->mixer_interval_ns;
+}
+
+int playback_ledger_mixer_is_full(const struct playback_ledger *ledger, int64_t held_ns)
+{
+	return ledger->mixing
+		&& (held_ns < 0 ? ledger->held_frames_ns : held_ns) > mixer_keeps(ledger);
+}
+
 int64_t playback_ledger_wants_silence(const struct playback_ledger *ledger,
 	int64_t now_ns)
 {
@@ -1448,6 +1463,7 @@ int64_t playback_ledger_wants_silence(const struct playback_ledger *ledger,
 			|| !wanted_of_held(ledger) ? 0 : rest_silence(ledger, now_ns);
 	}
 	if (wanted_of_held(ledger) <= intervals * interval_ns
+		|| (now_ns != PLAYBACK_NEVER && playback_ledger_mixer_is_full(ledger, -1))
 		|| now_ns < mixes_ns - ledger->tick_ns - ledger->tick_ns / TICK_SLACK) {
 		return 0;
 	}
@@ -1497,12 +1513,37 @@ static int64_t held_before_mixing(const struct playback_ledger *ledger, int64_t 
 	return before_ns;
 }
 
+void playback_ledger_mixer_began(struct playback_ledger *ledger, int64_t held_ns,
+	int64_t now_ns)
+{
+	int64_t lost_ns = ledger->held_frames_ns - held_ns;
+
+	if (ledger->mixing && lost_ns > PLAYBACK_MIXER_TOLERANCE_NS) {
+		drop_held(ledger, lost_ns, now_ns);
+	}
+}
+
+void playback_ledger_mixer_writes(struct playback_ledger *ledger, int64_t interval_ns,
+	int64_t held_ns, int64_t now_ns)
+{
+	int64_t more_ns = ledger->held_frames_ns - held_ns - interval_ns;
+
+	if (interval_ns == ledger->mixer_interval_ns) {
+		return;
+	}
+	if (ledger->mixer_wrote || more_ns > PLAYBACK_MIXER_TOLERANCE_NS
+		|| more_ns < -PLAYBACK_MIXER_TOLERANCE_NS) {
+		playback_ledger_mixer_began(ledger, held_ns, now_ns);
+	}
+}
+
 void playback_ledger_mixed(struct playback_ledger *ledger, int64_t interval_ns,
 	int64_t now_ns)
 {
 	if (!ledger->mixing || interval_ns <= 0) {
 		return;
 	}
+	ledger->mixer_wrote = 1;
 	if (now_ns - ledger->mixer_took_ns < interval_ns / 2) {
 		/*
 		 * Too soon for another mixing interval: something else was written to the
@@ -1534,6 +1575,11 @@ void playback_ledger_mixed(struct playback_ledger *ledger, int64_t interval_ns,
 	}
 }
 
+int playback_ledger_mixer_wrote(const struct playback_ledger *ledger)
+{
+	return ledger->mixer_wrote;
+}
+
 /*! \brief What of \a ns is more than whole mixing intervals, 0 for no difference */
 static int64_t odd_part(const struct playback_ledger *ledger, int64_t ns)
 {
@@ -1546,7 +1592,6 @@ static int64_t odd_part(const struct playback_ledger *ledger, int64_t ns)
 void playback_ledger_mixer_holds(struct playback_ledger *ledger, int64_t held_ns,
 	int64_t now_ns)
 {
-	int64_t most_ns = PLAYBACK_MIXER_INTERVALS * ledger->mixer_interval_ns;
 	int64_t surplus_ns = ledger->held_frames_ns - held_ns;
 	struct playback_frame *first = &ledger->held_frames[0];
 	int64_t before_ns;
@@ -1556,7 +1601,7 @@ void playback_ledger_mixer_holds(struct playback_ledger *ledger, int64_t held_ns
 	if (!ledger->mixing) {
 		return;
 	}
-	if (surplus_ns > most_ns + PLAYBACK_MIXER_TOLERANCE_NS) {
+	if (surplus_ns > mixer_keeps(ledger) + PLAYBACK_MIXER_TOLERANCE_NS) {
 		/* The mixer had more than it keeps, and dropped all when it got a new frame */
 		drop_held(ledger, surplus_ns, now_ns);
 	} else if (surplus_ns > PLAYBACK_MIXER_TOLERANCE_NS) {

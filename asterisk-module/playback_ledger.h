@@ -393,6 +393,9 @@ void playback_ledger_mixing(struct playback_ledger *ledger, int mixing, int64_t 
 void playback_ledger_mixed(struct playback_ledger *ledger, int64_t interval_ns,
 	int64_t now_ns);
 
+/*! \brief Whether the mixer has written anything since the channel is in its bridge */
+int playback_ledger_mixer_wrote(const struct playback_ledger *ledger);
+
 /*!
  * \brief What the mixer really holds, if that can be seen
  *
@@ -407,6 +410,44 @@ void playback_ledger_mixed(struct playback_ledger *ledger, int64_t interval_ns,
  */
 void playback_ledger_mixer_holds(struct playback_ledger *ledger, int64_t held_ns,
 	int64_t now_ns);
+
+/*!
+ * \brief The mixer has begun anew: what it held is lost, but for what it is seen to hold
+ *
+ * It does with another sample rate.  To be called before the result is told of the mixing
+ * interval that it began with, which has nothing of this channel in it.
+ *
+ * \param ledger
+ * \param held_ns how long the audio lasts that the mixer holds of this channel
+ * \param now_ns when
+ */
+void playback_ledger_mixer_began(struct playback_ledger *ledger, int64_t held_ns,
+	int64_t now_ns);
+
+/*!
+ * \brief The mixer writes a frame of \a interval_ns: see whether it has begun anew
+ *
+ * It does with another mixing interval, too.  The first one that is seen of a mixer need not
+ * be another one: then it tells by how much is gone.  To be called before
+ * playback_ledger_mixed().
+ *
+ * \param ledger
+ * \param interval_ns
+ * \param held_ns see playback_ledger_mixer_began()
+ * \param now_ns
+ */
+void playback_ledger_mixer_writes(struct playback_ledger *ledger, int64_t interval_ns,
+	int64_t held_ns, int64_t now_ns);
+
+/*!
+ * \brief Whether a mixer has fallen behind by more than it keeps: with the next frame it would
+ * drop all that it holds
+ *
+ * \param ledger
+ * \param held_ns how long the audio lasts that it holds of this channel, -1 if that was not
+ *        seen: then it is as much as it can be
+ */
+int playback_ledger_mixer_is_full(const struct playback_ledger *ledger, int64_t held_ns);
 
 /*!
  * \brief Whether it can be seen what the peer's channel sends, and how long its packets

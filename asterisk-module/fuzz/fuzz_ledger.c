@@ -592,6 +592,10 @@ static void operate(struct run *run, uint8_t operation, uint8_t amount)
 		} else if (amount & 128) {
 			playback_ledger_mixer_holds(&run->ledger, (amount & 127) * MS, run->now);
 		} else {
+			if (amount & 64) {
+				playback_ledger_mixer_writes(&run->ledger, (1 + amount % 8) * 10 * MS,
+					(amount / 8 & 7) * 10 * MS, run->now);
+			}
 			playback_ledger_mixed(&run->ledger, (1 + amount % 8) * 10 * MS, run->now);
 		}
 		break;

@@ -775,6 +775,87 @@ static void played_follows_the_clock_through_a_long_mixing_interval(void)
 	}
 }
 
+static void mixer_that_begins_with_a_shorter_interval_drops_what_it_held(void)
+{
+	begin();
+	playback_ledger_mixing(&ledger, 1, T0);
+	receive(320);
+	mark(0, T0);
+	EXPECT(playback_ledger_mixer_wrote(&ledger), 0);
+	deliver(T0);
+	/* No interval of 10 ms takes 20 */
+	playback_ledger_mixer_writes(&ledger, TICK / 2, 0, T0 + MS);
+	playback_ledger_mixed(&ledger, TICK / 2, T0 + MS);
+	EXPECT(playback_ledger_mixer_wrote(&ledger), 1);
+	EXPECT(ledger.sent.bytes, 0);
+	EXPECT(marks[0].dropped, 160);
+	/* Had it taken just that, it may always have been one of 10 ms */
+	begin();
+	playback_ledger_mixing(&ledger, 1, T0);
+	receive(320);
+	deliver(T0);
+	playback_ledger_mixer_writes(&ledger, TICK / 2, TICK / 2, T0 + 5 * MS);
+	playback_ledger_mixed(&ledger, TICK / 2, T0 + 5 * MS);
+	EXPECT(ledger.sent.bytes, 80);
+	EXPECT(ledger.dropped_of_held.bytes, 0);
+	/* But not once its interval is known */
+	deliver(T0 + 6 * MS);
+	EXPECT(ledger.held_frames_ns, TICK + TICK / 2);
+	playback_ledger_mixer_writes(&ledger, TICK, TICK / 2, T0 + 15 * MS);
+	EXPECT(ledger.held_frames_ns, TICK / 2);
+	EXPECT(ledger.dropped_of_held.bytes, 160);
+	/* In another bridge it is not */
+	playback_ledger_mixing(&ledger, 0, T0 + 15 * MS);
+	EXPECT(playback_ledger_mixer_wrote(&ledger), 0);
+}
+
+static void mixer_that_begins_anew_keeps_what_came_afterwards(void)
+{
+	begin();
+	playback_ledger_mixing(&ledger, 1, T0);
+	receive(320);
+	mark(0, T0);
+	deliver(T0);
+	deliver(T0 + TICK);
+	/* Less than 2 ms comes of resampling */
+	playback_ledger_mixer_began(&ledger, 2 * TICK - 2 * MS, T0 + TICK);
+	EXPECT(ledger.dropped_of_held.bytes, 0);
+	playback_ledger_mixer_began(&ledger, TICK, T0 + TICK);
+	EXPECT(ledger.dropped_of_held.bytes, 160);
+	EXPECT(marks[0].dropped, 160);
+	mix(T0 + TICK + MS);
+	mix(T0 + 2 * TICK + MS);
+	EXPECT(ledger.sent.bytes, 160);
+	/* Nobody mixes */
+	playback_ledger_mixing(&ledger, 0, T0 + 3 * TICK);
+	playback_ledger_mixer_began(&ledger, 0, T0 + 3 * TICK);
+	EXPECT(ledger.dropped_of_held.bytes, 160);
+}
+
+static void mixer_is_full_with_more_than_four_intervals(void)
+{
+	begin();
+	playback_ledger_mixing(&ledger, 1, T0);
+	receive(5 * 160 + 80);
+	mark(0, T0);
+	for (int i = 0; i < 4; i++) {
+		deliver(T0 + i * TICK);
+	}
+	EXPECT(playback_ledger_mixer_is_full(&ledger, -1), 0);
+	playback_ledger_delivered(&ledger, ulaw(80), TICK / 2, T0 + 4 * TICK);
+	EXPECT(playback_ledger_mixer_is_full(&ledger, -1), 1);
+	/* What is seen counts */
+	EXPECT(playback_ledger_mixer_is_full(&ledger, 4 * TICK), 0);
+	EXPECT(playback_ledger_mixer_is_full(&ledger, 4 * TICK + 1), 1);
+	/* Nor has it room for silence, but where there will be no better time */
+	deliver(T0 + 5 * TICK);
+	EXPECT(playback_ledger_wants_silence(&ledger, T0 + 9 * TICK), 0);
+	EXPECT(playback_ledger_wants_silence(&ledger, PLAYBACK_NEVER), TICK / 2);
+	/* Out of it there is none */
+	playback_ledger_mixing(&ledger, 0, T0 + 9 * TICK);
+	EXPECT(playback_ledger_mixer_is_full(&ledger, 9 * TICK), 0);
+}
+
 static void mixer_that_begins_with_another_interval_drops_what_it_held(void)
 {
 	begin();
@@ -2934,6 +3015,9 @@ int main(void)
 	RUN(silence_fills_any_interval);
 	RUN(frame_without_duration_is_no_mixing_interval);
 	RUN(played_follows_the_clock_through_a_long_mixing_interval);
+	RUN(mixer_that_begins_with_a_shorter_interval_drops_what_it_held);
+	RUN(mixer_that_begins_anew_keeps_what_came_afterwards);
+	RUN(mixer_is_full_with_more_than_four_intervals);
 	RUN(mixer_that_begins_with_another_interval_drops_what_it_held);
 	RUN(clock_begins_anew_with_and_without_a_mixer);
 	RUN(clock_begins_anew_after_mixing_out_of_step);

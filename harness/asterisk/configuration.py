@@ -324,7 +324,10 @@ _THIRD_PARTY = "Originate(Local/${SIP_CALL_ID}@harness-room,app,Wait,600,,,a)"
 
 
 def _bridge_profile(extension: Extension) -> str:
-    wide = {"slin16", "g722"} & {extension.codec, extension.caller_codec}
+    # Of three whoever is there first decides.
+    wide = extension.bridge == "conference" and (
+        {"slin16", "g722"} & {extension.codec, extension.caller_codec}
+    )
     return _profile_name(extension.mixing_interval_ms, 16000 if wide else 0)
 
 
@@ -507,8 +510,8 @@ match = 127.0.0.0/8
 
 def confbridge_conf() -> str:
     """The profiles of the conferences that `extensions_conf` has calls join."""
-    # By itself a mixer finds out after two seconds that it could work at 16000 Hz, and what it
-    # holds is lost then.
+    # By itself a mixer finds out after two seconds that it could work at 16000 Hz, and what it and
+    # its resamplers hold is lost then.
     profiles = "".join(
         f"[{_profile_name(interval, rate)}]\ntype = bridge\nmixing_interval = {interval}\n"
         + (f"internal_sample_rate = {rate}\n\n" if rate else "\n")

@@ -11,14 +11,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from live_calls import JSON, fail, measured, place, result, why_inconclusive
+from live_calls import JSON, fail, measured, of, place, result, unreliable, why_inconclusive
 from module_variants import compile_variant, copy_sources, is_up_to_date, one_at_a_time, variant
 
 from harness.application.marks import coded_pieces, play_with_marks, random_sizes
-from harness.asterisk.configuration import Extension
+from harness.asterisk.configuration import MIXING_INTERVALS_MS, Bridge, Extension
 from harness.bench import Bench, LiveCall, bench
 from harness.install.build import Build
+from harness.judge.evidence import read_evidence
 from harness.judge.verdicts import Bounds
+from harness.media.codecs import CODECS
+from harness.record.capture_files import load_timeline
 
 CONFERENCE = Extension("conference", message_format=JSON.message_format, bridge="conference")
 INTERVAL_NS = 20_000_000
@@ -108,3 +111,69 @@ def test_an_unknown_release_is_not_looked_into(exchanged: Bench, build: Build, k
         fail(call)
     # Once, however often it would have looked.
     assert instance.log.read_text().count(NOTICE) == before + (0 if known else 1)
+
+
+OTHER_RATE: tuple[Bridge, ...] = ("ari of three", "conference of three")
+BEGIN_ANEW: dict[str, Extension] = {
+    **{
+        f"interval-{interval}": Extension(
+            f"anew-{interval}",
+            message_format=JSON.message_format,
+            bridge="conference",
+            mixing_interval_ms=interval,
+        )
+        for interval in MIXING_INTERVALS_MS
+    },
+    # Asterisk finds that two parties can do better than 8000 Hz: as soon as it mixes for them, or
+    # two seconds later.
+    **{
+        bridge: Extension(
+            f"anew-rate-{number}",
+            codec="slin16",
+            caller_codec="g722",
+            message_format=JSON.message_format,
+            bridge=bridge,
+        )
+        for number, bridge in enumerate(OTHER_RATE)
+    },
+}
+SPEECH_S = 3
+RESAMPLED_S = 0.01
+"""longest delay of the resamplers to 8000 Hz and back"""
+HOWEVER_LATE = Bounds(10**9, 10**9, 10**9)
+
+
+@pytest.mark.parametrize("why", BEGIN_ANEW)
+def test_what_a_mixer_loses_as_it_begins_anew_is_told(patched: Bench, why: str) -> None:
+    """It does when it gets another interval or sample rate, at first or in mid-speech.
+
+    So do the resamplers on the way, and what they hold is never heard: that is not told.
+    """
+    extension = BEGIN_ANEW[why]
+    frame = CODECS[extension.codec].frame_bytes
+
+    async def script(call: LiveCall) -> None:
+        frames = coded_pieces(
+            [frame] * 50 * SPEECH_S,
+            codec=extension.codec,
+            caller_codec=extension.caller_codec,
+            mixed=True,
+        )
+        await play_with_marks(call.session, frames)
+
+    call = measured(
+        extension.name,
+        lambda name: place(patched, name, script, extension, HOWEVER_LATE),
+        unreliable,
+    )
+    evidence = read_evidence(load_timeline(call.folder), Bounds())
+    lost = evidence.wire.missing(0, evidence.conversation.sent)
+    told = sum(drop.number("bytes") for drop in of(call, "MEDIA_DROPPED"))
+    if extension.bridge == "conference of three":
+        assert told in (0, frame)
+        assert told <= lost <= told + RESAMPLED_S * CODECS[extension.codec].bytes_per_second
+    else:
+        # One that has just begun to mix may lose a frame, any other is given nothing before.
+        assert told == lost <= frame
+        if result(call) != "PASS":
+            fail(call)

@@ -1,15 +1,24 @@
-"""Asterisk is stopped for a while, as by a host that stalls: how late speech is afterwards."""
+"""Asterisk, or a thread of it, is stopped for a while, as by a host that stalls.
+
+How late speech is afterwards, and that none is lost.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import os
+import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 
-from live_calls import JSON, measured, of, skip
+import pytest
+from live_calls import JSON, fail, measured, of, place, result, skip, unreliable
 
 from chan_websocket.protocol import MarkCommand
-from harness.application.marks import coded_pieces, speak_in_time
+from harness.application.marks import coded_pieces, play_with_marks, speak_in_time
+from harness.asterisk.configuration import MIXING_INTERVALS_MS, Extension
 from harness.bench import Bench, LiveCall
 from harness.commands.measure_stalls import (
     MOST_MS,
@@ -30,6 +39,13 @@ STALLS = 12
 STALL_S = 0.5
 PAUSE = b"\xff" * FRAME
 SECOND_NS = 1_000_000_000
+MIXER_THREAD = re.compile(r"^\S+ (\d+) softmix_mixing_thread ", re.MULTILINE)
+"""in what the console's ``core show threads`` prints"""
+LATE_MIXER = Bounds(late_ns=SECOND_NS, lateness_ns=SECOND_NS, around_lateness_ns=SECOND_NS)
+"""how late it is, is not what is looked at"""
+PTRACE_DETACH, PTRACE_SEIZE, PTRACE_INTERRUPT = 17, 0x4206, 0x4207
+WAIT_FOR_ANY_THREAD = 0x40000000
+"""ptrace(2) and waitpid(2), __WALL"""
 
 
 def test_speech_is_not_late_for_good_after_short_stalls(build: Build, run_folder: Path) -> None:
@@ -105,3 +121,51 @@ def test_a_long_stall_is_made_up_for_in_the_next_pause(patched: Bench, stock: Be
     assert call.judged.result != "FAIL", call.failures
     # With the stock driver speech stays late.
     assert stays(remains_ms(reliable_call(stock, stays)))
+
+
+def stop_thread(thread: int, seconds: float) -> None:
+    """Let a thread of another process stand still, and only it."""
+    ptrace = ctypes.CDLL(None, use_errno=True).ptrace
+    for request in (PTRACE_SEIZE, PTRACE_INTERRUPT):
+        if ptrace(request, thread, None, None):
+            pytest.skip(f"ptrace is not allowed here: {os.strerror(ctypes.get_errno())}")
+    os.waitpid(thread, WAIT_FOR_ANY_THREAD)
+    time.sleep(seconds)
+    ptrace(PTRACE_DETACH, thread, None, None)
+
+
+@pytest.mark.parametrize("interval_ms", MIXING_INTERVALS_MS)
+def test_a_mixer_that_falls_behind_is_given_no_more_than_it_keeps(
+    patched: Bench, interval_ms: int
+) -> None:
+    """It keeps four intervals: given more, Asterisk throws all of it away."""
+    extension = Extension(
+        f"stalled-conference-{interval_ms}",
+        bridge="conference",
+        mixing_interval_ms=interval_ms,
+        message_format=JSON.message_format,
+    )
+
+    async def script(call: LiveCall) -> None:
+        session = call.session
+        playing = asyncio.ensure_future(
+            play_with_marks(session, coded_pieces([FRAME] * 2 * FRAMES_A_SECOND))
+        )
+        await asyncio.to_thread(call.rtp.wait_for_packets, FRAMES_A_SECOND, 5.0)
+        threads = await asyncio.to_thread(patched.instance.console.run, "core show threads")
+        (thread,) = MIXER_THREAD.findall(threads)
+        await asyncio.to_thread(stop_thread, int(thread), 10 * interval_ms / 1000)
+        await playing
+
+    call = measured(
+        extension.name, lambda name: place(patched, name, script, extension, LATE_MIXER), unreliable
+    )
+    # As the mixer begins with another interval than 20 ms, Asterisk's own, it may lose a frame.
+    begin = sum(
+        int(drop.number("bytes")) for drop in of(call, "MEDIA_DROPPED") if not drop.count("offset")
+    )
+    assert begin <= (interval_ms != 20) * FRAME
+    evidence = read_evidence(load_timeline(call.folder), Bounds())
+    assert evidence.wire.missing(begin, evidence.conversation.sent) == 0
+    if result(call) != "PASS":
+        fail(call)

@@ -119,6 +119,14 @@ class Ledger:
     def mixed(self, interval_ns: int, now: int) -> None:
         _library().playback_ledger_mixed(self._handle, _time(interval_ns), _time(now))
 
+    def mixer_began(self, held_ns: int, now: int) -> None:
+        _library().playback_ledger_mixer_began(self._handle, _time(held_ns), _time(now))
+
+    def mixer_writes(self, interval_ns: int, held_ns: int, now: int) -> None:
+        _library().playback_ledger_mixer_writes(
+            self._handle, _time(interval_ns), _time(held_ns), _time(now)
+        )
+
     def mixer_holds(self, held_ns: int, now: int) -> None:
         _library().playback_ledger_mixer_holds(self._handle, _time(held_ns), _time(now))
 

@@ -37,6 +37,7 @@ FRAME = 160
 SEND_DELAY_NS = 400_000
 CLOCK_FRAMES = 5
 MIXER_GUARD_NS = 500_000
+MIXER_TOLERANCE_NS = 2 * MS
 MIXED_SEND_DELAY_NS = 600_000
 MIXER_WAIT_NS = 1000 * MS
 DROP_INTERVAL_NS = 100 * MS
@@ -694,6 +695,7 @@ class MixingLedgerMachine(LedgerMachine):
         self.results: list[tuple[int, int]] = []
         """when the mixer wrote, and how much by then"""
         self.interval_ns = TICK
+        self.mixer_wrote = False
 
     @rule(mixing=st.booleans())
     def set_mixing(self, mixing: bool) -> None:
@@ -706,6 +708,7 @@ class MixingLedgerMachine(LedgerMachine):
             for piece in self.model.pieces:
                 piece.full_ns = 0
         self.mixing = mixing
+        self.mixer_wrote = self.mixer_wrote and mixing
         self.foreign = self.foreign and mixing
         assert self.follow_drops() == (0 if mixing else held)
 
@@ -736,6 +739,7 @@ class MixingLedgerMachine(LedgerMachine):
         self.now += ns
         result_ns = self.ledger.state(self.now)["mixer_result_ns"]
         self.ledger.mixed(interval_ns, self.now)
+        self.mixer_wrote = self.mixing
         if self.ledger.state(self.now)["mixer_result_ns"] != result_ns:
             self.results.append((self.now, self.mixed_ns + interval_ns))
             self.interval_ns = interval_ns
@@ -827,6 +831,30 @@ class MixingLedgerMachine(LedgerMachine):
         taken_ns = before_ns - state["held_frames_ns"]
         for piece in self.follow(state["mixer_result_ns"], in_turn=True, taken_ns=taken_ns):
             assert self.delivery_of(piece) <= state["mixer_took_ns"]
+
+    @rule(
+        held_ns=st.sampled_from([0, 5 * MS, TICK, 2 * TICK]),
+        interval_ns=st.sampled_from([0, 10 * MS, TICK, 80 * MS]),
+    )
+    def begin_anew(self, held_ns: int, interval_ns: int) -> None:
+        """The mixer does, with another sample rate or, if that is given, another interval.
+
+        All but what it is seen to hold is dropped, unless it may have mixed just that.
+        """
+        before_ns = self.ledger.state(self.now)["held_frames_ns"]
+        lost_ns = before_ns - held_ns
+        may_be_mixed = not self.mixer_wrote and abs(lost_ns - interval_ns) <= MIXER_TOLERANCE_NS
+        if interval_ns:
+            self.ledger.mixer_writes(interval_ns, held_ns, self.now)
+        else:
+            self.ledger.mixer_began(held_ns, self.now)
+        self.follow_drops()
+        state = self.ledger.state(self.now)
+        assert state["sent"] == self.model.count("sent")
+        if not self.mixing or lost_ns <= MIXER_TOLERANCE_NS or interval_ns == self.interval_ns:
+            assert state["held_frames_ns"] == before_ns
+        elif not (interval_ns and may_be_mixed):
+            assert state["held_frames_ns"] == held_ns
 
     def delivery_of(self, piece: Piece) -> int:
         """When a piece's frame was given to the mixer."""
