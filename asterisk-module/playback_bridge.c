@@ -24,6 +24,7 @@
 
 #include "playback_bridge.h"
 #include "playback_media.h"
+#include "playback_timer.h"
 #include "websocket_input.h"
 
 /*! \brief When a frame in transit is looked for, after its delivery, in ns */
@@ -88,21 +89,24 @@ static void find_out_about_softmix(void)
 	}
 }
 
-/*! \brief See what softmix holds of a channel, and at which rate, if that can be seen */
-static void look_into_mixer(struct ast_bridge_channel *bridge_channel,
-	struct playback_bridge_view *view)
+/*!
+ * \brief How long the audio lasts that softmix holds of a channel in ns, -1 if that
+ * cannot be seen
+ */
+static int64_t softmix_holds_ns(struct ast_bridge_channel *bridge_channel)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	struct softmix_begin *softmix = bridge_channel->tech_pvt;
+	int64_t held_ns;
 
 	pthread_once(&once, find_out_about_softmix);
 	if (!softmix || !look_into_softmix || ast_mutex_trylock(&softmix->lock)) {
-		return;
+		return -1;
 	}
-	view->sample_rate = ast_format_get_sample_rate(softmix->factory.output_format);
-	view->held_ns = playback_samples_ns(softmix->factory.output_format,
+	held_ns = playback_samples_ns(softmix->factory.output_format,
 		ast_slinfactory_available(&softmix->factory));
 	ast_mutex_unlock(&softmix->lock);
+	return held_ns;
 }
 
 struct ast_bridge_channel *playback_bridge_peer(const struct ast_bridge *bridge,
@@ -132,16 +136,19 @@ struct playback_bridge_view playback_bridge_look(struct ast_channel *channel)
 	technology = bridge->technology;
 	if (technology && technology->capabilities & AST_BRIDGE_CAPABILITY_MULTIMIX) {
 		view.mixer = bridge;
+		view.sample_rate = ast_format_get_sample_rate(ast_channel_readformat(channel));
 		if (!view.busy && !strcmp(technology->name, "softmix")) {
 			bridge_channel = ast_channel_get_bridge_channel(channel);
 		}
 		if (bridge_channel && bridge_channel->bridge == bridge) {
-			look_into_mixer(bridge_channel, &view);
+			view.held_ns = softmix_holds_ns(bridge_channel);
+			view.suspended = bridge_channel->suspended;
 		}
 	}
 	if (!view.busy) {
 		view.dissolved = bridge->dissolved;
 		view.parties = bridge->num_channels;
+		view.interval_ns = bridge->softmix.internal_mixing_interval * NS_PER_MS;
 		view.peer = playback_bridge_peer(bridge, channel);
 		ao2_unlock(bridge);
 	}
@@ -159,22 +166,32 @@ static void follow_mixer(struct playback_bridge *bridge, struct playback_ledger 
 		playback_ledger_mixing(ledger, 0, now_ns);
 		bridge->mixer = mixer;
 		bridge->sample_rate = 0;
+		bridge->interval_ns = 0;
+		bridge->suspended = 0;
 	}
 	playback_ledger_mixing(ledger, mixer != NULL, now_ns);
 }
 
-/*! \brief Tell the ledger if the mixer is seen to have begun anew with another sample rate */
-static void follow_sample_rate(struct playback_bridge *bridge,
+/*!
+ * \brief Remember what the mixer is like, and tell the ledger if it has begun anew with another
+ * sample rate
+ */
+static void follow_settings(struct playback_bridge *bridge,
 	struct playback_ledger *ledger, const struct playback_bridge_view *view,
 	int64_t now_ns)
 {
-	if (!view->sample_rate || view->mixer != bridge->mixer) {
+	if (!view->mixer || view->mixer != bridge->mixer) {
 		return;
 	}
 	if (bridge->sample_rate && view->sample_rate != bridge->sample_rate) {
 		playback_ledger_mixer_began(ledger, view->held_ns, now_ns);
+		bridge->sample_rate = view->sample_rate;
 	}
-	bridge->sample_rate = view->sample_rate;
+	if (!view->busy) {
+		bridge->sample_rate = view->sample_rate;
+		bridge->interval_ns = view->interval_ns;
+		bridge->suspended = view->suspended;
+	}
 }
 
 void playback_bridge_follow(struct playback_bridge *bridge,
@@ -182,7 +199,7 @@ void playback_bridge_follow(struct playback_bridge *bridge,
 	int64_t now_ns)
 {
 	follow_mixer(bridge, ledger, view->mixer, now_ns);
-	follow_sample_rate(bridge, ledger, view, now_ns);
+	follow_settings(bridge, ledger, view, now_ns);
 	if (view->held_ns >= 0) {
 		playback_ledger_mixer_holds(ledger, view->held_ns, now_ns);
 	}
@@ -231,13 +248,13 @@ void playback_bridge_mixed(struct playback_bridge *bridge,
 	struct playback_ledger *ledger, const struct playback_bridge_view *view,
 	int64_t interval_ns, int64_t now_ns)
 {
+	/* In a bridge that ceased to mix the frame may be the caller's own */
 	if (view->mixer == bridge->mixer) {
-		/* In a bridge that ceased to mix the frame may be the caller's own */
-		follow_sample_rate(bridge, ledger, view, now_ns);
-		if (view->held_ns >= 0) {
+		follow_settings(bridge, ledger, view, now_ns);
+		if (!bridge->suspended) {
 			playback_ledger_mixer_writes(ledger, interval_ns, view->held_ns, now_ns);
+			playback_ledger_mixed(ledger, interval_ns, now_ns);
 		}
-		playback_ledger_mixed(ledger, interval_ns, now_ns);
 	}
 	playback_bridge_follow(bridge, ledger, view, now_ns);
 }

@@ -35,8 +35,12 @@ struct playback_bridge_view {
 	const struct ast_bridge *mixer;
 	/*! How long the audio lasts that the mixer holds in ns, -1 if that cannot be seen */
 	int64_t held_ns;
-	/*! At how many samples a second it mixes, 0 if that cannot be seen */
+	/*! At how many samples a second it mixes: softmix sets the channel's read format to it */
 	unsigned int sample_rate;
+	/*! The mixing interval that the bridge was set to in ns, 0 if that was not seen or none */
+	int64_t interval_ns;
+	/*! The bridge leaves the channel out: what is written to it is something else */
+	int suspended;
 	/*!
 	 * The only other channel of a bridge that does not mix, NULL if it was not seen, without
 	 * a reference: only to be compared
@@ -54,8 +58,10 @@ struct playback_bridge_view {
 struct playback_bridge {
 	/*! The bridge if it mixed at the latest look, without a reference, see above */
 	const struct ast_bridge *mixer;
-	/*! At how many samples a second it mixed when that was seen latest, 0 if it never was */
+	/*! What was seen of it latest, see above; 0 before that */
 	unsigned int sample_rate;
+	int64_t interval_ns;
+	int suspended;
 	/*! Frames that were delivered to a busy bridge and are not in the ledger yet */
 	struct playback_frame in_transit[PLAYBACK_CATCH_UP_MAX + 1];
 	/*! Number of these frames, all of one tick */

@@ -1002,7 +1002,7 @@ static int is_peer_unseen(struct playback_channel *playback)
 	struct playback_bridge_view view;
 
 	if (!follows_peer(playback) || playback->bridge.mixer
-		|| ((peer->rtp || peer->is_known) && !playback_peer_has_changed(peer))) {
+		|| (peer->rtp ? !playback_peer_has_changed(peer) : peer->is_known)) {
 		return 0;
 	}
 	view = playback_bridge_look(playback->driver.channel);
@@ -1015,8 +1015,8 @@ static int is_peer_unseen(struct playback_channel *playback)
 }
 
 /*!
- * \brief Whether the mixer is seen to hold more than it keeps, because the host stalled: given
- * another frame it would drop all of that
+ * \brief Whether the mixer is seen to hold enough, because the host keeps its thread waiting or
+ * its interval lasts longer than it should
  */
 static int is_mixer_full(struct playback_channel *playback)
 {
@@ -1035,22 +1035,31 @@ static int is_mixer_full(struct playback_channel *playback)
 	/* It may have taken some that the ledger does not know of yet */
 	view = playback_bridge_look(playback->driver.channel);
 	ast_mutex_lock(&playback->lock);
-	full = view.held_ns >= 0
-		&& playback_ledger_mixer_is_full(playback->ledger, view.held_ns);
+	/* Where another thread has the bridge it is seen at the next tick */
+	full = view.busy || (view.held_ns >= 0
+		&& playback_ledger_mixer_is_full(playback->ledger, view.held_ns));
 	ast_mutex_unlock(&playback->lock);
 	return full;
 }
 
 /*!
- * \brief Whether the mixer has written nothing yet since the channel is in it
+ * \brief Whether the mixer has written nothing yet since the channel is in it, or with another
+ * interval than it was set to
  *
- * It may be about to begin anew, and would drop what it is given before.
+ * Then it may be about to begin anew, and would drop what it is given before.
  */
 static int is_unmixed(struct playback_channel *playback)
 {
-	SCOPED_MUTEX(lock, &playback->lock);
+	const struct playback_bridge *bridge = &playback->bridge;
+	int64_t wrote_ns;
 
-	return playback->bridge.mixer && !playback_ledger_mixer_wrote(playback->ledger);
+	if (!bridge->mixer) {
+		return 0;
+	}
+	ast_mutex_lock(&playback->lock);
+	wrote_ns = playback_ledger_mixer_wrote(playback->ledger);
+	ast_mutex_unlock(&playback->lock);
+	return !wrote_ns || (bridge->interval_ns && wrote_ns != bridge->interval_ns);
 }
 
 /*!
@@ -1079,10 +1088,11 @@ static void suspend_unheard(struct playback_channel *playback)
 		playback_pace_missed(&playback->pace, 1, playback_queued(playback).ns, 0,
 			playback_now_ns());
 	}
-	playback->unseen_ticks = unseen || unmixed ? playback->unseen_ticks + 1 : 0;
+	playback->unseen_ticks = unseen ? playback->unseen_ticks + 1 : 0;
+	playback->unmixed_ticks = unmixed ? playback->unmixed_ticks + 1 : 0;
 	playback->is_held = playback->suspension || full
 		|| (unseen && playback->unseen_ticks <= UNSEEN_TICKS_MAX)
-		|| (unmixed && playback->unseen_ticks <= UNMIXED_TICKS_MAX);
+		|| (unmixed && playback->unmixed_ticks <= UNMIXED_TICKS_MAX);
 	if (playback->is_held) {
 		playback->was_paused = *playback->driver.paused;
 		*playback->driver.paused = 1;

@@ -153,8 +153,10 @@ struct playback_channel {
 	enum playback_suspension suspension;
 	/*! Whether the application was told that it waits */
 	int told_suspended;
-	/*! For how many ticks it has not been seen what becomes of the next frame */
+	/*! For how many ticks it has not been seen who hears the next frame */
 	unsigned int unseen_ticks;
+	/*! For how many a mixer has not been seen at work */
+	unsigned int unmixed_ticks;
 	/*! Whether media waits at this tick, so that the driver's \c paused was set */
 	int is_held;
 	/*! What the driver's \c paused was before */

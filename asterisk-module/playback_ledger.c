@@ -165,8 +165,8 @@ struct playback_ledger {
 	/* The mixer of the bridge the channel is in */
 	/*! Whether that bridge mixes */
 	int mixing;
-	/*! Whether it has written anything since the channel is there */
-	int mixer_wrote;
+	/*! How long the frame lasts that it wrote latest in ns, 0 if none since the channel is there */
+	int64_t mixer_wrote_ns;
 	/*! Mixing interval: what the mixer takes of each party at once, in ns */
 	int64_t mixer_interval_ns;
 	/*! How often it does, in ns; see mixer_period() */
@@ -1392,7 +1392,9 @@ void playback_ledger_mixing(struct playback_ledger *ledger, int mixing, int64_t 
 		ledger->full_ns = 0;
 	}
 	ledger->mixing = mixing;
-	ledger->mixer_wrote = ledger->mixer_wrote && mixing;
+	if (!mixing) {
+		ledger->mixer_wrote_ns = 0;
+	}
 }
 
 /*!
@@ -1445,8 +1447,12 @@ static int64_t mixer_keeps(const struct playback_ledger *ledger)
 
 int playback_ledger_mixer_is_full(const struct playback_ledger *ledger, int64_t held_ns)
 {
+	int64_t room_ns = ledger->mixer_interval_ns + 2 * ledger->tick_ns;
+
+	room_ns = room_ns < PLAYBACK_MIXER_ROOM_NS ? PLAYBACK_MIXER_ROOM_NS : room_ns;
+	room_ns = room_ns < mixer_keeps(ledger) ? room_ns : mixer_keeps(ledger);
 	return ledger->mixing
-		&& (held_ns < 0 ? ledger->held_frames_ns : held_ns) > mixer_keeps(ledger);
+		&& (held_ns < 0 ? ledger->held_frames_ns : held_ns) > room_ns;
 }
 
 int64_t playback_ledger_wants_silence(const struct playback_ledger *ledger,
@@ -1495,28 +1501,34 @@ static int64_t mixing_time(const struct playback_ledger *ledger, int64_t now_ns)
 	return expected_ns + late_ns / MIXER_FOLLOWS;
 }
 
+/*! \brief How long the frames last together that were delivered by then */
+static int64_t delivered_by(const struct playback_ledger *ledger, int64_t time_ns)
+{
+	int64_t before_ns = 0;
+	unsigned int i;
+
+	for (i = 0; i < ledger->held_count
+		&& ledger->held_frames[i].delivered_ns <= time_ns; i++) {
+		before_ns += ledger->held_frames[i].frame_ns;
+	}
+	return before_ns;
+}
+
 /*!
  * \brief How long the frames last together that the mixer had \a guard_ns before it mixed
  * latest
  */
 static int64_t held_before_mixing(const struct playback_ledger *ledger, int64_t guard_ns)
 {
-	int64_t before_ns = 0;
-	unsigned int i;
-
-	for (i = 0; i < ledger->held_count; i++) {
-		if (ledger->held_frames[i].delivered_ns + guard_ns > ledger->mixer_took_ns) {
-			break;
-		}
-		before_ns += ledger->held_frames[i].frame_ns;
-	}
-	return before_ns;
+	return delivered_by(ledger, ledger->mixer_took_ns - guard_ns);
 }
 
 void playback_ledger_mixer_began(struct playback_ledger *ledger, int64_t held_ns,
 	int64_t now_ns)
 {
-	int64_t lost_ns = ledger->held_frames_ns - held_ns;
+	int64_t lost_ns = held_ns < 0
+		? delivered_by(ledger, now_ns - PLAYBACK_MIXER_GUARD_NS)
+		: ledger->held_frames_ns - held_ns;
 
 	if (ledger->mixing && lost_ns > PLAYBACK_MIXER_TOLERANCE_NS) {
 		drop_held(ledger, lost_ns, now_ns);
@@ -1527,12 +1539,14 @@ void playback_ledger_mixer_writes(struct playback_ledger *ledger, int64_t interv
 	int64_t held_ns, int64_t now_ns)
 {
 	int64_t more_ns = ledger->held_frames_ns - held_ns - interval_ns;
+	int is_first = !ledger->mixer_wrote_ns;
 
-	if (interval_ns == ledger->mixer_interval_ns) {
+	if (interval_ns == (is_first ? ledger->mixer_interval_ns : ledger->mixer_wrote_ns)) {
 		return;
 	}
-	if (ledger->mixer_wrote || more_ns > PLAYBACK_MIXER_TOLERANCE_NS
-		|| more_ns < -PLAYBACK_MIXER_TOLERANCE_NS) {
+	/* It may have taken just the first one */
+	if (!is_first || (held_ns >= 0 && (more_ns > PLAYBACK_MIXER_TOLERANCE_NS
+		|| more_ns < -PLAYBACK_MIXER_TOLERANCE_NS))) {
 		playback_ledger_mixer_began(ledger, held_ns, now_ns);
 	}
 }
@@ -1543,7 +1557,7 @@ void playback_ledger_mixed(struct playback_ledger *ledger, int64_t interval_ns,
 	if (!ledger->mixing || interval_ns <= 0) {
 		return;
 	}
-	ledger->mixer_wrote = 1;
+	ledger->mixer_wrote_ns = interval_ns;
 	if (now_ns - ledger->mixer_took_ns < interval_ns / 2) {
 		/*
 		 * Too soon for another mixing interval: something else was written to the
@@ -1575,9 +1589,9 @@ void playback_ledger_mixed(struct playback_ledger *ledger, int64_t interval_ns,
 	}
 }
 
-int playback_ledger_mixer_wrote(const struct playback_ledger *ledger)
+int64_t playback_ledger_mixer_wrote(const struct playback_ledger *ledger)
 {
-	return ledger->mixer_wrote;
+	return ledger->mixer_wrote_ns;
 }
 
 /*! \brief What of \a ns is more than whole mixing intervals, 0 for no difference */

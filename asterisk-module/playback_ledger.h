@@ -97,6 +97,12 @@
 /*! \brief How many of its intervals a mixer holds before it drops all (bridge_softmix) */
 #define PLAYBACK_MIXER_INTERVALS 4
 
+/*!
+ * \brief What a mixer is to hold at most before it is given more, in ns, or an interval and
+ * two ticks if they last longer: that bridges what the host keeps its thread waiting
+ */
+#define PLAYBACK_MIXER_ROOM_NS 80000000
+
 /*! \brief Frames of 20 ms that a mixer with the longest interval, 80 ms, may hold */
 #define PLAYBACK_HELD_MAX 18
 
@@ -179,7 +185,7 @@ enum playback_drop_reason {
 	PLAYBACK_DROP_PARTIAL,
 	/*! The application's media direction was 'in' */
 	PLAYBACK_DROP_DIRECTION,
-	/*! A bridge that mixes held it when the channel left it, or held too much */
+	/*! A bridge that mixes held it when the channel left it or it began anew, or held too much */
 	PLAYBACK_DROP_BRIDGE,
 	/*! The channel that it was delivered to did not send it */
 	PLAYBACK_DROP_UNSENT,
@@ -393,8 +399,11 @@ void playback_ledger_mixing(struct playback_ledger *ledger, int mixing, int64_t 
 void playback_ledger_mixed(struct playback_ledger *ledger, int64_t interval_ns,
 	int64_t now_ns);
 
-/*! \brief Whether the mixer has written anything since the channel is in its bridge */
-int playback_ledger_mixer_wrote(const struct playback_ledger *ledger);
+/*!
+ * \brief How long the frame lasts that the mixer wrote latest, in ns; 0 if it has written none
+ * since the channel is in its bridge
+ */
+int64_t playback_ledger_mixer_wrote(const struct playback_ledger *ledger);
 
 /*!
  * \brief What the mixer really holds, if that can be seen
@@ -418,7 +427,8 @@ void playback_ledger_mixer_holds(struct playback_ledger *ledger, int64_t held_ns
  * interval that it began with, which has nothing of this channel in it.
  *
  * \param ledger
- * \param held_ns how long the audio lasts that the mixer holds of this channel
+ * \param held_ns how long the audio lasts that the mixer holds of this channel, -1 if that
+ *        cannot be seen: then it is what was delivered just now
  * \param now_ns when
  */
 void playback_ledger_mixer_began(struct playback_ledger *ledger, int64_t held_ns,
@@ -440,12 +450,12 @@ void playback_ledger_mixer_writes(struct playback_ledger *ledger, int64_t interv
 	int64_t held_ns, int64_t now_ns);
 
 /*!
- * \brief Whether a mixer has fallen behind by more than it keeps: with the next frame it would
+ * \brief Whether a mixer holds enough: more would only be heard later, and some more makes it
  * drop all that it holds
  *
  * \param ledger
  * \param held_ns how long the audio lasts that it holds of this channel, -1 if that was not
- *        seen: then it is as much as it can be
+ *        seen: then it is what the ledger takes it to hold
  */
 int playback_ledger_mixer_is_full(const struct playback_ledger *ledger, int64_t held_ns);
 

@@ -786,7 +786,7 @@ static void mixer_that_begins_with_a_shorter_interval_drops_what_it_held(void)
 	/* No interval of 10 ms takes 20 */
 	playback_ledger_mixer_writes(&ledger, TICK / 2, 0, T0 + MS);
 	playback_ledger_mixed(&ledger, TICK / 2, T0 + MS);
-	EXPECT(playback_ledger_mixer_wrote(&ledger), 1);
+	EXPECT(playback_ledger_mixer_wrote(&ledger), TICK / 2);
 	EXPECT(ledger.sent.bytes, 0);
 	EXPECT(marks[0].dropped, 160);
 	/* Had it taken just that, it may always have been one of 10 ms */
@@ -807,6 +807,46 @@ static void mixer_that_begins_with_a_shorter_interval_drops_what_it_held(void)
 	/* In another bridge it is not */
 	playback_ledger_mixing(&ledger, 0, T0 + 15 * MS);
 	EXPECT(playback_ledger_mixer_wrote(&ledger), 0);
+}
+
+static void interval_that_comes_too_soon_is_known_from_then_on(void)
+{
+	begin();
+	playback_ledger_mixing(&ledger, 1, T0);
+	receive(4 * 160);
+	playback_ledger_mixer_writes(&ledger, TICK, 0, T0);
+	playback_ledger_mixed(&ledger, TICK, T0);
+	playback_ledger_mixer_writes(&ledger, 4 * TICK, 0, T0 + TICK);
+	playback_ledger_mixed(&ledger, 4 * TICK, T0 + TICK);
+	EXPECT(playback_ledger_mixer_wrote(&ledger), 4 * TICK);
+	for (int i = 0; i < 4; i++) {
+		deliver(T0 + TICK + MS + i * TICK);
+	}
+	/* All of it was mixed, not dropped */
+	playback_ledger_mixer_writes(&ledger, 4 * TICK, 0, T0 + 5 * TICK + 3 * MS);
+	playback_ledger_mixed(&ledger, 4 * TICK, T0 + 5 * TICK + 3 * MS);
+	EXPECT(ledger.dropped_of_held.bytes, 0);
+	EXPECT(ledger.sent.bytes, 4 * 160);
+}
+
+static void mixer_that_cannot_be_seen_keeps_what_came_just_now(void)
+{
+	begin();
+	playback_ledger_mixing(&ledger, 1, T0);
+	receive(320);
+	deliver(T0);
+	deliver(T0 + TICK);
+	playback_ledger_mixer_began(&ledger, -1, T0 + TICK + PLAYBACK_MIXER_GUARD_NS - 1);
+	EXPECT(ledger.dropped_of_held.bytes, 160);
+	playback_ledger_mixer_began(&ledger, -1, T0 + TICK + PLAYBACK_MIXER_GUARD_NS);
+	EXPECT(ledger.dropped_of_held.bytes, 320);
+	/* The first interval seen says nothing then */
+	begin();
+	playback_ledger_mixing(&ledger, 1, T0);
+	receive(160);
+	deliver(T0);
+	playback_ledger_mixer_writes(&ledger, TICK / 2, -1, T0 + MS);
+	EXPECT(ledger.dropped_of_held.bytes, 0);
 }
 
 static void mixer_that_begins_anew_keeps_what_came_afterwards(void)
@@ -854,6 +894,17 @@ static void mixer_is_full_with_more_than_four_intervals(void)
 	/* Out of it there is none */
 	playback_ledger_mixing(&ledger, 0, T0 + 9 * TICK);
 	EXPECT(playback_ledger_mixer_is_full(&ledger, 9 * TICK), 0);
+	/* Of long intervals fewer do */
+	playback_ledger_mixing(&ledger, 1, T0 + 9 * TICK);
+	playback_ledger_mixed(&ledger, 2 * TICK, T0 + 11 * TICK);
+	EXPECT(playback_ledger_mixer_is_full(&ledger, 4 * TICK), 0);
+	EXPECT(playback_ledger_mixer_is_full(&ledger, 4 * TICK + 1), 1);
+	playback_ledger_mixed(&ledger, 4 * TICK, T0 + 15 * TICK);
+	EXPECT(playback_ledger_mixer_is_full(&ledger, 6 * TICK), 0);
+	EXPECT(playback_ledger_mixer_is_full(&ledger, 6 * TICK + 1), 1);
+	playback_ledger_mixed(&ledger, TICK / 2, T0 + 16 * TICK);
+	EXPECT(playback_ledger_mixer_is_full(&ledger, 2 * TICK), 0);
+	EXPECT(playback_ledger_mixer_is_full(&ledger, 2 * TICK + 1), 1);
 }
 
 static void mixer_that_begins_with_another_interval_drops_what_it_held(void)
@@ -3016,6 +3067,8 @@ int main(void)
 	RUN(frame_without_duration_is_no_mixing_interval);
 	RUN(played_follows_the_clock_through_a_long_mixing_interval);
 	RUN(mixer_that_begins_with_a_shorter_interval_drops_what_it_held);
+	RUN(interval_that_comes_too_soon_is_known_from_then_on);
+	RUN(mixer_that_cannot_be_seen_keeps_what_came_just_now);
 	RUN(mixer_that_begins_anew_keeps_what_came_afterwards);
 	RUN(mixer_is_full_with_more_than_four_intervals);
 	RUN(mixer_that_begins_with_another_interval_drops_what_it_held);

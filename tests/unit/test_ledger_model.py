@@ -695,7 +695,7 @@ class MixingLedgerMachine(LedgerMachine):
         self.results: list[tuple[int, int]] = []
         """when the mixer wrote, and how much by then"""
         self.interval_ns = TICK
-        self.mixer_wrote = False
+        self.wrote_ns = 0
 
     @rule(mixing=st.booleans())
     def set_mixing(self, mixing: bool) -> None:
@@ -708,7 +708,7 @@ class MixingLedgerMachine(LedgerMachine):
             for piece in self.model.pieces:
                 piece.full_ns = 0
         self.mixing = mixing
-        self.mixer_wrote = self.mixer_wrote and mixing
+        self.wrote_ns = self.wrote_ns if mixing else 0
         self.foreign = self.foreign and mixing
         assert self.follow_drops() == (0 if mixing else held)
 
@@ -739,7 +739,7 @@ class MixingLedgerMachine(LedgerMachine):
         self.now += ns
         result_ns = self.ledger.state(self.now)["mixer_result_ns"]
         self.ledger.mixed(interval_ns, self.now)
-        self.mixer_wrote = self.mixing
+        self.wrote_ns = interval_ns if self.mixing else 0
         if self.ledger.state(self.now)["mixer_result_ns"] != result_ns:
             self.results.append((self.now, self.mixed_ns + interval_ns))
             self.interval_ns = interval_ns
@@ -843,7 +843,7 @@ class MixingLedgerMachine(LedgerMachine):
         """
         before_ns = self.ledger.state(self.now)["held_frames_ns"]
         lost_ns = before_ns - held_ns
-        may_be_mixed = not self.mixer_wrote and abs(lost_ns - interval_ns) <= MIXER_TOLERANCE_NS
+        may_be_mixed = not self.wrote_ns and abs(lost_ns - interval_ns) <= MIXER_TOLERANCE_NS
         if interval_ns:
             self.ledger.mixer_writes(interval_ns, held_ns, self.now)
         else:
@@ -851,7 +851,8 @@ class MixingLedgerMachine(LedgerMachine):
         self.follow_drops()
         state = self.ledger.state(self.now)
         assert state["sent"] == self.model.count("sent")
-        if not self.mixing or lost_ns <= MIXER_TOLERANCE_NS or interval_ns == self.interval_ns:
+        is_the_same = interval_ns == (self.wrote_ns or self.interval_ns)
+        if not self.mixing or lost_ns <= MIXER_TOLERANCE_NS or is_the_same:
             assert state["held_frames_ns"] == before_ns
         elif not (interval_ns and may_be_mixed):
             assert state["held_frames_ns"] == held_ns
