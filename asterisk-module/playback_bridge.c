@@ -18,6 +18,7 @@
 #include "asterisk/ast_version.h"
 #include "asterisk/bridge.h"
 #include "asterisk/bridge_channel.h"
+#include "asterisk/bridge_features.h"
 #include "asterisk/format.h"
 #include "asterisk/logger.h"
 #include "asterisk/slinfactory.h"
@@ -143,6 +144,7 @@ struct playback_bridge_view playback_bridge_look(struct ast_channel *channel)
 		if (bridge_channel && bridge_channel->bridge == bridge) {
 			view.held_ns = softmix_holds_ns(bridge_channel);
 			view.suspended = bridge_channel->suspended;
+			view.mute = bridge_channel->features->mute;
 		}
 	}
 	if (!view.busy) {
@@ -202,6 +204,16 @@ void playback_bridge_follow(struct playback_bridge *bridge,
 	follow_settings(bridge, ledger, view, now_ns);
 	if (view->held_ns >= 0) {
 		playback_ledger_mixer_holds(ledger, view->held_ns, now_ns);
+	}
+}
+
+void playback_bridge_gets_empty(struct playback_bridge *bridge,
+	struct playback_ledger *ledger, const struct playback_bridge_view *view,
+	int64_t now_ns)
+{
+	playback_bridge_follow(bridge, ledger, view, now_ns);
+	if (view->mute) {
+		playback_ledger_mixer_began(ledger, 0, now_ns);
 	}
 }
 

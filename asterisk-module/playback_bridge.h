@@ -41,6 +41,8 @@ struct playback_bridge_view {
 	int64_t interval_ns;
 	/*! The bridge leaves the channel out: what is written to it is something else */
 	int suspended;
+	/*! The bridge has muted the channel */
+	int mute;
 	/*!
 	 * The only other channel of a bridge that does not mix, NULL if it was not seen, without
 	 * a reference: only to be compared
@@ -99,6 +101,15 @@ struct playback_bridge_view playback_bridge_look(struct ast_channel *channel);
  * \param now_ns when it was seen
  */
 void playback_bridge_follow(struct playback_bridge *bridge,
+	struct playback_ledger *ledger, const struct playback_bridge_view *view,
+	int64_t now_ns);
+
+/*!
+ * \brief Tell the ledger what was seen before an empty frame is delivered; the ledger locked
+ *
+ * With that a mixer drops what it holds of a channel that the bridge has muted.
+ */
+void playback_bridge_gets_empty(struct playback_bridge *bridge,
 	struct playback_ledger *ledger, const struct playback_bridge_view *view,
 	int64_t now_ns);
 

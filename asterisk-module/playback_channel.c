@@ -934,7 +934,7 @@ static struct ast_frame *miss_frame(struct playback_channel *playback,
 	}
 	time_ns = playback_now_ns();
 	ast_mutex_lock(&playback->lock);
-	playback_bridge_follow(&playback->bridge, playback->ledger, &view, time_ns);
+	playback_bridge_gets_empty(&playback->bridge, playback->ledger, &view, time_ns);
 	if (tick) {
 		miss_media(playback);
 	}
@@ -961,6 +961,21 @@ static struct ast_frame *miss_frame(struct playback_channel *playback,
 	ast_mutex_unlock(&playback->lock);
 	ast_frfree(frame);
 	return silence;
+}
+
+/*! \brief The driver has nothing for the core, between two ticks */
+static void deliver_empty(struct playback_channel *playback)
+{
+	struct playback_bridge_view view;
+
+	if (!playback->opted_in || !playback->bridge.mixer) {
+		return;
+	}
+	view = playback_bridge_look(playback->driver.channel);
+	ast_mutex_lock(&playback->lock);
+	playback_bridge_gets_empty(&playback->bridge, playback->ledger, &view,
+		playback_now_ns());
+	ast_mutex_unlock(&playback->lock);
 }
 
 /*!
@@ -1253,6 +1268,8 @@ struct ast_frame *playback_read_end(struct playback_channel *playback,
 		frame = deliver_frames(playback, frame);
 	} else if (tick || !has_ticks(playback)) {
 		frame = miss_frame(playback, frame, tick);
+	} else {
+		deliver_empty(playback);
 	}
 	playback->is_returning = frame && frame->frametype == AST_FRAME_VOICE;
 	for (given = frame; playback->is_returning && given;

@@ -185,7 +185,7 @@ enum playback_drop_reason {
 	PLAYBACK_DROP_PARTIAL,
 	/*! The application's media direction was 'in' */
 	PLAYBACK_DROP_DIRECTION,
-	/*! A bridge that mixes held it when the channel left it or it began anew, or held too much */
+	/*! A mixer held it when the channel left, it began anew or muted it, or held too much */
 	PLAYBACK_DROP_BRIDGE,
 	/*! The channel that it was delivered to did not send it */
 	PLAYBACK_DROP_UNSENT,
@@ -423,8 +423,9 @@ void playback_ledger_mixer_holds(struct playback_ledger *ledger, int64_t held_ns
 /*!
  * \brief The mixer has begun anew: what it held is lost, but for what it is seen to hold
  *
- * It does with another sample rate.  To be called before the result is told of the mixing
- * interval that it began with, which has nothing of this channel in it.
+ * It does with another sample rate, and a muted channel's audio is lost, too.  To be called
+ * before the result is told of the mixing interval that it began with, which has nothing of
+ * this channel in it.
  *
  * \param ledger
  * \param held_ns how long the audio lasts that the mixer holds of this channel, -1 if that

@@ -6,6 +6,7 @@ releases says where it was seen to be so: a release that is not in it is not loo
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -178,3 +179,46 @@ def test_what_a_mixer_loses_as_it_begins_anew_is_told(patched: Bench, why: str) 
         assert lost <= frame or call.judged.measurement.host_stalls
         if result(call) != "PASS":
             fail(call)
+
+
+@pytest.mark.parametrize("interval_ms", [20, 80])
+def test_what_a_mixer_holds_of_a_channel_that_is_muted_is_told(
+    patched: Bench, interval_ms: int
+) -> None:
+    """It drops that as soon as the channel gives it anything, be it an empty frame."""
+    extension = Extension(
+        f"muted-{interval_ms}",
+        message_format=JSON.message_format,
+        bridge="conference",
+        mixing_interval_ms=interval_ms,
+    )
+
+    async def console(command: str) -> str:
+        return await asyncio.to_thread(patched.instance.console.run, command)
+
+    async def script(call: LiveCall) -> None:
+        channel = call.session.media_start.fields["channel"]
+        frames = coded_pieces([160] * 50 * SPEECH_S)
+        playing = asyncio.ensure_future(play_with_marks(call.session, frames))
+        assert await asyncio.to_thread(call.rtp.wait_for_packets, 10, 5.0)
+        conference = (await console("confbridge list")).splitlines()[-1].split()[0]
+        for number in range(5):
+            await console(f"confbridge mute {conference} {channel}")
+            await call.session.wait_event("PLAYBACK_SUSPENDED", reason="mute")
+            await console(f"confbridge unmute {conference} {channel}")
+            # Wherever in an interval it is mute the next time.
+            await call.session.wait_event("PLAYBACK_RESUMED")
+            await asyncio.sleep(0.2 + 0.013 * number)
+        await playing
+
+    call = measured(
+        extension.name,
+        lambda name: place(patched, name, script, extension, HOWEVER_LATE),
+        unreliable,
+    )
+    if result(call) != "PASS":
+        fail(call)
+    evidence = read_evidence(load_timeline(call.folder), Bounds())
+    lost = evidence.wire.missing(0, evidence.conversation.sent)
+    assert sum(drop.number("bytes") for drop in of(call, "MEDIA_DROPPED")) == lost
+    assert lost or interval_ms == 20
