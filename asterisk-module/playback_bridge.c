@@ -138,12 +138,12 @@ struct playback_bridge_view playback_bridge_look(struct ast_channel *channel)
 	if (technology && technology->capabilities & AST_BRIDGE_CAPABILITY_MULTIMIX) {
 		view.mixer = bridge;
 		view.sample_rate = ast_format_get_sample_rate(ast_channel_readformat(channel));
-		if (!view.busy && !strcmp(technology->name, "softmix")) {
-			bridge_channel = ast_channel_get_bridge_channel(channel);
-		}
-		if (bridge_channel && bridge_channel->bridge == bridge) {
+		bridge_channel = ast_channel_get_bridge_channel(channel);
+		/* The channel's own thread suspends it */
+		view.suspended = bridge_channel && bridge_channel->suspended;
+		if (!view.busy && bridge_channel && bridge_channel->bridge == bridge
+			&& !strcmp(technology->name, "softmix")) {
 			view.held_ns = softmix_holds_ns(bridge_channel);
-			view.suspended = bridge_channel->suspended;
 			view.mute = bridge_channel->features->mute;
 		}
 	}
@@ -169,7 +169,6 @@ static void follow_mixer(struct playback_bridge *bridge, struct playback_ledger 
 		bridge->mixer = mixer;
 		bridge->sample_rate = 0;
 		bridge->interval_ns = 0;
-		bridge->suspended = 0;
 	}
 	playback_ledger_mixing(ledger, mixer != NULL, now_ns);
 }
@@ -177,23 +176,29 @@ static void follow_mixer(struct playback_bridge *bridge, struct playback_ledger 
 /*!
  * \brief Remember what the mixer is like, and tell the ledger if it has begun anew with another
  * sample rate
+ * \return whether it has
  */
-static void follow_settings(struct playback_bridge *bridge,
+static int follow_settings(struct playback_bridge *bridge,
 	struct playback_ledger *ledger, const struct playback_bridge_view *view,
 	int64_t now_ns)
 {
+	int began = 0;
+
 	if (!view->mixer || view->mixer != bridge->mixer) {
-		return;
+		return 0;
 	}
-	if (bridge->sample_rate && view->sample_rate != bridge->sample_rate) {
+	if (bridge->sample_rate && view->sample_rate != bridge->sample_rate
+		/* Else it may be what plays to the channel that has set another one for a while */
+		&& (view->held_ns >= 0 || !view->suspended)) {
 		playback_ledger_mixer_began(ledger, view->held_ns, now_ns);
 		bridge->sample_rate = view->sample_rate;
+		began = 1;
 	}
 	if (!view->busy) {
 		bridge->sample_rate = view->sample_rate;
 		bridge->interval_ns = view->interval_ns;
-		bridge->suspended = view->suspended;
 	}
+	return began;
 }
 
 void playback_bridge_follow(struct playback_bridge *bridge,
@@ -203,6 +208,7 @@ void playback_bridge_follow(struct playback_bridge *bridge,
 	follow_mixer(bridge, ledger, view->mixer, now_ns);
 	follow_settings(bridge, ledger, view, now_ns);
 	if (view->held_ns >= 0) {
+		playback_ledger_mixer_took(ledger, view->held_ns, now_ns);
 		playback_ledger_mixer_holds(ledger, view->held_ns, now_ns);
 	}
 }
@@ -262,8 +268,8 @@ void playback_bridge_mixed(struct playback_bridge *bridge,
 {
 	/* In a bridge that ceased to mix the frame may be the caller's own */
 	if (view->mixer == bridge->mixer) {
-		follow_settings(bridge, ledger, view, now_ns);
-		if (!bridge->suspended) {
+		/* The interval that a mixer begins with has nothing of the channel in it */
+		if (!follow_settings(bridge, ledger, view, now_ns) && !view->suspended) {
 			playback_ledger_mixer_writes(ledger, interval_ns, view->held_ns, now_ns);
 			playback_ledger_mixed(ledger, interval_ns, now_ns);
 		}

@@ -63,7 +63,6 @@ struct playback_bridge {
 	/*! What was seen of it latest, see above; 0 before that */
 	unsigned int sample_rate;
 	int64_t interval_ns;
-	int suspended;
 	/*! Frames that were delivered to a busy bridge and are not in the ledger yet */
 	struct playback_frame in_transit[PLAYBACK_CATCH_UP_MAX + 1];
 	/*! Number of these frames, all of one tick */

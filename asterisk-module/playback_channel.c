@@ -729,6 +729,7 @@ static void follow_bridge(struct playback_channel *playback,
 	/* What is held belongs to the one or to the other */
 	leave_peer(playback);
 	forget_rest(playback);
+	playback->unmixed_ticks = 0;
 	ast_mutex_lock(&playback->lock);
 	playback_bridge_follow(&playback->bridge, playback->ledger, view, playback_now_ns());
 	ast_mutex_unlock(&playback->lock);
@@ -1104,7 +1105,7 @@ static void suspend_unheard(struct playback_channel *playback)
 			playback_now_ns());
 	}
 	playback->unseen_ticks = unseen ? playback->unseen_ticks + 1 : 0;
-	playback->unmixed_ticks = unmixed ? playback->unmixed_ticks + 1 : 0;
+	playback->unmixed_ticks += unmixed;
 	playback->is_held = playback->suspension || full
 		|| (unseen && playback->unseen_ticks <= UNSEEN_TICKS_MAX)
 		|| (unmixed && playback->unmixed_ticks <= UNMIXED_TICKS_MAX);
@@ -1293,6 +1294,13 @@ struct ast_frame *playback_read_end(struct playback_channel *playback,
 	return frame;
 }
 
+/*! \brief Whether what is written to a channel is a generator's: then nothing else is */
+static int is_generated(struct ast_channel *channel)
+{
+	return ast_channel_generator(channel)
+		&& !ast_test_flag(ast_channel_flags(channel), AST_FLAG_WRITE_INT);
+}
+
 int playback_write(struct playback_channel *playback,
 	struct ast_websocket *websocket, struct ast_frame *frame)
 {
@@ -1306,7 +1314,7 @@ int playback_write(struct playback_channel *playback,
 	frame_arrived(playback);
 	/* What waits comes first; a channel that hears only has no tick to send it */
 	playback_outbox_send_waiting(&playback->outbox, websocket);
-	if (playback->bridge.mixer) {
+	if (playback->bridge.mixer && !is_generated(playback->driver.channel)) {
 		interval_ns = playback_samples_ns(frame->subclass.format, frame->samples);
 		view = playback_bridge_look(playback->driver.channel);
 		time_ns = playback_now_ns();

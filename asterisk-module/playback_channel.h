@@ -155,7 +155,7 @@ struct playback_channel {
 	int told_suspended;
 	/*! For how many ticks it has not been seen who hears the next frame */
 	unsigned int unseen_ticks;
-	/*! For how many a mixer has not been seen at work */
+	/*! For how many of a mixer's it has not been seen at work */
 	unsigned int unmixed_ticks;
 	/*! Whether media waits at this tick, so that the driver's \c paused was set */
 	int is_held;

@@ -1594,6 +1594,19 @@ int64_t playback_ledger_mixer_wrote(const struct playback_ledger *ledger)
 	return ledger->mixer_wrote_ns;
 }
 
+void playback_ledger_mixer_took(struct playback_ledger *ledger, int64_t held_ns,
+	int64_t now_ns)
+{
+	int64_t taken_ns = ledger->held_frames_ns - held_ns;
+
+	if (taken_ns + PLAYBACK_MIXER_TOLERANCE_NS >= ledger->mixer_interval_ns
+		&& taken_ns <= mixer_keeps(ledger) + PLAYBACK_MIXER_TOLERANCE_NS
+		&& now_ns - ledger->mixer_result_ns
+			> ledger->mixer_period_ns - PLAYBACK_MIXER_TOLERANCE_NS) {
+		playback_ledger_mixed(ledger, ledger->mixer_interval_ns, now_ns);
+	}
+}
+
 /*! \brief What of \a ns is more than whole mixing intervals, 0 for no difference */
 static int64_t odd_part(const struct playback_ledger *ledger, int64_t ns)
 {

@@ -400,6 +400,19 @@ void playback_ledger_mixed(struct playback_ledger *ledger, int64_t interval_ns,
 	int64_t now_ns);
 
 /*!
+ * \brief See whether the mixer has mixed though its result is not written to the channel, which
+ * is mute or played something by a generator
+ *
+ * A mixing interval ends then when it is seen that the mixer has taken one.
+ *
+ * \param ledger
+ * \param held_ns how long the audio lasts that the mixer holds of this channel
+ * \param now_ns when
+ */
+void playback_ledger_mixer_took(struct playback_ledger *ledger, int64_t held_ns,
+	int64_t now_ns);
+
+/*!
  * \brief How long the frame lasts that the mixer wrote latest, in ns; 0 if it has written none
  * since the channel is in its bridge
  */

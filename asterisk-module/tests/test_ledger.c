@@ -872,6 +872,26 @@ static void mixer_that_begins_anew_keeps_what_came_afterwards(void)
 	EXPECT(ledger.dropped_of_held.bytes, 160);
 }
 
+static void mixer_that_writes_nothing_is_seen_to_have_mixed(void)
+{
+	begin();
+	playback_ledger_mixing(&ledger, 1, T0);
+	receive(3 * 160);
+	mark(0, T0);
+	mix(T0);
+	deliver(T0 + MS);
+	deliver(T0 + TICK + MS);
+	/* Its result may be about to come */
+	playback_ledger_mixer_took(&ledger, TICK, T0 + 17 * MS);
+	EXPECT(ledger.sent.bytes, 0);
+	/* It has not mixed yet */
+	playback_ledger_mixer_took(&ledger, 2 * TICK, T0 + 2 * TICK);
+	EXPECT(ledger.sent.bytes, 0);
+	playback_ledger_mixer_took(&ledger, TICK, T0 + 2 * TICK + MS);
+	EXPECT(ledger.sent.bytes, 160);
+	EXPECT(ledger.dropped_of_held.bytes, 0);
+}
+
 static void mixer_is_full_with_more_than_four_intervals(void)
 {
 	begin();
@@ -3070,6 +3090,7 @@ int main(void)
 	RUN(interval_that_comes_too_soon_is_known_from_then_on);
 	RUN(mixer_that_cannot_be_seen_keeps_what_came_just_now);
 	RUN(mixer_that_begins_anew_keeps_what_came_afterwards);
+	RUN(mixer_that_writes_nothing_is_seen_to_have_mixed);
 	RUN(mixer_is_full_with_more_than_four_intervals);
 	RUN(mixer_that_begins_with_another_interval_drops_what_it_held);
 	RUN(clock_begins_anew_with_and_without_a_mixer);
