@@ -261,7 +261,7 @@ def _segments(delay: Ints, half_ns: int) -> list[int]:
         if (
             delay[index] - level >= half_ns
             and len(following) >= EVIDENCE
-            and following.min() > delay[index] - half_ns
+            and abs(following.min() - delay[index]) < half_ns
             and following.min() - level >= half_ns
         ):
             begins.append(int(index))

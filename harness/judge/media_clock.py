@@ -238,8 +238,10 @@ def _goes_on_late(track: _Track, index: int, pace: _Pace, little: bool, level: i
 
     One of them that is nearer to the ``level`` before shows that the clock still is what it was: no
     packet leaves before its time. Where too few follow nobody can tell; then it counts as lateness,
-    which makes the marks there inconclusive. Of those after one that is only a ``little`` late none
-    counts from where a tick was missed on: they are later whether it caught up or not.
+    which makes the marks there inconclusive. So it does where all that follow are later by half a
+    frame again: there was a gap behind it, and of a clock of its own nothing more is to be seen. Of
+    those after one that is only a ``little`` late none counts from where a tick was missed on: they
+    are later whether it caught up or not.
     """
     delay = track.delays[index]
     end = index + 1 + AHEAD * pace.places
@@ -250,6 +252,8 @@ def _goes_on_late(track: _Track, index: int, pace: _Pace, little: bool, level: i
     if len(following) < evidence:
         return False
     soonest = min(following)
+    if soonest - delay >= max(pace.step_ns, pace.half_frame_ns):
+        return False
     return soonest > delay - pace.step_ns and (little or soonest - level >= pace.step_ns)
 
 

@@ -72,6 +72,16 @@ def test_late_packets_before_a_missed_tick_keep_their_clock() -> None:
     assert slips(found)[7:11] == [9.1, 11.8, 5.4, 0]
 
 
+def test_the_last_packet_before_a_gap_keeps_its_clock_however_late_it_is() -> None:
+    """Those behind the gap are later than it is; as the only one of a clock it shows none."""
+    call = Call()
+    call.play(0, 0, 10 * FRAME, late_ms={9: 11.1})
+    call.play(240, 10 * FRAME, 20 * FRAME, late_ms={1: 7.3, 2: 1.6})
+    found = clocks(call)
+    assert starts(found) == [20.0 * i for i in range(10)] + [240 + 20.0 * i for i in range(10)]
+    assert slips(found)[8:13] == [0, 11.1, 0, 7.3, 1.6]
+
+
 def test_a_slow_reader_of_half_a_tick_is_a_new_stretch_too() -> None:
     call = Call()
     call.play(0, 0, 10 * FRAME)
