@@ -252,7 +252,7 @@ def _goes_on_late(track: _Track, index: int, pace: _Pace, little: bool, level: i
     if len(following) < evidence:
         return False
     soonest = min(following)
-    if soonest - delay >= max(pace.step_ns, pace.half_frame_ns):
+    if soonest - delay >= pace.half_frame_ns:
         return False
     return soonest > delay - pace.step_ns and (little or soonest - level >= pace.step_ns)
 

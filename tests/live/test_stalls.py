@@ -126,7 +126,10 @@ def test_a_long_stall_is_made_up_for_in_the_next_pause(patched: Bench, stock: Be
 
 
 def stop_thread(thread: int, seconds: float) -> None:
-    """Let a thread of another process stand still, and only it."""
+    """Let a thread of another process stand still for so long, and only it.
+
+    Blocks: whoever has stopped a thread by ptrace is the only one that can let it go on.
+    """
     ptrace = ctypes.CDLL(None, use_errno=True).ptrace
     for request in (PTRACE_SEIZE, PTRACE_INTERRUPT):
         if ptrace(request, thread, None, None):
