@@ -122,9 +122,26 @@ struct ast_bridge_channel *playback_bridge_peer(const struct ast_bridge *bridge,
 	return first->chan == channel ? AST_LIST_NEXT(first, entry) : first;
 }
 
-struct playback_bridge_view playback_bridge_look(struct ast_channel *channel)
+int playback_bridge_is_speaker(const struct ast_channel *channel)
+{
+	const char *type = ast_channel_tech(channel)->type;
+
+	return !strcmp(type, "Announcer") || !strcmp(type, "CBAnn");
+}
+
+struct playback_bridge_view playback_bridge_look_away(struct ast_channel *channel)
 {
 	struct playback_bridge_view view = { .held_ns = -1, };
+
+	view.path = ast_channel_readtrans(channel);
+	view.resampled_ns = playback_media_resampled_ns(view.path,
+		ast_channel_rawreadformat(channel));
+	return view;
+}
+
+struct playback_bridge_view playback_bridge_look(struct ast_channel *channel)
+{
+	struct playback_bridge_view view = playback_bridge_look_away(channel);
 	struct ast_bridge *bridge = ast_channel_get_bridge(channel);
 	struct ast_bridge_channel *bridge_channel = NULL;
 	const struct ast_bridge_technology *technology;
@@ -159,18 +176,29 @@ struct playback_bridge_view playback_bridge_look(struct ast_channel *channel)
 	return view;
 }
 
-/*! \brief Tell the ledger whether the channel is in a mixer */
-static void follow_mixer(struct playback_bridge *bridge, struct playback_ledger *ledger,
-	const struct ast_bridge *mixer, int64_t now_ns)
+/*! \brief Tell the ledger what resamples the channel's audio */
+static void follow_path(struct playback_bridge *bridge, struct playback_ledger *ledger,
+	const struct playback_bridge_view *view, int64_t now_ns)
 {
-	if (mixer != bridge->mixer) {
+	playback_ledger_resampled(ledger, view->resampled_ns, view->path != bridge->path,
+		now_ns);
+	bridge->path = view->path;
+	bridge->resampled_ns = view->resampled_ns;
+}
+
+/*! \brief Tell the ledger whether the channel is in a mixer, and what resamples its audio */
+static void follow_mixer(struct playback_bridge *bridge, struct playback_ledger *ledger,
+	const struct playback_bridge_view *view, int64_t now_ns)
+{
+	if (view->mixer != bridge->mixer) {
 		/* Out of one that mixes into another is out of the first one, too */
 		playback_ledger_mixing(ledger, 0, now_ns);
-		bridge->mixer = mixer;
+		bridge->mixer = view->mixer;
 		bridge->sample_rate = 0;
 		bridge->interval_ns = 0;
 	}
-	playback_ledger_mixing(ledger, mixer != NULL, now_ns);
+	playback_ledger_mixing(ledger, view->mixer != NULL, now_ns);
+	follow_path(bridge, ledger, view, now_ns);
 }
 
 /*!
@@ -205,7 +233,7 @@ void playback_bridge_follow(struct playback_bridge *bridge,
 	struct playback_ledger *ledger, const struct playback_bridge_view *view,
 	int64_t now_ns)
 {
-	follow_mixer(bridge, ledger, view->mixer, now_ns);
+	follow_mixer(bridge, ledger, view, now_ns);
 	follow_settings(bridge, ledger, view, now_ns);
 	if (view->held_ns >= 0) {
 		playback_ledger_mixer_took(ledger, view->held_ns, now_ns);
@@ -244,7 +272,7 @@ void playback_bridge_arrive(struct playback_bridge *bridge,
 	if (!bridge->in_transit_count) {
 		return;
 	}
-	follow_mixer(bridge, ledger, view->mixer, now_ns);
+	follow_mixer(bridge, ledger, view, now_ns);
 	for (i = 0; view->mixer && i < bridge->in_transit_count; i++) {
 		/* A mixer may have mixed before it got this frame */
 		bridge->in_transit[i].delivered_ns = now_ns;
@@ -268,6 +296,7 @@ void playback_bridge_mixed(struct playback_bridge *bridge,
 {
 	/* In a bridge that ceased to mix the frame may be the caller's own */
 	if (view->mixer == bridge->mixer) {
+		follow_path(bridge, ledger, view, now_ns);
 		/* The interval that a mixer begins with has nothing of the channel in it */
 		if (!follow_settings(bridge, ledger, view, now_ns) && !view->suspended) {
 			playback_ledger_mixer_writes(ledger, interval_ns, view->held_ns, now_ns);

@@ -39,6 +39,10 @@ struct playback_bridge_view {
 	unsigned int sample_rate;
 	/*! The mixing interval that the bridge was set to in ns, 0 if that was not seen or none */
 	int64_t interval_ns;
+	/*! By how much the channel's own resamplers make its audio later, in ns */
+	int64_t resampled_ns;
+	/*! The path of translators that these are in, only to be compared */
+	const struct ast_trans_pvt *path;
 	/*! The bridge leaves the channel out: what is written to it is something else */
 	int suspended;
 	/*! The bridge has muted the channel */
@@ -63,6 +67,8 @@ struct playback_bridge {
 	/*! What was seen of it latest, see above; 0 before that */
 	unsigned int sample_rate;
 	int64_t interval_ns;
+	int64_t resampled_ns;
+	const struct ast_trans_pvt *path;
 	/*! Frames that were delivered to a busy bridge and are not in the ledger yet */
 	struct playback_frame in_transit[PLAYBACK_CATCH_UP_MAX + 1];
 	/*! Number of these frames, all of one tick */
@@ -87,6 +93,12 @@ int playback_bridge_knows_softmix(const char *version);
  */
 struct ast_bridge_channel *playback_bridge_peer(const struct ast_bridge *bridge,
 	const struct ast_channel *channel);
+
+/*! \brief Whether a channel in a bridge only speaks: ARI's play on it, a ConfBridge's sounds */
+int playback_bridge_is_speaker(const struct ast_channel *channel);
+
+/*! \brief What can be seen of a channel without a look at its bridge: what resamples it */
+struct playback_bridge_view playback_bridge_look_away(struct ast_channel *channel);
 
 /*! \brief Look at the bridge a channel is in; the ledger not locked */
 struct playback_bridge_view playback_bridge_look(struct ast_channel *channel);

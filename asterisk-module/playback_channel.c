@@ -466,6 +466,10 @@ static int64_t look_due_ns(const struct playback_channel *playback)
 {
 	int64_t looked_ns = playback->peer.looked_ns;
 
+	if (!playback->peer.rtp) {
+		/* What was left there is not looked at before it is met again */
+		return PLAYBACK_NEVER;
+	}
 	if (playback->suspension == PLAYBACK_AUDIO
 		&& playback_ledger_waits_for_rest(playback->ledger)) {
 		return looked_ns + REST_LOOK_NS;
@@ -528,6 +532,13 @@ static int enter_sent(struct playback_channel *playback, int done)
 	int entered;
 	SCOPED_MUTEX(lock, &playback->lock);
 
+	if (!playback_ledger_owes_packet(playback->ledger)
+		&& !playback_peer_has_changed(&playback->peer)
+		&& playback_peer_sees_path(&playback->peer)) {
+		/* What has left has no media in it, and resamplers keep none any more */
+		playback_ledger_listener_resampled(playback->ledger,
+			playback->peer.resampled_ns, 1, time_ns);
+	}
 	if (count.are_others) {
 		playback_ledger_repacked(playback->ledger, playback->peer.packet_ns, 1);
 	}
@@ -544,6 +555,9 @@ static void watch_packets(struct playback_channel *playback, int watching)
 {
 	SCOPED_MUTEX(lock, &playback->lock);
 
+	playback_ledger_listener_resampled(playback->ledger, playback->peer.resampled_ns,
+		playback->peer.is_path_new, playback_now_ns());
+	playback->peer.is_path_new = 0;
 	playback_ledger_watching(playback->ledger, watching, playback->peer.packet_ns,
 		playback_now_ns());
 }
@@ -747,6 +761,10 @@ static void follow_peer(struct playback_channel *playback,
 		playback_peer_mixed(peer, playback->driver.channel, view->mixer, view->parties);
 		watch_packets(playback, 0);
 	}
+	if (playback->listener.caller && !view->mixer && !view->peer
+		&& playback_peer_sees_caller(peer, playback->listener.caller)) {
+		watch_packets(playback, 0);
+	}
 	if (is_with_peer(playback, view)) {
 		return;
 	}
@@ -900,8 +918,9 @@ static int has_ticks(struct playback_channel *playback)
  */
 static int keeps_rest(const struct playback_channel *playback)
 {
-	return (playback->peer.near.bridge_channel || playback->peer.rest_rtp)
-		&& playback->suspension && !playback_ledger_ordered_events(playback->ledger);
+	/* What reads this channel in the place of its bridge would push it out, and throw it away */
+	return (playback->peer.near.bridge_channel || playback->peer.rest_rtp
+		|| playback->bridge.resampled_ns) && playback->suspension && !playback_ledger_ordered_events(playback->ledger);
 }
 
 /*! \brief No media was read at a tick; ledger locked */
@@ -921,7 +940,7 @@ static void miss_media(struct playback_channel *playback)
 static struct ast_frame *miss_frame(struct playback_channel *playback,
 	struct ast_frame *frame, int tick)
 {
-	struct playback_bridge_view view = { .held_ns = -1, };
+	struct playback_bridge_view view = playback_bridge_look_away(playback->driver.channel);
 	struct playback_frame delivered = { .position = 0, };
 	struct ast_frame *silence;
 	int64_t time_ns;

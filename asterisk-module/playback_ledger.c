@@ -133,6 +133,9 @@ struct playback_ledger {
 	 * longest ones that any listener gets
 	 */
 	int64_t packet_ns;
+	/*! By how much resamplers make media later: those ahead of the bridge, and behind it, in ns */
+	int64_t resampled_ns;
+	int64_t listener_resampled_ns;
 	/*! What was seen to be sent of the oldest frame held, but is not all of it, in ns */
 	int64_t part_sent_ns;
 	/*! Whether the latest packet that should have left did not */
@@ -304,23 +307,52 @@ static enum playback_stage current_stage(const struct playback_ledger *ledger)
 }
 
 /*!
+ * \brief How much of what was delivered latest resamplers keep until they are given more, in
+ * ns
+ *
+ * Behind a mixer they are given more in any case.
+ */
+static int64_t in_resamplers(const struct playback_ledger *ledger)
+{
+	return ledger->resampled_ns + (ledger->mixing ? 0 : ledger->listener_resampled_ns);
+}
+
+/*! \brief How long all of what is held lasts that has come out of them, in ns */
+static int64_t held_behind_resamplers(const struct playback_ledger *ledger)
+{
+	return ledger->held_frames_ns > in_resamplers(ledger)
+		? ledger->held_frames_ns - in_resamplers(ledger) : 0;
+}
+
+/*!
+ * \brief How long each of the peer's packets lasts, in ns; 0 if each has a whole frame
+ *
+ * Resampled, the end of a frame is in the next packet, be they as long as frames.
+ */
+static int64_t peer_packet(const struct playback_ledger *ledger)
+{
+	return ledger->packet_ns || !in_resamplers(ledger) ? ledger->packet_ns : ledger->tick_ns;
+}
+
+/*!
  * \brief How much can be left that does not fill a packet of what comes in frames of
  * \a frame_ns, in ns
  *
  * It is a packet without the smallest part of one that such frames leave over.
  */
-static int64_t rest_of_packet(const struct playback_ledger *ledger, int64_t frame_ns)
+static int64_t rest_of_packet(int64_t packet_ns, int64_t frame_ns)
 {
-	int64_t over_ns = ledger->packet_ns % frame_ns;
+	int64_t over_ns = packet_ns % frame_ns;
 
-	return ledger->packet_ns - (over_ns || !ledger->packet_ns ? over_ns : frame_ns);
+	return packet_ns - (over_ns || !packet_ns ? over_ns : frame_ns);
 }
 
-/*! \brief The same of what a mixer writes, in ns */
+/*! \brief How much later than with what a mixer wrote its audio leaves at the most, in ns */
 static int64_t rest_of_mixed(const struct playback_ledger *ledger)
 {
 	/* A packet may have begun with a frame of what the listener was played before */
-	return rest_of_packet(ledger, ledger->mixer_interval_ns < ledger->tick_ns
+	return ledger->listener_resampled_ns + rest_of_packet(ledger->packet_ns,
+		ledger->mixer_interval_ns < ledger->tick_ns
 		? ledger->mixer_interval_ns : ledger->tick_ns);
 }
 
@@ -407,6 +439,11 @@ static int64_t playing_start(struct playback_ledger *ledger,
 static int64_t later(int64_t a_ns, int64_t b_ns)
 {
 	return a_ns > b_ns ? a_ns : b_ns;
+}
+
+static int64_t at_most(int64_t ns, int64_t most_ns)
+{
+	return ns < most_ns ? ns : most_ns;
 }
 
 /*! \brief How many mixing intervals fill \a missing_ns */
@@ -573,6 +610,23 @@ static void note_leaving(struct playback_ledger *ledger, uint64_t bytes, int64_t
 	}
 }
 
+/*! \brief Take \a ns off the front of a frame that lasts longer */
+static struct playback_frame take_part(struct playback_frame *frame, int64_t ns)
+{
+	struct playback_frame part = *frame;
+
+	part.frame_ns = ns;
+	if (frame->media.ns > ns) {
+		part.media.bytes = frame->media.bytes * ns / frame->media.ns;
+		part.media.ns = ns;
+	}
+	frame->position += part.media.bytes;
+	frame->frame_ns -= part.frame_ns;
+	frame->follows_short = 0;
+	subtract(&frame->media, part.media);
+	return part;
+}
+
 /*! \brief Take up to \a most_ns off the front of what is held */
 static struct playback_frame take_held(struct playback_ledger *ledger, int64_t most_ns)
 {
@@ -580,15 +634,7 @@ static struct playback_frame take_held(struct playback_ledger *ledger, int64_t m
 	struct playback_frame part = *held;
 
 	if (held->frame_ns > most_ns) {
-		part.frame_ns = most_ns;
-		if (held->media.ns > most_ns) {
-			part.media.bytes = held->media.bytes * most_ns / held->media.ns;
-			part.media.ns = most_ns;
-		}
-		held->position += part.media.bytes;
-		held->frame_ns -= part.frame_ns;
-		held->follows_short = 0;
-		subtract(&held->media, part.media);
+		part = take_part(held, most_ns);
 	} else {
 		ledger->held_count--;
 		memmove(held, held + 1, ledger->held_count * sizeof(*held));
@@ -597,6 +643,21 @@ static struct playback_frame take_held(struct playback_ledger *ledger, int64_t m
 	ledger->held_frames_ns -= part.frame_ns;
 	ledger->kept_ns = ledger->kept_ns > part.frame_ns ? ledger->kept_ns - part.frame_ns : 0;
 	return part;
+}
+
+/*! \brief Nobody's media is held, as frame number \a place, if there is room for it */
+static void insert_others(struct playback_ledger *ledger, unsigned int place,
+	struct playback_frame others)
+{
+	struct playback_frame *frame = &ledger->held_frames[place];
+
+	if (others.frame_ns < ROUNDED_NS || ledger->held_count == PLAYBACK_HELD_MAX) {
+		return;
+	}
+	others.position = place < ledger->held_count ? frame->position : queue_begin(ledger);
+	memmove(frame + 1, frame, (ledger->held_count++ - place) * sizeof(*frame));
+	*frame = others;
+	ledger->held_frames_ns += others.frame_ns;
 }
 
 /*! \brief Send \a most_ns of what is held */
@@ -672,8 +733,8 @@ static void send_mixed(struct playback_ledger *ledger, int64_t most_ns, int64_t 
 	uint64_t before = ledger->sent.bytes;
 
 	send_held(ledger, most_ns, result_ns);
-	if (ledger->packet_ns && ledger->sent.bytes > before) {
-		/* A packet keeps back more than the latest interval */
+	if (rest_of_mixed(ledger) && ledger->sent.bytes > before) {
+		/* A packet, or a resampler, keeps back more than the latest interval */
 		add(&ledger->playing, rest);
 		ledger->playing_start_ns -= rest.ns;
 	}
@@ -813,6 +874,93 @@ static void drop_all_but(struct playback_ledger *ledger, int64_t keep_ns, int64_
 	}
 }
 
+/*!
+ * \brief Have a frame begin \a at_ns into what is held, if there is room for one more
+ * \return the number of that frame
+ */
+static unsigned int split_held(struct playback_ledger *ledger, int64_t at_ns)
+{
+	struct playback_frame *frame;
+	struct playback_frame begin;
+	unsigned int i;
+
+	for (i = 0; i < ledger->held_count && at_ns > 0; i++) {
+		frame = &ledger->held_frames[i];
+		if (at_ns < frame->frame_ns && ledger->held_count < PLAYBACK_HELD_MAX) {
+			memmove(frame + 1, frame, (ledger->held_count++ - i) * sizeof(*frame));
+			begin = take_part(frame + 1, at_ns);
+			*frame = begin;
+		}
+		at_ns -= frame->frame_ns;
+	}
+	return i;
+}
+
+/*!
+ * \brief What is held from \a begin_ns to \a end_ns is dropped, and \a others_ns of nobody's
+ * media are in its place; not where nothing is held
+ */
+static void replace_held(struct playback_ledger *ledger, int64_t begin_ns, int64_t end_ns,
+	int64_t others_ns, int64_t now_ns)
+{
+	int64_t due_ns = reached_ns(ledger, now_ns);
+	struct playback_frame others = { .frame_ns = others_ns, };
+	struct playback_frame *frame;
+	int64_t ahead_ns = 0;
+	unsigned int first;
+	unsigned int last;
+	unsigned int i;
+
+	if (!ledger->held_count) {
+		return;
+	}
+	first = split_held(ledger, begin_ns);
+	last = split_held(ledger, end_ns);
+	for (i = 0; i < last; i++) {
+		frame = &ledger->held_frames[i];
+		if (i < first) {
+			ahead_ns += frame->media.ns;
+			continue;
+		}
+		subtract(&ledger->held, frame->media);
+		ledger->held_frames_ns -= frame->frame_ns;
+		drop_frame(ledger, frame, ahead_ns);
+	}
+	last = last > first ? last : first;
+	frame = &ledger->held_frames[first];
+	memmove(frame, &ledger->held_frames[last],
+		(ledger->held_count - last) * sizeof(*frame));
+	ledger->held_count -= last - first;
+	insert_others(ledger, first, others);
+	ledger->kept_ns = at_most(ledger->kept_ns, ledger->held_frames_ns);
+	ledger->part_sent_ns = at_most(ledger->part_sent_ns, ledger->held_frames_ns);
+	schedule_reached(ledger, settled_end(ledger), due_ns);
+}
+
+/*!
+ * \brief All is dropped that has come out of this channel's resamplers, but for the oldest
+ * \a keep_ns of what is held, as it was before the frames that are dropped
+ */
+static void drop_behind(struct playback_ledger *ledger, int64_t keep_ns, int64_t now_ns)
+{
+	if (!ledger->resampled_ns) {
+		drop_all_but(ledger, keep_ns, now_ns);
+		return;
+	}
+	replace_held(ledger, keep_ns - ledger->resampled_ns,
+		ledger->held_frames_ns - ledger->resampled_ns, 0, now_ns);
+}
+
+/*! \brief All is dropped that has come out of this channel's resamplers */
+static void drop_all_behind(struct playback_ledger *ledger, int64_t now_ns)
+{
+	if (ledger->resampled_ns) {
+		drop_behind(ledger, 0, now_ns);
+	} else {
+		drop_held(ledger, PLAYBACK_NEVER, now_ns);
+	}
+}
+
 /*! \brief Make one frame of the two oldest held between which nothing was flushed */
 static void merge_held(struct playback_ledger *ledger)
 {
@@ -840,8 +988,8 @@ void playback_ledger_watching(struct playback_ledger *ledger, int watching,
 		return;
 	}
 	if (ledger->watching ? !watching : !ledger->mixing) {
-		/* What the mixer holds stays there */
-		drop_held(ledger, PLAYBACK_NEVER, now_ns);
+		/* What the mixer holds stays there, and what this channel's own resamplers keep */
+		drop_all_behind(ledger, now_ns);
 	}
 	ledger->part_sent_ns = 0;
 	ledger->kept_ns = 0;
@@ -855,14 +1003,42 @@ void playback_ledger_watching(struct playback_ledger *ledger, int watching,
 	ledger->clock_count = 0;
 }
 
+void playback_ledger_resampled(struct playback_ledger *ledger, int64_t resampled_ns,
+	int anew, int64_t now_ns)
+{
+	if (ledger->resampled_ns == resampled_ns && !(anew && resampled_ns)) {
+		return;
+	}
+	replace_held(ledger, ledger->held_frames_ns - ledger->resampled_ns,
+		ledger->held_frames_ns, resampled_ns, now_ns);
+	ledger->resampled_ns = resampled_ns;
+	ledger->clock_count = 0;
+}
+
+void playback_ledger_listener_resampled(struct playback_ledger *ledger,
+	int64_t resampled_ns, int anew, int64_t now_ns)
+{
+	int64_t end_ns = ledger->held_frames_ns - ledger->resampled_ns;
+
+	if (ledger->listener_resampled_ns == resampled_ns && !(anew && resampled_ns)) {
+		return;
+	}
+	if (!ledger->mixing) {
+		replace_held(ledger, end_ns - ledger->listener_resampled_ns, end_ns, resampled_ns,
+			now_ns);
+	}
+	ledger->listener_resampled_ns = resampled_ns;
+	ledger->clock_count = 0;
+}
+
 int playback_ledger_leave_rest(struct playback_ledger *ledger, int64_t now_ns)
 {
-	if (!ledger->watching || !ledger->packet_ns || ledger->silent) {
+	if (!ledger->watching || !peer_packet(ledger) || ledger->silent) {
 		return 0;
 	}
 	if (playback_ledger_owes_packet(ledger)) {
 		/* Of what would have filled it the peer was rid when it left its bridge */
-		drop_all_but(ledger, ledger->kept_ns, now_ns);
+		drop_behind(ledger, ledger->kept_ns, now_ns);
 	}
 	if (!ledger->held_count || playback_ledger_owes_packet(ledger)) {
 		return 0;
@@ -882,7 +1058,7 @@ void playback_ledger_lost(struct playback_ledger *ledger, unsigned int frames,
 		for (i = 0; i + frames < ledger->held_count; i++) {
 			keep_ns += ledger->held_frames[i].frame_ns;
 		}
-		drop_all_but(ledger, keep_ns, now_ns);
+		drop_behind(ledger, keep_ns, now_ns);
 	}
 }
 
@@ -899,12 +1075,8 @@ void playback_ledger_repacked(struct playback_ledger *ledger, int64_t packet_ns,
 int playback_ledger_owes_packet(const struct playback_ledger *ledger)
 {
 	return ledger->watching && ledger->held_count
-		&& ledger->held_frames_ns - ledger->part_sent_ns >= ledger->packet_ns;
-}
-
-static int64_t at_most(int64_t ns, int64_t most_ns)
-{
-	return ns < most_ns ? ns : most_ns;
+		&& ledger->held_frames_ns - in_resamplers(ledger) - ledger->part_sent_ns
+			>= peer_packet(ledger);
 }
 
 /*!
@@ -976,7 +1148,7 @@ static int64_t expected_left_ns(const struct playback_ledger *ledger,
 /*! \brief Whether a frame that is delivered \a now_ns need not be looked at soon */
 static int is_send_delay_fresh(const struct playback_ledger *ledger, int64_t now_ns)
 {
-	return !ledger->packet_ns && is_send_delay_known(ledger)
+	return !peer_packet(ledger) && is_send_delay_known(ledger)
 		&& now_ns - ledger->send_delay_seen_ns <= PLAYBACK_LEARN_NS;
 }
 
@@ -1017,28 +1189,82 @@ static int64_t left_ns(const struct playback_ledger *ledger, int64_t packet_ns,
 	return left_ns > ledger->unsent_at_ns && left_ns < now_ns ? left_ns : now_ns;
 }
 
+/*!
+ * \brief What resamplers kept of other frames leaves with the one that fills a packet of
+ * \a packet_ns: that is the one which says when
+ */
+static void leave_with_latest(struct playback_ledger *ledger, int64_t packet_ns)
+{
+	const struct playback_frame *latest = frame_at(ledger,
+		packet_ns + in_resamplers(ledger));
+	struct playback_frame *frame;
+
+	for (frame = ledger->held_frames; frame < latest && packet_ns > 0; frame++) {
+		packet_ns -= frame->frame_ns;
+		frame->delivered_ns = latest->delivered_ns;
+		frame->behind_ns = latest->behind_ns;
+		frame->late_ns = latest->late_ns;
+		frame->follows_short = latest->follows_short;
+	}
+}
+
+/*! \brief Forget what resamplers keep, if it is nobody's media */
+static void forget_resampled(struct playback_ledger *ledger)
+{
+	if (!ledger->held.bytes && in_resamplers(ledger) && !held_behind_resamplers(ledger)) {
+		ledger->held_count = 0;
+		ledger->held_frames_ns = 0;
+		ledger->part_sent_ns = 0;
+	}
+}
+
 /*! \brief Send as many of the peer's packets out of what is held */
 static void send_packets(struct playback_ledger *ledger, unsigned int packets,
 	int64_t now_ns)
 {
-	int64_t sent_ns = ledger->part_sent_ns + packets * ledger->packet_ns;
+	int64_t packet_ns = peer_packet(ledger);
+	int64_t sent_ns = ledger->part_sent_ns + packets * packet_ns;
+	int64_t behind_ns;
 	int64_t part_ns;
 
-	while (ledger->held_count && (ledger->packet_ns || packets)) {
+	while (ledger->held_count && (packet_ns || packets)) {
+		behind_ns = held_behind_resamplers(ledger);
 		part_ns = ledger->held_frames[0].frame_ns;
-		if (ledger->packet_ns) {
+		if (packet_ns) {
 			/* Never less than a frame: the packets of one frame leave at one moment */
-			part_ns = part_ns > ledger->packet_ns ? part_ns : ledger->packet_ns;
-			if (sent_ns < part_ns && sent_ns < ledger->held_frames_ns) {
+			part_ns = later(part_ns, packet_ns);
+			if (in_resamplers(ledger)) {
+				/* What is held first may be the end of one */
+				part_ns = at_most(later(part_ns, ledger->tick_ns), behind_ns);
+			}
+			if ((sent_ns < part_ns && sent_ns < behind_ns)
+				|| (in_resamplers(ledger) && !behind_ns)) {
 				break;
 			}
 			sent_ns -= part_ns;
 		} else {
 			packets--;
 		}
-		send_held(ledger, part_ns, left_ns(ledger, part_ns, now_ns));
+		if (in_resamplers(ledger)) {
+			leave_with_latest(ledger, part_ns);
+		}
+		send_held(ledger, part_ns,
+			left_ns(ledger, part_ns + in_resamplers(ledger), now_ns));
 	}
-	ledger->part_sent_ns = ledger->held_count ? sent_ns : 0;
+	ledger->part_sent_ns = held_behind_resamplers(ledger) ? sent_ns : 0;
+	forget_resampled(ledger);
+}
+
+/*!
+ * \brief What resamplers keep when they are given more, if nothing is known of it, is other
+ * audio, or silence: it leaves ahead of what is held
+ */
+static void fill_resamplers(struct playback_ledger *ledger)
+{
+	const struct playback_frame others = { .frame_ns = in_resamplers(ledger)
+		+ ledger->part_sent_ns - ledger->held_frames_ns, };
+
+	insert_others(ledger, 0, others);
 }
 
 void playback_ledger_delivered(struct playback_ledger *ledger,
@@ -1121,7 +1347,7 @@ void playback_ledger_caught_up(struct playback_ledger *ledger,
 		/* What becomes of its timestamp is not known */
 		frame.behind_ns = 0;
 	}
-	if (current_stage(ledger) == PLAYBACK_STAGE_DELIVERED && !ledger->packet_ns) {
+	if (current_stage(ledger) == PLAYBACK_STAGE_DELIVERED && !peer_packet(ledger)) {
 		note_leaving(ledger, frame.media.bytes, now_ns);
 		send_frame(ledger, &frame, 0, now_ns);
 		return;
@@ -1134,6 +1360,9 @@ void playback_ledger_caught_up(struct playback_ledger *ledger,
 		/* Cannot be seen, and holds more than any mixer does */
 		drop_held(ledger, PLAYBACK_NEVER, now_ns);
 	}
+	if (in_resamplers(ledger) && ledger->held_count + 1 < PLAYBACK_HELD_MAX) {
+		fill_resamplers(ledger);
+	}
 	see_unevenness(ledger, &frame);
 	ledger->held_frames[ledger->held_count++] = frame;
 	ledger->held_frames_ns += frame.frame_ns;
@@ -1141,8 +1370,8 @@ void playback_ledger_caught_up(struct playback_ledger *ledger,
 	ledger->looks_soon = is_held_awaited(ledger) && !expected_due(ledger);
 	if (current_stage(ledger) == PLAYBACK_STAGE_DELIVERED) {
 		/* It is not seen, but what fills no packet cannot be sent */
-		send_packets(ledger, (ledger->held_frames_ns - ledger->part_sent_ns)
-			/ ledger->packet_ns, now_ns);
+		send_packets(ledger, (held_behind_resamplers(ledger) - ledger->part_sent_ns)
+			/ peer_packet(ledger), now_ns);
 	}
 }
 
@@ -1160,7 +1389,8 @@ static int stands_in(const struct playback_ledger *ledger,
 
 int playback_ledger_can_skip(const struct playback_ledger *ledger, uint64_t bytes)
 {
-	return !ledger->held_count && !stands_in(ledger, &ledger->marks, bytes)
+	return (!ledger->held_count || (in_resamplers(ledger) && !held_behind_resamplers(ledger)))
+		&& !stands_in(ledger, &ledger->marks, bytes)
 		&& !stands_in(ledger, &ledger->events, bytes);
 }
 
@@ -1182,8 +1412,8 @@ static int64_t before_packets(const struct playback_ledger *ledger, unsigned int
 	int64_t before_ns = 0;
 	unsigned int i;
 
-	if (ledger->packet_ns) {
-		return ledger->held_frames_ns - packets * ledger->packet_ns;
+	if (peer_packet(ledger)) {
+		return held_behind_resamplers(ledger) - packets * peer_packet(ledger);
 	}
 	for (i = 0; i + packets < ledger->held_count; i++) {
 		before_ns += ledger->held_frames[i].frame_ns;
@@ -1228,8 +1458,8 @@ static void learn_send_delay(struct playback_ledger *ledger, int64_t now_ns)
 /*! \brief Whether all that is held leaves with so many packets, and nothing else */
 static int is_all_of_held(const struct playback_ledger *ledger, unsigned int packets)
 {
-	return ledger->packet_ns ? packets && ledger->part_sent_ns
-		+ packets * ledger->packet_ns == ledger->held_frames_ns
+	return peer_packet(ledger) ? packets && ledger->part_sent_ns
+		+ packets * peer_packet(ledger) == held_behind_resamplers(ledger)
 		: packets == ledger->held_count;
 }
 
@@ -1240,29 +1470,46 @@ static int is_all_of_held(const struct playback_ledger *ledger, unsigned int pac
  */
 static void find_others(struct playback_ledger *ledger, unsigned int packets)
 {
-	struct playback_frame *held = ledger->held_frames;
-	struct playback_frame others = { .position = held->position,
-		.delivered_ns = held->delivered_ns, };
+	const struct playback_frame others = {
+		.delivered_ns = ledger->held_frames[0].delivered_ns,
+		.frame_ns = ledger->part_sent_ns + packets * peer_packet(ledger)
+			- held_behind_resamplers(ledger),
+	};
 
-	others.frame_ns = ledger->part_sent_ns + packets * ledger->packet_ns
-		- ledger->held_frames_ns;
 	if (others.frame_ns < ROUNDED_NS) {
 		ledger->keeps_others = 0;
 		return;
 	}
-	if (ledger->keeps_others && ledger->held_count < PLAYBACK_HELD_MAX) {
-		memmove(held + 1, held, ledger->held_count++ * sizeof(*held));
-		*held = others;
-		ledger->held_frames_ns += others.frame_ns;
+	if (ledger->keeps_others) {
+		insert_others(ledger, 0, others);
 	}
 	ledger->keeps_others = !ledger->keeps_others;
+}
+
+/*!
+ * \brief Other audio has left, and with it what the resamplers on the way to the listener kept
+ * of media
+ */
+static void push_out(struct playback_ledger *ledger, int64_t now_ns)
+{
+	const struct playback_frame others = { .frame_ns = ledger->listener_resampled_ns, };
+
+	if (ledger->watching && ledger->held.bytes && others.frame_ns) {
+		send_held(ledger, others.frame_ns, now_ns);
+		insert_others(ledger, 0, others);
+		ledger->clock_count = 0;
+	}
 }
 
 int playback_ledger_looked(struct playback_ledger *ledger, unsigned int packets, int done,
 	int64_t now_ns)
 {
-	if (!ledger->watching || !ledger->held_count) {
-		ledger->keeps_others = ledger->keeps_others || packets;
+	if (!ledger->watching || !ledger->held_count
+		|| (in_resamplers(ledger) && !held_behind_resamplers(ledger))) {
+		if (packets) {
+			ledger->keeps_others = 1;
+			push_out(ledger, now_ns);
+		}
 		return 1;
 	}
 	if (ledger->silent && packets) {
@@ -1276,7 +1523,7 @@ int playback_ledger_looked(struct playback_ledger *ledger, unsigned int packets,
 	if (is_all_of_held(ledger, packets)) {
 		learn_send_delay(ledger, now_ns);
 	}
-	if (packets && ledger->packet_ns) {
+	if (packets && peer_packet(ledger)) {
 		find_others(ledger, packets);
 	}
 	if (packets) {
@@ -1286,8 +1533,12 @@ int playback_ledger_looked(struct playback_ledger *ledger, unsigned int packets,
 	if (done && playback_ledger_owes_packet(ledger)) {
 		ledger->part_sent_ns = 0;
 		ledger->silent = 1;
-		drop_held(ledger, ledger->packet_ns ? ledger->held_frames_ns
-			- rest_of_packet(ledger, ledger->tick_ns) : PLAYBACK_NEVER, now_ns);
+		/* What resamplers were given they keep, also where nothing is sent */
+		drop_held(ledger, peer_packet(ledger) ? held_behind_resamplers(ledger)
+			- rest_of_packet(peer_packet(ledger), ledger->tick_ns) : PLAYBACK_NEVER, now_ns);
+	}
+	if (in_resamplers(ledger) && !ledger->packet_ns && !playback_ledger_owes_packet(ledger)) {
+		ledger->kept_ns = ledger->held_frames_ns;
 	}
 	ledger->unsent_at_ns = now_ns;
 	return 1;
@@ -1296,7 +1547,7 @@ int playback_ledger_looked(struct playback_ledger *ledger, unsigned int packets,
 void playback_ledger_unheard(struct playback_ledger *ledger, int64_t now_ns)
 {
 	if (ledger->watching) {
-		drop_all_but(ledger, ledger->kept_ns, now_ns);
+		drop_behind(ledger, ledger->kept_ns, now_ns);
 		ledger->keeps_others = ledger->keeps_others || !ledger->held_count;
 	}
 }
@@ -1315,13 +1566,16 @@ void playback_ledger_shut(struct playback_ledger *ledger, int shut, int64_t now_
 	 */
 	for (i = 0; i < ledger->held_count && !ledger->shut; i++) {
 		before_ns += ledger->held_frames[i].frame_ns;
-		if (shut && before_ns - ledger->part_sent_ns >= ledger->packet_ns) {
+		if (shut && before_ns - in_resamplers(ledger) - ledger->part_sent_ns
+			>= ledger->packet_ns) {
 			break;
 		}
 		ledger->kept_ns = before_ns > ledger->kept_ns ? before_ns : ledger->kept_ns;
 	}
 	if (shut || ledger->shut) {
-		drop_all_but(ledger, ledger->kept_ns, now_ns);
+		/* What it throws away has gone through the resamplers */
+		replace_held(ledger, ledger->kept_ns - in_resamplers(ledger),
+			held_behind_resamplers(ledger), 0, now_ns);
 	}
 	if (!shut && ledger->shut) {
 		/* Just when it opened one may have been taken that was dropped here */
@@ -1361,7 +1615,7 @@ int64_t playback_ledger_look_again(const struct playback_ledger *ledger,
 	if (due_ns == PLAYBACK_NEVER || waited_ns < 0) {
 		return due_ns;
 	}
-	if (ledger->held_count == 1) {
+	if (held_behind_resamplers(ledger) <= ledger->tick_ns) {
 		waited_ns = at_most(waited_ns, PLAYBACK_LOOK_AGAIN_NS);
 	}
 	return looked_ns + PLAYBACK_LOOK_NS + waited_ns;
@@ -1378,10 +1632,11 @@ void playback_ledger_starved(struct playback_ledger *ledger)
 void playback_ledger_mixing(struct playback_ledger *ledger, int mixing, int64_t now_ns)
 {
 	if (!mixing && ledger->mixing) {
-		drop_held(ledger, PLAYBACK_NEVER, now_ns);
+		drop_all_behind(ledger, now_ns);
 		leave_packets(&ledger->marks);
 		leave_packets(&ledger->events);
 		ledger->packet_ns = 0;
+		ledger->listener_resampled_ns = 0;
 	}
 	if (mixing != ledger->mixing) {
 		/*
@@ -1432,8 +1687,8 @@ static int64_t whole_ms(int64_t ns)
  */
 static int64_t rest_silence(const struct playback_ledger *ledger, int64_t now_ns)
 {
-	int64_t rest_ns = whole_ms(ledger->packet_ns + ledger->part_sent_ns
-		- ledger->held_frames_ns);
+	int64_t rest_ns = whole_ms(peer_packet(ledger) + in_resamplers(ledger)
+		+ ledger->part_sent_ns - ledger->held_frames_ns);
 
 	return now_ns != PLAYBACK_NEVER && rest_ns > ledger->tick_ns
 		? ledger->tick_ns : rest_ns;
@@ -1452,14 +1707,14 @@ int playback_ledger_mixer_is_full(const struct playback_ledger *ledger, int64_t 
 	room_ns = room_ns < PLAYBACK_MIXER_ROOM_NS ? PLAYBACK_MIXER_ROOM_NS : room_ns;
 	room_ns = room_ns < mixer_keeps(ledger) ? room_ns : mixer_keeps(ledger);
 	return ledger->mixing
-		&& (held_ns < 0 ? ledger->held_frames_ns : held_ns) > room_ns;
+		&& (held_ns < 0 ? held_behind_resamplers(ledger) : held_ns) > room_ns;
 }
 
 int64_t playback_ledger_wants_silence(const struct playback_ledger *ledger,
 	int64_t now_ns)
 {
 	int64_t interval_ns = ledger->mixer_interval_ns;
-	int64_t intervals = ledger->held_frames_ns / interval_ns;
+	int64_t intervals = held_behind_resamplers(ledger) / interval_ns;
 	/* When the mixer has taken these, and takes what does not fill another one */
 	int64_t mixes_ns = ledger->mixer_took_ns
 		+ (intervals + 1) * ledger->mixer_period_ns;
@@ -1473,7 +1728,7 @@ int64_t playback_ledger_wants_silence(const struct playback_ledger *ledger,
 		|| now_ns < mixes_ns - ledger->tick_ns - ledger->tick_ns / TICK_SLACK) {
 		return 0;
 	}
-	return whole_ms((intervals + 1) * interval_ns - ledger->held_frames_ns);
+	return whole_ms((intervals + 1) * interval_ns - held_behind_resamplers(ledger));
 }
 
 /*!
@@ -1520,7 +1775,14 @@ static int64_t delivered_by(const struct playback_ledger *ledger, int64_t time_n
  */
 static int64_t held_before_mixing(const struct playback_ledger *ledger, int64_t guard_ns)
 {
-	return delivered_by(ledger, ledger->mixer_took_ns - guard_ns);
+	return later(0, delivered_by(ledger, ledger->mixer_took_ns - guard_ns)
+		- in_resamplers(ledger));
+}
+
+/*! \brief What a mixer holds with what resamplers keep ahead of it; -1 if it is not seen */
+static int64_t with_resampled(const struct playback_ledger *ledger, int64_t held_ns)
+{
+	return held_ns < 0 ? held_ns : held_ns + in_resamplers(ledger);
 }
 
 void playback_ledger_mixer_began(struct playback_ledger *ledger, int64_t held_ns,
@@ -1528,7 +1790,7 @@ void playback_ledger_mixer_began(struct playback_ledger *ledger, int64_t held_ns
 {
 	int64_t lost_ns = held_ns < 0
 		? delivered_by(ledger, now_ns - PLAYBACK_MIXER_GUARD_NS)
-		: ledger->held_frames_ns - held_ns;
+		: ledger->held_frames_ns - with_resampled(ledger, held_ns);
 
 	if (ledger->mixing && lost_ns > PLAYBACK_MIXER_TOLERANCE_NS) {
 		drop_held(ledger, lost_ns, now_ns);
@@ -1538,7 +1800,8 @@ void playback_ledger_mixer_began(struct playback_ledger *ledger, int64_t held_ns
 void playback_ledger_mixer_writes(struct playback_ledger *ledger, int64_t interval_ns,
 	int64_t held_ns, int64_t now_ns)
 {
-	int64_t more_ns = ledger->held_frames_ns - held_ns - interval_ns;
+	int64_t more_ns = ledger->held_frames_ns - with_resampled(ledger, held_ns)
+		- interval_ns;
 	int is_first = !ledger->mixer_wrote_ns;
 
 	if (interval_ns == (is_first ? ledger->mixer_interval_ns : ledger->mixer_wrote_ns)) {
@@ -1597,7 +1860,7 @@ int64_t playback_ledger_mixer_wrote(const struct playback_ledger *ledger)
 void playback_ledger_mixer_took(struct playback_ledger *ledger, int64_t held_ns,
 	int64_t now_ns)
 {
-	int64_t taken_ns = ledger->held_frames_ns - held_ns;
+	int64_t taken_ns = ledger->held_frames_ns - with_resampled(ledger, held_ns);
 
 	if (taken_ns + PLAYBACK_MIXER_TOLERANCE_NS >= ledger->mixer_interval_ns
 		&& taken_ns <= mixer_keeps(ledger) + PLAYBACK_MIXER_TOLERANCE_NS
@@ -1619,8 +1882,8 @@ static int64_t odd_part(const struct playback_ledger *ledger, int64_t ns)
 void playback_ledger_mixer_holds(struct playback_ledger *ledger, int64_t held_ns,
 	int64_t now_ns)
 {
-	int64_t surplus_ns = ledger->held_frames_ns - held_ns;
-	struct playback_frame *first = &ledger->held_frames[0];
+	int64_t surplus_ns = ledger->held_frames_ns - with_resampled(ledger, held_ns);
+	struct playback_frame others = { .position = 0, };
 	int64_t before_ns;
 	int64_t odd_ns;
 	unsigned int i;
@@ -1644,15 +1907,10 @@ void playback_ledger_mixer_holds(struct playback_ledger *ledger, int64_t held_ns
 		before_ns = surplus_ns < before_ns ? surplus_ns : before_ns;
 		send_mixed(ledger, before_ns - odd_part(ledger, before_ns),
 			ledger->mixer_result_ns, now_ns);
-	} else if (surplus_ns < -PLAYBACK_MIXER_TOLERANCE_NS
-		&& ledger->held_count < PLAYBACK_HELD_MAX) {
+	} else if (surplus_ns < -PLAYBACK_MIXER_TOLERANCE_NS) {
 		/* Other audio is ahead of ours */
-		memmove(first + 1, first, ledger->held_count * sizeof(*first));
-		memset(first, 0, sizeof(*first));
-		first->position = ledger->held_count ? first[1].position : queue_begin(ledger);
-		first->frame_ns = -surplus_ns;
-		ledger->held_count++;
-		ledger->held_frames_ns = held_ns;
+		others.frame_ns = -surplus_ns;
+		insert_others(ledger, 0, others);
 	}
 	/* What is still there was not mixed: if it goes, a later mixing interval takes it */
 	for (i = 0; i < ledger->held_count; i++) {

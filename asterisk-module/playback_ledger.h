@@ -498,6 +498,30 @@ void playback_ledger_watching(struct playback_ledger *ledger, int watching,
 	int64_t packet_ns, int64_t now_ns);
 
 /*!
+ * \brief By how much resamplers make media later that is delivered, in ns; may be repeated
+ *
+ * They give as much audio as they are given.  So they keep that much of the latest, which is
+ * held, until they are given more: see playback_ledger_wants_silence().
+ *
+ * \param ledger
+ * \param resampled_ns by those of this channel, ahead of the bridge
+ * \param anew whether they are others: what was in the former ones is dropped, as it is when
+ *        \a resampled_ns is another one
+ * \param now_ns when
+ */
+void playback_ledger_resampled(struct playback_ledger *ledger, int64_t resampled_ns,
+	int anew, int64_t now_ns);
+
+/*!
+ * \brief The same by those on the way from the bridge to whoever listens
+ *
+ * Behind a mixer, which goes on to write, they keep nothing: there it says how much later
+ * media leaves, for any listener.
+ */
+void playback_ledger_listener_resampled(struct playback_ledger *ledger,
+	int64_t resampled_ns, int anew, int64_t now_ns);
+
+/*!
  * \brief The peer is left, and what it keeps because it fills no packet goes on to be held:
  * it leaves with what comes next, if the same peer is met again
  *

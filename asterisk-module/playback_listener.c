@@ -244,15 +244,13 @@ static enum playback_suspension unheard_by(struct playback_listener *listener,
 	return PLAYBACK_NOT_SUSPENDED;
 }
 
-/*! \brief Whether a party only speaks: ARI's play on a bridge, or a ConfBridge's sounds */
+/*! \brief Whether a party only speaks */
 static int is_speaker(const struct playback_listener *listener,
 	const struct ast_bridge_channel *party)
 {
-	static const char *const speakers[] = { "Announcer", "CBAnn", };
-
 	/* One that was looked into at the latest tick is none */
-	return party->chan != listener->party.channel && is_one_of(
-		ast_channel_tech(party->chan)->type, speakers, ARRAY_LEN(speakers));
+	return party->chan != listener->party.channel
+		&& playback_bridge_is_speaker(party->chan);
 }
 
 /*! \brief Why the other parties of a bridge, which is locked, hear nothing */

@@ -32,6 +32,9 @@
  */
 #define PAUSE_LEVEL 100
 
+/*! \brief Samples that codec_resample's filter lasts, of the lower of the two rates */
+#define RESAMPLER_TAPS 80
+
 int64_t playback_samples_ns(const struct ast_format *format, int samples)
 {
 	return samples * NS_PER_S / ast_format_get_sample_rate(format);
@@ -123,6 +126,36 @@ static int silence_byte(const struct ast_format *format)
 		return 0xfd;
 	}
 	return ast_format_cache_is_slinear((struct ast_format *) format) ? 0 : -1;
+}
+
+/*! \brief Half of the filter with which a translator resamples, in ns; 0 if it does not */
+static int64_t resampler_ns(const struct ast_translator *translator)
+{
+	int64_t from = translator->src_codec.sample_rate;
+	int64_t to = translator->dst_codec.sample_rate;
+	int64_t taps = RESAMPLER_TAPS;
+
+	/* Others have the rate that they need, as codec_g722 */
+	if (from == to || strcmp(translator->src_codec.name, "slin")
+		|| strcmp(translator->dst_codec.name, "slin")) {
+		return 0;
+	}
+	if (from > to) {
+		taps = taps * from / to;
+		taps = (taps + 7) / 8 * 8;
+	}
+	return taps / 2 * NS_PER_S / from;
+}
+
+int64_t playback_media_resampled_ns(const struct ast_trans_pvt *path,
+	const struct ast_format *ours)
+{
+	int64_t ns = 0;
+
+	for (; path && playback_media_has_silence(ours); path = path->next) {
+		ns += resampler_ns(path->t);
+	}
+	return ns;
 }
 
 int playback_media_is_silent(const struct ast_frame *frame)

@@ -368,6 +368,8 @@ static void leave_listener(struct playback_peer *peer)
 	peer->rtp = NULL;
 	peer->is_former = 0;
 	peer->packet_ns = 0;
+	peer->resampled_ns = 0;
+	peer->between_ns = 0;
 	peer->short_bytes = 0;
 	peer->listener = NULL;
 	while (peer->local_count) {
@@ -383,7 +385,7 @@ static void leave_listener(struct playback_peer *peer)
 }
 
 /*! \brief Look who is at the other end of a Local channel, whose other half is known */
-static void cross(const struct playback_peer *peer, struct playback_local *local)
+static void cross(struct playback_peer *peer, struct playback_local *local)
 {
 	struct ast_channel *half = local->half.channel;
 
@@ -395,6 +397,8 @@ static void cross(const struct playback_peer *peer, struct playback_local *local
 		&& !ast_channel_audiohooks(half)) {
 		local->beyond = ast_channel_get_bridge(half);
 	}
+	peer->between_ns += playback_media_resampled_ns(ast_channel_readtrans(half),
+		peer->ours);
 	ast_channel_unlock(half);
 	go_to(&local->next, find_other(ao2_bump(local->beyond), half,
 		&local->half.bridge_channel));
@@ -418,6 +422,8 @@ static const struct playback_place *look_through(struct playback_peer *peer,
 	}
 	ao2_cleanup(peer->given);
 	peer->given = ao2_bump(ast_channel_rawwriteformat(near));
+	peer->between_ns += playback_media_resampled_ns(ast_channel_writetrans(near),
+		peer->ours);
 	ast_channel_unlock(near);
 	if (!local || !local->half.channel || !peer->given || !coded_at_once(peer->given).ns
 		|| coded_at_once(peer->given).is_frame) {
@@ -448,6 +454,32 @@ static void see_smoother(struct playback_smoother *smoother, struct rtp_view *vi
 	smoother->has_rest = 0;
 }
 
+/*! \brief Look what makes what a channel, which is locked, is given its format */
+static void look_at_path(struct playback_peer *peer, struct ast_channel *channel)
+{
+	peer->path = ast_channel_writetrans(channel);
+	peer->path_format = ast_channel_writeformat(channel);
+	peer->resampled_ns = peer->between_ns
+		+ playback_media_resampled_ns(peer->path, peer->ours);
+}
+
+/*! \brief Whether it was another path when that was looked at; a look without a lock is enough */
+static int is_path_other(const struct playback_peer *peer, struct ast_channel *channel)
+{
+	return ast_channel_writetrans(channel) != peer->path
+		|| ast_channel_writeformat(channel) != peer->path_format;
+}
+
+static int sees_path(struct playback_peer *peer, struct ast_channel *channel)
+{
+	if (!is_path_other(peer, channel) || ast_channel_trylock(channel)) {
+		return 0;
+	}
+	look_at_path(peer, channel);
+	ast_channel_unlock(channel);
+	return 1;
+}
+
 /*! \brief Look who listens, and what that sends */
 static void find_listener(struct playback_peer *peer)
 {
@@ -468,6 +500,8 @@ static void find_listener(struct playback_peer *peer)
 	view = look_at_rtp(peer, listener->channel);
 	peer->is_known = 1;
 	peer->format = ast_channel_rawwriteformat(listener->channel);
+	peer->is_path_new = is_path_other(peer, listener->channel);
+	look_at_path(peer, listener->channel);
 	see_smoother(&peer->smoother, &view, peer->format);
 	ast_channel_unlock(listener->channel);
 	peer->frames_given = 0;
@@ -542,7 +576,7 @@ void playback_peer_init(struct playback_peer *peer, const struct ast_format *our
 	peer->tries = TRIES;
 }
 
-/*! \brief Forget the peer, but not what is in its smoother */
+/*! \brief Forget the peer, but not what is in its smoother and its resamplers */
 static void leave_places(struct playback_peer *peer)
 {
 	leave_listener(peer);
@@ -555,8 +589,9 @@ static int has_rest(const struct playback_peer *peer,
 	const struct playback_peer_count *count)
 {
 	/* What it has sent meanwhile has taken the rest with it, or was a digit */
-	return peer->rest_rtp && peer->rest_rtp == peer->smoother.rtp
-		&& peer->smoother.has_rest && count->packets == peer->packets;
+	return peer->rest_rtp && count->packets == peer->packets && (peer->packet_ns
+		? peer->rest_rtp == peer->smoother.rtp && peer->smoother.has_rest
+		: peer->rest_rtp == peer->rtp);
 }
 
 int playback_peer_meet(struct playback_peer *peer, struct ast_channel *channel)
@@ -600,8 +635,9 @@ void playback_peer_leave(struct playback_peer *peer)
 
 int playback_peer_keeps_rest(const struct playback_peer *peer)
 {
-	return peer->rtp && peer->packet_ns && peer->smoother.rtp == peer->rtp
-		&& !peer->smoother.is_over && !ast_check_hangup(peer->listener->channel);
+	return peer->rtp && !ast_check_hangup(peer->listener->channel)
+		&& (!peer->packet_ns
+		|| (peer->smoother.rtp == peer->rtp && !peer->smoother.is_over));
 }
 
 void playback_peer_leave_rest(struct playback_peer *peer)
@@ -614,21 +650,28 @@ void playback_peer_leave_rest(struct playback_peer *peer)
 }
 
 /*!
- * \brief How long the packets last that a party of a mixer gets, in ns
+ * \brief Look what packets a party of a mixer gets, if that can be seen now
  *
  * \param place takes the references
- * \param latest_ns what to say where that cannot be seen now
+ * \param[in,out] packet_ns how long they last; set if it is longer
+ * \param[in,out] resampled_ns by how much they are resampled; set if it is more
+ * \return whether it was seen
  */
-static int64_t packets_of(struct playback_place place, int64_t latest_ns)
+static int look_at_party(struct playback_place place, int64_t *packet_ns,
+	int64_t *resampled_ns)
 {
 	/* What a mixer writes is coded anew for each party */
 	struct playback_peer party = { .ours = ast_format_slin, .near = place, };
-	int64_t packet_ns;
+	int seen;
 
 	find_listener(&party);
-	packet_ns = party.is_known ? party.packet_ns : latest_ns;
+	seen = party.is_known;
+	if (seen) {
+		*packet_ns = MAX(*packet_ns, party.packet_ns);
+		*resampled_ns = MAX(*resampled_ns, party.resampled_ns);
+	}
 	playback_peer_leave(&party);
-	return packet_ns;
+	return seen;
 }
 
 void playback_peer_mixed(struct playback_peer *peer, struct ast_channel *channel,
@@ -637,10 +680,14 @@ void playback_peer_mixed(struct playback_peer *peer, struct ast_channel *channel
 	struct ast_bridge *bridge;
 	struct ast_bridge_channel *party;
 	struct playback_place *places;
-	int64_t latest_ns = peer->mixer == mixer ? peer->packet_ns : 0;
+	unsigned int sample_rate = ast_format_get_sample_rate(ast_channel_readformat(channel));
+	int64_t packet_ns = 0;
+	int64_t resampled_ns = 0;
 	unsigned int count = 0;
+	int seen = 1;
 
-	if (peer->mixer == mixer && peer->parties == parties && --peer->ask_again) {
+	if (peer->mixer == mixer && peer->parties == parties
+		&& peer->mixer_rate == sample_rate && --peer->ask_again) {
 		return;
 	}
 	bridge = ast_channel_get_bridge(channel);
@@ -651,19 +698,28 @@ void playback_peer_mixed(struct playback_peer *peer, struct ast_channel *channel
 	}
 	places = ast_alloca((bridge->num_channels + 1) * sizeof(*places));
 	AST_LIST_TRAVERSE(&bridge->channels, party, entry) {
-		if (party->chan != channel && !party->suspended && count < bridge->num_channels) {
+		if (party->chan != channel && !party->suspended && count < bridge->num_channels
+			&& !playback_bridge_is_speaker(party->chan)) {
 			places[count].channel = ast_channel_ref(party->chan);
 			places[count++].bridge_channel = ao2_bump(party);
 		}
 	}
 	ao2_unlock(bridge);
 	ao2_ref(bridge, -1);
-	/* While they are the same, none of a smoother that still is there is forgotten */
-	peer->packet_ns = peer->parties == parties ? latest_ns : 0;
 	while (count--) {
-		peer->packet_ns = MAX(peer->packet_ns, packets_of(places[count], latest_ns));
+		seen &= look_at_party(places[count], &packet_ns, &resampled_ns);
 	}
+	/* While they are the same, none of a smoother that still is there is forgotten */
+	if (peer->mixer == mixer && (!seen || peer->parties == parties)) {
+		packet_ns = MAX(packet_ns, peer->packet_ns);
+	}
+	if (peer->mixer == mixer && !seen) {
+		resampled_ns = MAX(resampled_ns, peer->resampled_ns);
+	}
+	peer->packet_ns = packet_ns;
+	peer->resampled_ns = resampled_ns;
 	peer->mixer = mixer;
+	peer->mixer_rate = sample_rate;
 	peer->parties = parties;
 	peer->ask_again = ASK_AGAIN_FRAMES;
 }
@@ -672,11 +728,12 @@ void playback_peer_mixed(struct playback_peer *peer, struct ast_channel *channel
 static int asked_again(struct playback_peer *peer)
 {
 	int64_t packet_ns = peer->packet_ns;
+	int64_t resampled_ns = peer->resampled_ns;
 
 	peer->asked_after = MIN(2 * peer->asked_after, ASK_AGAIN_FRAMES);
 	peer->ask_again = peer->asked_after;
 	find_listener(peer);
-	return peer->rtp || peer->packet_ns != packet_ns;
+	return peer->rtp || peer->packet_ns != packet_ns || peer->resampled_ns != resampled_ns;
 }
 
 static int has_left(const struct playback_place *place)
@@ -718,6 +775,17 @@ static int is_elsewhere(const struct playback_peer *peer)
 		}
 	}
 	return has_left(&peer->near);
+}
+
+int playback_peer_sees_path(struct playback_peer *peer)
+{
+	return peer->is_known && sees_path(peer, peer->listener->channel);
+}
+
+int playback_peer_sees_caller(struct playback_peer *peer, struct ast_channel *caller)
+{
+	peer->between_ns = 0;
+	return sees_path(peer, caller);
 }
 
 int playback_peer_has_changed(struct playback_peer *peer)
@@ -852,7 +920,8 @@ unsigned int playback_peer_lost(struct playback_peer *peer)
 	unsigned int written = (count - peer->frames_written) & ~DEBUGCHAN_FLAG;
 	unsigned int lost = 0;
 
-	if (peer->local_count && peer->frames_given > written && is_elsewhere(peer)
+	if (peer->frames_given > written
+		&& (peer->resampled_ns || (peer->local_count && is_elsewhere(peer)))
 		&& playback_peer_unheard(peer) == PLAYBACK_UNHEARD_NO) {
 		lost = peer->frames_given - written;
 	}

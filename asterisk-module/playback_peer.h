@@ -155,6 +155,22 @@ struct playback_peer {
 	int64_t packet_ns;
 	/*! Bytes of media in a packet, 0 if they differ */
 	int packet_bytes;
+	/*!
+	 * What makes what it is given its format, or the latest listener was, only to be compared;
+	 * NULL if nothing does
+	 */
+	const struct ast_trans_pvt *path;
+	/*! The format of what it is given, only to be compared: another path may be where one was */
+	const struct ast_format *path_format;
+	/*! Whether they were others before it was met */
+	int is_path_new;
+	/*! By how much the resamplers of the Local channels between make media later, in ns */
+	int64_t between_ns;
+	/*!
+	 * By how much resamplers on the way to it make media later, in ns; of a bridge that
+	 * mixes the most that any listener's do
+	 */
+	int64_t resampled_ns;
 	/*! What makes its packets, or those of the latest listener that had one */
 	struct playback_smoother smoother;
 	/*!
@@ -191,7 +207,8 @@ struct playback_peer {
 	int tries;
 	/*! The bridge that mixes, whose longest packets are known; only to be compared */
 	const struct ast_bridge *mixer;
-	/*! How many were in it then */
+	/*! At how many samples a second it mixed then, and how many were in it */
+	unsigned int mixer_rate;
 	unsigned int parties;
 };
 
@@ -235,7 +252,7 @@ int playback_peer_meet(struct playback_peer *peer, struct ast_channel *channel);
 
 /*!
  * \brief Look how long the longest packets last that the others in a bridge get which
- * mixes: see \c packet_ns
+ * mixes, and by how much these are resampled: see \c packet_ns and \c resampled_ns
  *
  * Once a second, or when there are more or fewer of them.
  *
@@ -262,6 +279,17 @@ void playback_peer_leave_rest(struct playback_peer *peer);
 
 /*! \brief Forget the rest of a packet that was left, if there is any */
 void playback_peer_forget_rest(struct playback_peer *peer);
+
+/*!
+ * \brief See whether what it is given is made its format by something else than before: then
+ * what was in the resamplers of that is lost, and \c resampled_ns may be another
+ */
+int playback_peer_sees_path(struct playback_peer *peer);
+
+/*!
+ * \brief The same of \a caller, to whom Dial passes early media on before there is a peer
+ */
+int playback_peer_sees_caller(struct playback_peer *peer, struct ast_channel *caller);
 
 /*! \brief Whether the peer has left the bridge, or may send other packets than it did */
 int playback_peer_has_changed(struct playback_peer *peer);
@@ -293,6 +321,8 @@ int playback_peer_is_done(const struct playback_peer *peer);
 /*!
  * \brief How many of the latest frames, with all of which it is done, got lost where a Local
  * channel was optimised away: as many fewer were written to who listens
+ *
+ * Where they would have been resampled it is asked of all that got lost before that.
  *
  * To be asked whenever it is done.
  */

@@ -181,7 +181,7 @@ static void skip(struct run *run, unsigned int size)
 		|| !playback_ledger_can_skip(&run->ledger, skipped.bytes)) {
 		return;
 	}
-	CHECK(!run->ledger.held_count);
+	CHECK(!run->ledger.held_count || in_resamplers(&run->ledger));
 	playback_ledger_skipped(&run->ledger, skipped, PLAYBACK_DROP_LATE, run->now);
 	count(&run->delivered, skipped);
 	/* It was queued and not dropped at once */
@@ -198,14 +198,14 @@ static void starve(struct run *run)
 
 	playback_ledger_starved(&run->ledger);
 	CHECK(silence_ns >= 0 && silence_ns < (ledger->mixing ? ledger->mixer_interval_ns
-		: ledger->packet_ns) + MS);
+		: peer_packet(ledger)) + in_resamplers(ledger) + MS);
 	if (!silence_ns) {
 		return;
 	}
-	CHECK((ledger->mixing || ledger->packet_ns) && held);
+	CHECK((ledger->mixing || peer_packet(ledger)) && held);
 	playback_ledger_delivered(&run->ledger, media(0), silence_ns, run->now);
-	/* A packet is filled tick by tick */
-	CHECK(!ledger->mixing || !playback_ledger_wants_silence(ledger, PLAYBACK_NEVER));
+	/* A packet is filled tick by tick, and what resamplers keep may need another interval */
+	CHECK(!ledger->mixing || in_resamplers(ledger) || !playback_ledger_wants_silence(ledger, PLAYBACK_NEVER));
 	CHECK(held == ledger->held.bytes + ledger->dropped_of_held.bytes - dropped
 		+ ledger->sent.bytes - sent);
 }
@@ -214,6 +214,7 @@ static void set_mixing(struct run *run, int mixing, int64_t packet_ns)
 {
 	uint64_t dropped = run->ledger.dropped_of_held.bytes
 		+ (mixing && run->ledger.mixing ? 0 : run->ledger.held.bytes);
+	int resampled = run->ledger.resampled_ns || run->ledger.listener_resampled_ns;
 
 	/* One or the other */
 	playback_ledger_watching(&run->ledger, 0, 0, run->now);
@@ -221,7 +222,9 @@ static void set_mixing(struct run *run, int mixing, int64_t packet_ns)
 	if (mixing) {
 		playback_ledger_watching(&run->ledger, 0, packet_ns, run->now);
 	}
-	CHECK(run->ledger.dropped_of_held.bytes == dropped);
+	/* Resamplers may stay as they are, wherever their channel goes */
+	CHECK(resampled ? run->ledger.dropped_of_held.bytes <= dropped
+		: run->ledger.dropped_of_held.bytes == dropped);
 }
 
 static void set_watching(struct run *run, int watching, int64_t packet_ns)
@@ -229,7 +232,20 @@ static void set_watching(struct run *run, int watching, int64_t packet_ns)
 	playback_ledger_mixing(&run->ledger, 0, run->now);
 	playback_ledger_watching(&run->ledger, watching, packet_ns, run->now);
 	CHECK(run->ledger.watching == watching
-		&& (watching || packet_ns || !run->ledger.held.bytes));
+		&& (watching || peer_packet(&run->ledger) || !run->ledger.held.bytes));
+}
+
+/* Other resamplers, of our channel or on the way to who listens; or none */
+static void resample(struct run *run, int64_t resampled_ns, int of_listener, int anew)
+{
+	uint64_t held = run->ledger.held.bytes, sent = run->ledger.sent.bytes;
+
+	if (of_listener) {
+		playback_ledger_listener_resampled(&run->ledger, resampled_ns, anew, run->now);
+	} else {
+		playback_ledger_resampled(&run->ledger, resampled_ns, anew, run->now);
+	}
+	CHECK(sent == run->ledger.sent.bytes && run->ledger.held.bytes <= held);
 }
 
 /* The peer has sent so many packets, which may be more than it was given */
@@ -569,7 +585,9 @@ static void operate(struct run *run, uint8_t operation, uint8_t amount)
 		run->now += amount * 7919;
 		break;
 	case 'k':
-		if (amount & 128 && amount & 64 && amount & 32 && amount & 1) {
+		if (amount & 128 && amount & 64 && !(amount & 32)) {
+			resample(run, (amount / 4 & 7) * MS * 5 / 4, amount & 1, amount & 2);
+		} else if (amount & 128 && amount & 64 && amount & 32 && amount & 1) {
 			playback_ledger_lost(&run->ledger, amount / 2 & 3, run->now);
 		} else if (amount & 128 && amount & 64 && amount & 32) {
 			playback_ledger_leave_rest(&run->ledger, run->now);

@@ -2973,6 +2973,186 @@ static void only_what_a_packet_begins_with_waits_for_the_next_interval(void)
 	EXPECT(marks[0].due_ns, MIXED_START + 15 * TICK);
 }
 
+/* Resamplers on the way to the listener make media 5 ms later */
+#define RESAMPLED (5 * MS)
+
+static void begin_resampled(int64_t packet_ns)
+{
+	begin();
+	playback_ledger_listener_resampled(&ledger, RESAMPLED, 0, T0);
+	playback_ledger_watching(&ledger, 1, packet_ns, T0);
+	/* The host has time */
+	ledger.uneven_ns = 0;
+}
+
+static void end_of_a_resampled_frame_leaves_with_the_next_one(void)
+{
+	begin_resampled(0);
+	receive(120);
+	mark(0, T0);
+	receive(40);
+	mark(1, T0);
+	deliver(T0);
+	EXPECT(playback_ledger_owes_packet(&ledger), 1);
+	look(1, LOOK);
+	/* Behind 5 ms of silence */
+	EXPECT(marks[0].due_ns, LOOK + RESAMPLED + 15 * MS);
+	EXPECT(marks[1].due_ns, PLAYBACK_NEVER);
+	EXPECT(ledger.held.bytes, 40);
+	EXPECT(playback_ledger_snapshot(&ledger, LOOK + 2 * TICK).played.bytes, 120);
+	receive(160);
+	deliver(T0 + TICK);
+	look(1, LOOK + TICK);
+	EXPECT(marks[1].due_ns, LOOK + RESAMPLED + TICK);
+	EXPECT(ledger.held.bytes, 40);
+	EXPECT(playback_ledger_owes_packet(&ledger), 0);
+}
+
+static void silence_pushes_out_what_is_in_resamplers(void)
+{
+	begin_resampled(0);
+	receive(160);
+	deliver(T0);
+	look(1, LOOK);
+	/* Nobody waits for it */
+	EXPECT(playback_ledger_wants_silence(&ledger, T0 + TICK), 0);
+	mark(0, T0 + TICK);
+	EXPECT(playback_ledger_wants_silence(&ledger, T0 + TICK), TICK);
+	playback_ledger_delivered(&ledger, ulaw(0), TICK, T0 + TICK);
+	EXPECT(playback_ledger_wants_silence(&ledger, T0 + TICK), 0);
+	look(1, LOOK + TICK);
+	EXPECT(marks[0].due_ns, LOOK + TICK + RESAMPLED);
+	EXPECT(ledger.held.bytes, 0);
+	/* There is silence in them now, which is nothing to be held */
+	EXPECT(ledger.held_count, 0);
+	EXPECT(playback_ledger_wants_silence(&ledger, T0 + 2 * TICK), 0);
+	EXPECT(playback_ledger_can_skip(&ledger, 160), 1);
+	/* A packet of 40 ms is full with three frames and the silence of the fourth */
+	begin_resampled(2 * TICK);
+	receive(480);
+	deliver(T0);
+	deliver(T0 + TICK);
+	deliver(T0 + 2 * TICK);
+	look(1, T0 + 2 * TICK);
+	mark(0, T0 + 2 * TICK);
+	EXPECT(ledger.sent.bytes, 280);
+	EXPECT(playback_ledger_wants_silence(&ledger, T0 + 3 * TICK), TICK);
+	playback_ledger_delivered(&ledger, ulaw(0), TICK, T0 + 3 * TICK);
+	look(1, T0 + 3 * TICK);
+	EXPECT(ledger.sent.bytes, 480);
+}
+
+static void what_is_in_resamplers_is_lost_with_them(void)
+{
+	struct playback_drop drop;
+
+	begin_resampled(2 * TICK);
+	receive(480);
+	deliver(T0);
+	deliver(T0 + TICK);
+	deliver(T0 + 2 * TICK);
+	look(1, T0 + 2 * TICK);
+	mark(0, T0 + 2 * TICK);
+	playback_ledger_listener_resampled(&ledger, RESAMPLED, 1, T0 + 3 * TICK);
+	/* What has come out of them stays in the packet */
+	EXPECT(ledger.held.bytes, 160);
+	EXPECT(playback_ledger_pop_drop(&ledger, T0 + 3 * TICK, &drop), 1);
+	EXPECT(drop.bytes, 40);
+	EXPECT(drop.offset, 440);
+	EXPECT(drop.reason, PLAYBACK_DROP_UNSENT);
+	receive(160);
+	deliver(T0 + 3 * TICK);
+	look(1, LOOK + 3 * TICK);
+	/* And silence is where it was */
+	EXPECT(ledger.sent.bytes, 560);
+	EXPECT(marks[0].due_ns, LOOK + 4 * TICK);
+	EXPECT(marks[0].dropped, 40);
+	/* Other audio that goes the same way takes it along */
+	begin_resampled(0);
+	receive(160);
+	mark(0, T0);
+	deliver(T0);
+	look(1, LOOK);
+	EXPECT(marks[0].due_ns, PLAYBACK_NEVER);
+	look(1, LOOK + TICK);
+	EXPECT(ledger.held.bytes, 0);
+	EXPECT(marks[0].due_ns, LOOK + TICK + RESAMPLED);
+}
+
+static void resampled_frame_that_is_not_sent_leaves_its_end(void)
+{
+	begin_resampled(0);
+	receive(320);
+	deliver(T0);
+	look(1, LOOK);
+	mark(0, T0);
+	deliver(T0 + TICK);
+	/* The packet was made, of the end of the first one and most of the second */
+	look(0, T0 + TICK + MS);
+	EXPECT(ledger.sent.bytes, 120);
+	EXPECT(ledger.dropped_of_held.bytes, 160);
+	EXPECT(ledger.held.bytes, 40);
+	receive(160);
+	deliver(T0 + 2 * TICK);
+	look(1, LOOK + 2 * TICK);
+	EXPECT(ledger.sent.bytes, 280);
+	EXPECT(marks[0].due_ns, LOOK + 2 * TICK + RESAMPLED);
+	/* Of one that nobody is given nothing was made */
+	receive(160);
+	deliver(T0 + 3 * TICK);
+	playback_ledger_unheard(&ledger, T0 + 3 * TICK);
+	EXPECT(ledger.held.bytes, 40);
+	EXPECT(ledger.dropped_of_held.bytes, 320);
+}
+
+static void mixer_is_given_what_comes_out_of_resamplers(void)
+{
+	begin();
+	playback_ledger_resampled(&ledger, RESAMPLED, 0, T0);
+	playback_ledger_mixing(&ledger, 1, T0);
+	playback_ledger_mixed(&ledger, TICK, T0 - TICK);
+	receive(160);
+	mark(0, T0);
+	deliver(T0);
+	holds(TICK);
+	mix(T0 + TICK);
+	EXPECT(ledger.sent.bytes, 120);
+	EXPECT(marks[0].due_ns, PLAYBACK_NEVER);
+	holds(0);
+	EXPECT(ledger.held.bytes, 40);
+	EXPECT(playback_ledger_wants_silence(&ledger, T0 + 2 * TICK), TICK);
+	playback_ledger_delivered(&ledger, ulaw(0), TICK, T0 + TICK + 2 * MS);
+	mix(T0 + 2 * TICK);
+	EXPECT(marks[0].due_ns, MIXED_START + 2 * TICK + RESAMPLED);
+	/* It goes on with another rate, for which nothing is resampled */
+	receive(160);
+	deliver(T0 + 2 * TICK + MS);
+	playback_ledger_resampled(&ledger, 0, 1, T0 + 3 * TICK);
+	playback_ledger_mixer_began(&ledger, 0, T0 + 3 * TICK);
+	EXPECT(ledger.held.bytes, 0);
+	EXPECT(ledger.dropped_of_held.bytes, 160);
+}
+
+static void listeners_of_a_mixer_are_resampled(void)
+{
+	begin();
+	playback_ledger_mixing(&ledger, 1, T0);
+	playback_ledger_listener_resampled(&ledger, RESAMPLED, 0, T0);
+	playback_ledger_mixed(&ledger, TICK, T0 - TICK);
+	receive(160);
+	playback_ledger_mark_at(&ledger, &marks[0], 100, PLAYBACK_WAITING, T0);
+	mark(1, T0);
+	deliver(T0);
+	mix(T0 + TICK);
+	EXPECT(marks[0].due_ns, MIXED_START + TICK + RESAMPLED + 12500000);
+	/* The end of it leaves with the next interval */
+	EXPECT(played_bytes(MIXED_START + 3 * TICK), 120);
+	EXPECT(marks[1].due_ns, MIXED_START + 2 * TICK + RESAMPLED + PLAYBACK_MIXER_WAIT_NS);
+	mix(T0 + 2 * TICK);
+	EXPECT(marks[1].due_ns, MIXED_START + 2 * TICK + RESAMPLED);
+	EXPECT(ledger.held.bytes, 0);
+}
+
 static void peer_that_is_kept_from_its_work_is_waited_for(void)
 {
 	int i;
@@ -3168,6 +3348,12 @@ int main(void)
 	RUN(packet_leaves_with_the_interval_that_fills_it);
 	RUN(no_mark_waits_forever_for_a_packet);
 	RUN(only_what_a_packet_begins_with_waits_for_the_next_interval);
+	RUN(end_of_a_resampled_frame_leaves_with_the_next_one);
+	RUN(silence_pushes_out_what_is_in_resamplers);
+	RUN(what_is_in_resamplers_is_lost_with_them);
+	RUN(resampled_frame_that_is_not_sent_leaves_its_end);
+	RUN(mixer_is_given_what_comes_out_of_resamplers);
+	RUN(listeners_of_a_mixer_are_resampled);
 	RUN(peer_that_is_kept_from_its_work_is_waited_for);
 	RUN(stages_are_told_apart);
 	return failures ? EXIT_FAILURE : EXIT_SUCCESS;

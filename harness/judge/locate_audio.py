@@ -2,9 +2,10 @@
 
 Both sides are decoded; a stretch of the caller's audio is found in the application's by
 correlation, then followed for as long as the two agree. The result is in bytes of the application,
-as that of `harness.judge.locate`. Filters on the way delay the sound within the stream of samples:
-that delay, known for each path, is taken off, so that a payload is said to hold the bytes of the
-frame that it was made of.
+as that of `harness.judge.locate`: what is heard of a payload, so without what a resampler on the
+way has kept of its frame, and with what it had kept of the one before. The filters of codecs delay
+sound within the stream of samples, too, and the far end's decoder takes part in that: their delay,
+below a millisecond and known for each path, is taken off.
 """
 
 from __future__ import annotations
@@ -49,6 +50,10 @@ _FAINT_MS = 12
 """at the beginning of sound that may not be found"""
 _SILENT = 0.05
 """of the application's level: less is silence"""
+_STEP = 8
+"""samples, a quarter of a millisecond, by which an edge beside the sound of others is looked for"""
+_UNLIKE = 0.5
+"""of our energy: by more than this a step differs if it is something else"""
 
 RATE_HZ = 32000
 """at which sound is compared, whatever the codecs: some delays are half samples of 16000 Hz"""
@@ -56,7 +61,7 @@ RATE_HZ = 32000
 # In samples at this rate.
 _RESAMPLER = 160
 """delay of codec_resample (Speex, quality 5) between 8000 and 16000 Hz: half of its filter, which
-has 80 taps at 8000 Hz"""
+has 80 taps at 8000 Hz: so much of a frame comes out with the next one"""
 _SPLIT = 22
 """delay of either half of G.722's filter, which splits the band in two and joins it again"""
 _JOIN_ALONE = 23
@@ -86,13 +91,14 @@ def locate_audio(
         ours = _low_pass(ours, caller.sample_rate_hz / RATE_HZ)
     theirs, frames = _heard(payloads, caller)
     limits = [payload.sent * RATE_HZ // application.bytes_per_second for payload in payloads]
-    search = _Search(ours, theirs, frames, limits)
     possible = delays(application.name, caller.name)
-    nominal = _Nominal(frames, limits, possible).spans(search.spans())
+    faint = any(delay.coded for delay in possible)
+    search = _Search(ours, theirs, frames, limits, faint=faint)
+    spans = _Framed(frames, limits, possible).spans(search.spans())
     scale = application.bytes_per_second / RATE_HZ
     locations = []
     for frame in frames:
-        within = [span for span in nominal if span.begin < frame[1] and span.end > frame[0]]
+        within = [span for span in spans if span.begin < frame[1] and span.end > frame[0]]
         locations.append(_location(frame, within, search, scale))
     return locations
 
@@ -105,11 +111,18 @@ class Delay:
     """until where a mixing bridge works; less than 0 where our own decoder has a filter more"""
     out_of: int
     """from there on, to the end of our decoder"""
+    resampled: int
+    """what of both comes of resampling"""
 
     @property
     def whole(self) -> int:
         """Both."""
         return self.into + self.out_of
+
+    @property
+    def coded(self) -> int:
+        """What of both comes of coding."""
+        return self.whole - self.resampled
 
 
 def delays(application: str, caller: str) -> tuple[Delay, ...]:
@@ -119,11 +132,21 @@ def delays(application: str, caller: str) -> tuple[Delay, ...]:
     from one to the other.
     """
     if not {application, caller} & {"g722", "slin16"}:
-        return (Delay(0, 0),)
-    narrow = (0, _RESAMPLER)
-    into = {"g722": (-_JOIN_ALONE, 0), "slin16": (_RESAMPLER, 0)}.get(application, narrow)
-    out_of = {"g722": (_JOIN_ALONE, 2 * _SPLIT), "slin16": (_RESAMPLER, 0)}.get(caller, narrow)
-    found = (Delay(one, other) for one, other in zip(into, out_of, strict=True))
+        return (Delay(0, 0, 0),)
+    # At 8000 and at 16000 Hz in between.
+    resampled = {"g722": (0, 0), "slin16": (_RESAMPLER, 0)}
+    into_coded = {"g722": (-_JOIN_ALONE, 0)}.get(application, (0, 0))
+    out_of_coded = {"g722": (_JOIN_ALONE, 2 * _SPLIT)}.get(caller, (0, 0))
+    into_resampled = resampled.get(application, (0, _RESAMPLER))
+    out_of_resampled = resampled.get(caller, (0, _RESAMPLER))
+    found = (
+        Delay(
+            into_coded[rate] + into_resampled[rate],
+            out_of_coded[rate] + out_of_resampled[rate],
+            into_resampled[rate] + out_of_resampled[rate],
+        )
+        for rate in (0, 1)
+    )
     return tuple(dict.fromkeys(found))
 
 
@@ -204,11 +227,14 @@ class _Search:
         theirs: Samples,
         frames: Sequence[Frame],
         limits: Sequence[int],
+        *,
+        faint: bool,
     ) -> None:
         self._ours = ours
         self._theirs = theirs
         self._begins = [begin for begin, _ in frames]
         self._limits = limits
+        self._faint = faint
         self._block = RATE_HZ * _BLOCK_MS // 1000
         self._windows = [RATE_HZ * window // 1000 for window in _WINDOWS_MS]
         block = self._block
@@ -248,13 +274,15 @@ class _Search:
         """Whether a span goes on where the one before broke off, with something spoiled between.
 
         Media that was left out would have moved the rest. So what lies between did leave; but a
-        codec or filter that begins anew takes a while, and its first sound may seem to be moved.
+        codec that begins anew takes a while, and its first sound may seem to be moved. With nothing
+        but a resampler on the way silence is what one has lost that began anew.
         """
         gap = span.begin - before.end
         heard = self._is_sound(before.end, span.begin)
         frame = self._windows[0]
         moved = abs(span.lag - before.lag)
-        return moved <= self._block // 8 and gap < (2 * frame if heard else frame)
+        silence = frame if self._faint else 3 * self._block // 2
+        return moved <= self._block // 8 and gap < (2 * frame if heard else silence)
 
     def _next_sound(self, at: int) -> int:
         """The first block that is not silent, from ``at`` on."""
@@ -372,21 +400,61 @@ class _Search:
         spans = list(found)
         for index, span in enumerate(spans):
             before = spans[index - 1] if index else None
+            end, begin = self._edges_between(before, span)
             if before:
-                end, begin = self._edges_between(before, span)
-                spans[index - 1] = replace(before, end=end)
+                spans[index - 1] = replace(before, end=self._not_beyond(before, end))
+            if self._faint:
+                begin = self._distorted(before, span, end, begin)
             else:
-                _, begin = self._edges_between(None, span)
-            if before and begin - end < 2 * self._windows[0] and self._is_sound(end, begin):
-                begin = end  # G.722 after a jump: what could not be found is how this begins
-            elif before is None or begin - end > 2 * self._block:
-                due = before.ours_end if before else 0
-                begin = min(begin, max(self._beginning(begin), due - span.lag))
+                begin = self._not_before(span, begin)
             spans[index] = span.from_(begin)
         if spans:
             end, _ = self._edges_between(spans[-1], None)
-            spans[-1] = replace(spans[-1], end=end)
+            spans[-1] = replace(spans[-1], end=self._not_beyond(spans[-1], end))
         return [span for span in map(self._within_ours, spans) if span.end > span.begin]
+
+    def _not_before(self, span: _Span, begin: int) -> int:
+        """``begin``, or where the span really begins if that is the sound of others.
+
+        By chance that may fit better than silence does.
+        """
+        if not self._is_loud_at(begin - self._block):
+            return begin
+        at = span.begin + self._block // 2
+        while at > begin and self._fits(span, at - _STEP):
+            at -= _STEP
+        return max(begin, at)
+
+    def _not_beyond(self, span: _Span, end: int) -> int:
+        """``end``, or where the span really ends if that is the sound of others."""
+        if self._faint or not self._is_loud_at(end):
+            return end
+        at = span.end - self._block // 2
+        while at < end and self._fits(span, at):
+            at += _STEP
+        return min(end, at)
+
+    def _is_loud_at(self, at: int) -> bool:
+        return 0 <= at < len(self._loud) and bool(self._loud[at])
+
+    def _fits(self, span: _Span, at: int) -> bool:
+        """Whether a step of theirs is, but for noise, what the span goes on with."""
+        theirs = self._theirs[at : at + _STEP]
+        ours = self._part(at + span.lag, len(theirs))
+        most = max(float(np.sum(ours**2)), self._quiet * _STEP / self._block)
+        return float(np.sum((theirs - ours) ** 2)) < _UNLIKE * most
+
+    def _distorted(self, before: _Span | None, span: _Span, end: int, begin: int) -> int:
+        """Where a span begins if what could not be found before it is how it does, in G.722.
+
+        ``end`` is that of the span before it, ``begin`` where it was found.
+        """
+        if before and begin - end < 2 * self._windows[0] and self._is_sound(end, begin):
+            return end
+        if before is None or begin - end > 2 * self._block:
+            due = before.ours_end if before else 0
+            return min(begin, max(self._beginning(begin), due - span.lag))
+        return begin
 
     def _within_ours(self, span: _Span) -> _Span:
         end = min(span.end, len(self._ours) - span.lag)
@@ -466,8 +534,8 @@ def _alikeness(long: Samples, short: Samples, quiet: float) -> Samples:
 # ---- frames --------------------------------------------------------------------------------------
 
 
-class _Nominal:
-    """Takes the path's delay off: what was in the frames that the payloads were made of."""
+class _Framed:
+    """Takes the delay of codecs off, and puts edges where they are by the frames."""
 
     def __init__(
         self,
@@ -479,7 +547,9 @@ class _Nominal:
         self._limits = limits
         self._delays = delays
         self._error = RATE_HZ * ERROR_NS // 1_000_000_000
-        self._faint = RATE_HZ * _FAINT_MS // 1000
+        # Where nothing but a resampler is on the way silence is what one has lost.
+        coded = any(delay.coded for delay in delays)
+        self._faint = RATE_HZ * _FAINT_MS // 1000 if coded else 0
         self._edges = sorted({edge for frame in frames for edge in frame})
         followed = set(self._begins)
         self._stops = [end for _, end in frames if end not in followed]
@@ -487,36 +557,28 @@ class _Nominal:
     def spans(self, heard: Sequence[_Span]) -> list[_Span]:
         """The spans by frame, made of those by sound."""
         spans: list[_Span] = []
-        delay = self._delays[0]
-        broken = False
+        latest = delay = self._delays[0]
         heard = self._from_their_beginnings(heard)
         for index, sound in enumerate(heard):
             before = spans[-1] if spans else None
             goes_on = index > 0 and self._follows(heard[index - 1], sound)
-            delay = self._delay(sound, before, delay, goes_on)
-            span = replace(sound, begin=sound.begin - delay.whole, end=sound.end - delay.whole)
-            if broken and before:
-                # The filters held back what the span before has been credited with.
-                span = span.from_(span.begin + before.ours_end - span.ours)
-            span = span.from_(self._on_edge(span.begin))
+            lag = before.lag + latest.resampled if before else None
+            delay = self._delay(sound, lag, delay, goes_on)
+            span = replace(sound, begin=sound.begin - delay.coded, end=sound.end - delay.coded)
+            span = span.from_(self._on_edge(span.begin, delay))
             if before and span.begin < before.end - self._error:
                 span = span.from_(before.end)
-            elif before and not broken:
-                before = self._settled(before, span.ours)
+            elif before:
+                before = self._settled(before, span.ours, latest)
                 spans[-1] = replace(before, end=min(before.end, span.begin))
             stop = next((one for one in self._stops if abs(one - sound.end) <= self._error), None)
-            following = heard[index + 1] if index + 1 < len(heard) else None
-            if stop is None and following and self._follows(sound, following):
-                stop = self._break(sound, following, delay)
-                broken = stop is not None
-            else:
-                broken = False
             if stop is not None:
                 span = replace(span, end=stop)
             if span.end > span.begin:
                 spans.append(span)
+                latest = delay
         if spans:
-            spans[-1] = self._settled(spans[-1], self._sent(spans[-1]))
+            spans[-1] = self._settled(spans[-1], self._sent(spans[-1]), latest)
         return [self._within_sent(span) for span in spans]
 
     def _from_their_beginnings(self, heard: Sequence[_Span]) -> list[_Span]:
@@ -540,12 +602,15 @@ class _Nominal:
         """Whether the one goes on with what the other ended with."""
         return abs(following.ours - sound.ours_end) <= self._error
 
-    def _delay(self, sound: _Span, before: _Span | None, last: Delay, goes_on: bool) -> Delay:
-        """The one by which this goes on where the span before ended, or begins with a frame."""
-        if before and self._edge_near(sound.begin - last.whole) is not None:
+    def _delay(self, sound: _Span, lag: int | None, last: Delay, goes_on: bool) -> Delay:
+        """The one by which this goes on where the span before ended, or begins with a frame.
+
+        ``lag`` is that of the frames of the span before.
+        """
+        if lag is not None and self._edge_near(sound.begin - last.whole) is not None:
             return last
         for delay in self._delays:
-            if before and abs(sound.lag + delay.whole - before.lag) <= 1:
+            if lag is not None and abs(sound.lag + delay.whole - lag) <= 1:
                 return delay
         # Where the same sound goes on, only what fits very well shows that the path has changed.
         error = self._error // 8 if goes_on else self._error
@@ -558,20 +623,6 @@ class _Nominal:
                     best, least = delay, abs(edge - begin)
         return best
 
-    def _break(self, sound: _Span, following: _Span, delay: Delay) -> int | None:
-        """The end of the frame with which sound breaks off, to go on with another one.
-
-        This is how a mixer that had nothing to mix for a while breaks it, one with filters before
-        it: what they hold comes out afterwards.
-        """
-        for possible in self._delays:
-            end = self._edge_near(sound.end - possible.out_of)
-            begin = self._edge_near(following.begin - possible.out_of)
-            same = possible.whole == delay.whole and possible.into
-            if same and end is not None and begin is not None and end < begin:
-                return end
-        return None
-
     def _edge_near(self, at: int) -> int | None:
         """The edge of a frame that ``at`` may well be."""
         index = bisect_left(self._edges, at)
@@ -579,16 +630,17 @@ class _Nominal:
         best = min(near, key=lambda edge: abs(edge - at), default=at + 2 * self._error)
         return best if abs(best - at) <= self._error else None
 
-    def _on_edge(self, at: int) -> int:
-        edge = self._edge_near(at)
-        return at if edge is None else edge
+    def _on_edge(self, at: int, delay: Delay) -> int:
+        """Where the edge of a frame is heard, if ``at`` may well be that."""
+        edge = self._edge_near(at - delay.resampled)
+        return at if edge is None else edge + delay.resampled
 
-    def _settled(self, span: _Span, ours: int) -> _Span:
+    def _settled(self, span: _Span, ours: int, delay: Delay) -> _Span:
         """The span up to ``ours``, where what follows begins, if that may well be; else to an edge
         of a frame that may well be its end."""
         if abs(span.ours_end - ours) <= self._error:
             return replace(span, end=span.end + ours - span.ours_end)
-        return replace(span, end=self._on_edge(span.end))
+        return replace(span, end=self._on_edge(span.end, delay))
 
     def _sent(self, span: _Span) -> int:
         """Up to where ours had been sent when the last of a span was."""

@@ -84,13 +84,18 @@ class PlayedMarks:
     def _unsent_ns(self, mark: Mark, audio: AudioEnd | None) -> int:
         """How long what is missing at the end of a mark's media may have taken to be missed.
 
-        What the listener's channel does not send is missed when it would have been sent.
+        What the listener's channel does not send is missed when it would have been sent, the end of
+        a frame that is resampled with the next one.
         """
-        if audio is None or not any(
-            drop.offset < mark.offset and drop.received > audio.last for drop in self._unsent
-        ):
+        heard = audio.last if audio else 0
+        if not any(drop.offset < mark.offset and drop.received > heard for drop in self._unsent):
             return 0
-        return self._codec.duration_ns(mark.offset - audio.last) + self._uncertainty.packet_ns
+        resampled_ns = self._frame_ns if self._uncertainty.error_bytes else 0
+        return (
+            self._codec.duration_ns(mark.offset - heard)
+            + self._uncertainty.packet_ns
+            + resampled_ns
+        )
 
     def _passed_queue_ns(self, latest_ns: int) -> int:
         """When a MARK_MEDIA is due at the latest: it passes the queue itself, at a tick, and there

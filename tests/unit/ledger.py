@@ -130,6 +130,11 @@ class Ledger:
     def mixer_holds(self, held_ns: int, now: int) -> None:
         _library().playback_ledger_mixer_holds(self._handle, _time(held_ns), _time(now))
 
+    def listener_resampled(self, resampled_ns: int, anew: bool, now: int) -> None:
+        _library().playback_ledger_listener_resampled(
+            self._handle, _time(resampled_ns), int(anew), _time(now)
+        )
+
     def watching(self, watching: bool, packet_ns: int, now: int) -> None:
         _library().playback_ledger_watching(
             self._handle, int(watching), _time(packet_ns), _time(now)

@@ -1,9 +1,10 @@
 """The compiled ledger beside a simulated peer: what is told of a mark is what became of its media.
 
-The peer's thread takes the frames it is given, mostly at once, sometimes late; fills packets of any
-length with them; and sends these, or throws them away while it sends a digit. While it has nowhere
-to send to, since the far end holds the call, it throws the frames away instead. The driver looks at
-each tick as playback_channel.c does, and once between two ticks where a mark waits.
+The peer's thread takes the frames it is given, mostly at once, sometimes late; may resample them,
+which makes them later; fills packets of any length with them; and sends these, or throws them away
+while it sends a digit. While it has nowhere to send to, since the far end holds the call, it throws
+away what it has resampled instead. The driver looks at each tick as playback_channel.c does, and
+once between two ticks where a mark waits.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ TICKS = st.lists(
     st.tuples(
         st.sampled_from(["frame", "frame", "frame", "frame", "nothing"]),
         st.sampled_from(
-            [*[""] * 5, "hold", "resume", "reset", "stall", "flush", "unheard", "shut", "open"]
+            [
+                *[""] * 5,
+                *("hold", "resume", "reset", "stall", "flush", "unheard", "shut", "open", "anew"),
+            ]
         ),
     ),
     min_size=1,
@@ -41,11 +45,24 @@ TICKS = st.lists(
 
 @dataclass
 class Frame:
-    """Of media with a mark behind it, or of silence without one."""
+    """Of media with a mark behind it, or of silence without one; or part of one."""
 
     number: int | None
     ns: int
-    given_ns: int
+
+
+def take(frames: list[Frame], ns: int) -> list[Frame]:
+    """So much off the front."""
+    taken = []
+    while ns:
+        first = frames[0]
+        part = min(ns, first.ns)
+        taken.append(Frame(first.number, part))
+        first.ns -= part
+        ns -= part
+        if not first.ns:
+            frames.pop(0)
+    return taken
 
 
 @dataclass
@@ -53,38 +70,41 @@ class Peer:
     """What Asterisk's core, its RTP and the far end make of the frames."""
 
     packet_ns: int
+    resampled_ns: int = 0
     packets: int = 0
     """that it has sent"""
     hears: bool = True
     shut: bool = False
     """nothing gets so far as to fill a packet"""
     given: list[Frame] = field(default_factory=list)
+    resampler: list[Frame] = field(default_factory=list)
     smoother: list[Frame] = field(default_factory=list)
     left_ns: dict[int, int] = field(default_factory=dict)
-    """when the packet with the end of a frame was sent, by the number of the mark behind it"""
+    """when the packet with the latest of a frame was sent, by the number of the mark behind it"""
+    sent_ns: dict[int, int] = field(default_factory=dict)
+    """how much of it was"""
+
+    def __post_init__(self) -> None:
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """With other resamplers, in which there is silence."""
+        self.resampler = [Frame(None, self.resampled_ns)] if self.resampled_ns else []
 
     def run(self, now: int) -> None:
         """Write all frames that were given."""
-        for frame in [] if self.shut else self.given:
-            if not self.packet_ns:
-                self.send([frame], now)
+        for frame in self.given:
+            self.resampler.append(Frame(frame.number, frame.ns))
+            resampled = take(self.resampler, frame.ns)
+            if self.shut:
                 continue
-            self.smoother.append(Frame(frame.number, frame.ns, frame.given_ns))
+            if not self.packet_ns:
+                self.send(resampled, now)
+                continue
+            self.smoother += resampled
             while sum(one.ns for one in self.smoother) >= self.packet_ns:
-                self.send(self.take(), now)
+                self.send(take(self.smoother, self.packet_ns), now)
         self.given = []
-
-    def take(self) -> list[Frame]:
-        """A packet out of the smoother: the frames whose end is in it."""
-        left, ended = self.packet_ns, []
-        while left:
-            first = self.smoother[0]
-            part = min(left, first.ns)
-            first.ns -= part
-            left -= part
-            if not first.ns:
-                ended.append(self.smoother.pop(0))
-        return ended
 
     def send(self, frames: list[Frame], now: int) -> None:
         if not self.hears:
@@ -93,14 +113,15 @@ class Peer:
         for frame in frames:
             if frame.number is not None:
                 self.left_ns[frame.number] = now
+                self.sent_ns[frame.number] = self.sent_ns.get(frame.number, 0) + frame.ns
 
 
 class Driver:
     """Its ticks, and the acknowledgements."""
 
-    def __init__(self, packet_ns: int) -> None:
+    def __init__(self, packet_ns: int, resampled_ns: int = 0) -> None:
         self.ledger = Ledger(TICK, 1)
-        self.peer = Peer(packet_ns)
+        self.peer = Peer(packet_ns, resampled_ns)
         self.now = START_NS
         self.counted = 0
         self.heard = 0
@@ -109,6 +130,7 @@ class Driver:
         self.acked: dict[int, dict[str, int]] = {}
         self.flushed: set[int] = set()
         self.unheard: set[int] = set()
+        self.ledger.listener_resampled(resampled_ns, True, self.now)
         self.ledger.watching(True, packet_ns, self.now)
 
     def look(self) -> None:
@@ -135,6 +157,9 @@ class Driver:
                 # As a digit does when it ends.
                 self.peer.smoother = []
                 self.peer.hears = True
+            if event == "anew":
+                self.peer.begin_anew()
+                self.ledger.listener_resampled(self.peer.resampled_ns, True, self.now)
         if event == "flush":
             self.ledger.received(FRAME, TICK, self.now)
             self.ledger.mark(self.marks, Outcome.WAITING, self.now)
@@ -152,11 +177,11 @@ class Driver:
                 self.unheard.add(self.marks)
                 self.ledger.unheard(self.now)
             else:
-                self.peer.given.append(Frame(self.marks, TICK, self.now))
+                self.peer.given.append(Frame(self.marks, TICK))
             self.marks += 1
         elif silence_ns := self.ledger.wants_silence(self.now):
             self.ledger.delivered(0, 0, silence_ns, self.now)
-            self.peer.given.append(Frame(None, silence_ns, self.now))
+            self.peer.given.append(Frame(None, silence_ns))
         next_tick_ns = self.now + TICK
         # After a packet was lost it is known which were only if the peer keeps time until then.
         self.heard = self.heard + 1 if self.peer.hears else 0
@@ -174,12 +199,15 @@ class Driver:
         self.now = next_tick_ns
 
 
+@pytest.mark.parametrize("resampled_ms", [0, 5])
 @pytest.mark.parametrize("packet_ms", [0, 10, 20, 40, 60, 120])
-def test_what_is_told_of_a_mark_is_what_became_of_its_media(packet_ms: int) -> None:
+def test_what_is_told_of_a_mark_is_what_became_of_its_media(
+    packet_ms: int, resampled_ms: int
+) -> None:
     @settings(derandomize=True, database=None, deadline=None, max_examples=200)
     @given(TICKS)
     def run(ticks: list[tuple[str, str]]) -> None:
-        driver = Driver(packet_ms * MS)
+        driver = Driver(packet_ms * MS, resampled_ms * MS)
         for what, event in ticks:
             driver.tick(what, event)
         driver.tick("nothing", "open")
@@ -198,9 +226,10 @@ def check(driver: Driver) -> None:
     for number, ack in driver.acked.items():
         if number in driver.flushed:
             continue
+        sent = driver.peer.sent_ns.get(number, 0) // BYTE_NS
         if number in left:
             assert ack["outcome"] == Outcome.PLAYED, number
-            assert ack["dropped"] == 0
+            assert ack["dropped"] == FRAME - sent
             # Not before the packet with the end of its media has left.
             assert ack["acked_ns"] >= left[number]
         else:
@@ -210,7 +239,7 @@ def check(driver: Driver) -> None:
         assert ack["stage"] == Stage.SENT
     state = driver.ledger.state(driver.now)
     assert state["held"] == 0
-    assert state["played"] == len(left) * FRAME
+    assert state["played"] == sum(driver.peer.sent_ns.values()) // BYTE_NS
     assert state["received"] == state["played"] + state["flushed"] + state["dropped"]
 
 
