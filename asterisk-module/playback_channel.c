@@ -522,32 +522,52 @@ static void send_due(struct playback_channel *playback, struct ast_websocket *we
 }
 
 /*!
+ * \brief See whether who listens is given its audio by other resamplers
+ *
+ * Not while a packet is missing: that may be of the former ones.
+ */
+static void follow_path(struct playback_channel *playback)
+{
+	int owes;
+
+	ast_mutex_lock(&playback->lock);
+	owes = playback_ledger_owes_packet(playback->ledger);
+	ast_mutex_unlock(&playback->lock);
+	if (owes || playback_peer_has_changed(&playback->peer)
+		|| !playback_peer_sees_path(&playback->peer)) {
+		return;
+	}
+	ast_mutex_lock(&playback->lock);
+	playback_ledger_listener_resampled(playback->ledger, playback->peer.resampled_ns, 1,
+		playback_now_ns());
+	ast_mutex_unlock(&playback->lock);
+}
+
+/*!
  * \brief Enter what the peer has sent into the ledger
  * \return non-zero if a packet is missing, or what was sent cannot be entered yet
  */
 static int enter_sent(struct playback_channel *playback, int done)
 {
-	struct playback_peer_count count = playback_peer_count(&playback->peer);
-	int64_t time_ns = playback_now_ns();
-	int entered;
-	SCOPED_MUTEX(lock, &playback->lock);
+	struct playback_peer_count count;
+	int64_t time_ns;
+	int missing;
 
-	if (!playback_ledger_owes_packet(playback->ledger)
-		&& !playback_peer_has_changed(&playback->peer)
-		&& playback_peer_sees_path(&playback->peer)) {
-		/* What has left has no media in it, and resamplers keep none any more */
-		playback_ledger_listener_resampled(playback->ledger,
-			playback->peer.resampled_ns, 1, time_ns);
-	}
+	follow_path(playback);
+	count = playback_peer_count(&playback->peer);
+	time_ns = playback_now_ns();
+	ast_mutex_lock(&playback->lock);
 	if (count.are_others) {
 		playback_ledger_repacked(playback->ledger, playback->peer.packet_ns, 1);
 	}
-	entered = playback_ledger_looked(playback->ledger, count.media, done, time_ns);
-	if (entered) {
+	missing = !playback_ledger_looked(playback->ledger, count.media, done, time_ns);
+	if (!missing) {
 		playback_peer_accept(&playback->peer, &count);
+		missing = playback_ledger_owes_packet(playback->ledger);
 	}
+	ast_mutex_unlock(&playback->lock);
 	playback->peer.looked_ns = time_ns;
-	return !entered || playback_ledger_owes_packet(playback->ledger);
+	return missing;
 }
 
 /*! \brief Tell the ledger whether it can be seen what is sent, and in which packets */
@@ -918,9 +938,10 @@ static int has_ticks(struct playback_channel *playback)
  */
 static int keeps_rest(const struct playback_channel *playback)
 {
-	/* What reads this channel in the place of its bridge would push it out, and throw it away */
+	/* What reads this channel in place of its bridge would push it out, and throw it away */
 	return (playback->peer.near.bridge_channel || playback->peer.rest_rtp
-		|| playback->bridge.resampled_ns) && playback->suspension && !playback_ledger_ordered_events(playback->ledger);
+		|| playback->bridge.resampled_ns)
+		&& playback->suspension && !playback_ledger_ordered_events(playback->ledger);
 }
 
 /*! \brief No media was read at a tick; ledger locked */

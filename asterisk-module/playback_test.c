@@ -620,6 +620,44 @@ done:
 	return result;
 }
 
+/*! \brief Whether a path from one format to another is resampled by so much, or there is none */
+static int is_resampled(struct ast_format *from, struct ast_format *to, int64_t ns)
+{
+	struct ast_trans_pvt *path = ast_translator_build_path(to, from);
+	int64_t found_ns = playback_media_resampled_ns(path, from);
+
+	if (path) {
+		ast_translator_free_path(path);
+	}
+	/* codec_resample, or a codec, is not loaded */
+	return !path || found_ns == ns;
+}
+
+AST_TEST_DEFINE(resampled)
+{
+	switch (cmd) {
+	case TEST_INIT:
+		info->name = "resampled";
+		info->category = CATEGORY;
+		info->summary = "By how much a path of translators makes sound later";
+		info->description = "Half of the filter of each resampler, none where a codec has both rates";
+		return AST_TEST_NOT_RUN;
+	case TEST_EXECUTE:
+		break;
+	}
+	ast_test_validate(test, is_resampled(ast_format_slin16, ast_format_slin, 5000000));
+	ast_test_validate(test, is_resampled(ast_format_slin, ast_format_slin16, 5000000));
+	ast_test_validate(test, is_resampled(ast_format_slin16, ast_format_ulaw, 5000000));
+	ast_test_validate(test, is_resampled(ast_format_slin48, ast_format_slin, 5000000));
+	ast_test_validate(test, is_resampled(ast_format_slin16, ast_format_slin48, 2500000));
+	/* A filter of 448 samples: 441, and what makes it a multiple of 8 */
+	ast_test_validate(test, is_resampled(ast_format_slin44, ast_format_slin, 5079365));
+	ast_test_validate(test, is_resampled(ast_format_ulaw, ast_format_slin, 0));
+	ast_test_validate(test, is_resampled(ast_format_slin16, ast_format_g722, 0));
+	ast_test_validate(test, is_resampled(ast_format_slin, ast_format_slin, 0));
+	return AST_TEST_PASS;
+}
+
 AST_TEST_DEFINE(timer_polled)
 {
 	struct fixture *fixture;
@@ -1634,6 +1672,7 @@ void playback_test_register(void)
 	AST_TEST_REGISTER(half_sample_dropped);
 	AST_TEST_REGISTER(message_times);
 	AST_TEST_REGISTER(silence);
+	AST_TEST_REGISTER(resampled);
 	AST_TEST_REGISTER(timer_polled);
 	AST_TEST_REGISTER(memory);
 	AST_TEST_REGISTER(softmix);
@@ -1659,6 +1698,7 @@ void playback_test_unregister(void)
 	AST_TEST_UNREGISTER(half_sample_dropped);
 	AST_TEST_UNREGISTER(message_times);
 	AST_TEST_UNREGISTER(silence);
+	AST_TEST_UNREGISTER(resampled);
 	AST_TEST_UNREGISTER(timer_polled);
 	AST_TEST_UNREGISTER(memory);
 	AST_TEST_UNREGISTER(softmix);

@@ -21,6 +21,7 @@ from module_variants import compile_variant, copy_sources, is_up_to_date, one_at
 from test_marks import STRETCH, played, send
 
 from harness.application.client import MediaSession
+from harness.application.marks import coded_pieces
 from harness.asterisk.configuration import Extension
 from harness.bench import Bench, LiveCall, bench
 from harness.errors import HarnessFault
@@ -119,6 +120,7 @@ async def one_tick(session: MediaSession) -> None:
 
 LONG_PACKETS = replace(JSON, ptime_ms=40)
 NEVER_WAITS = replace(JSON, options="w(no)")
+RESAMPLED = replace(JSON, codec="slin16", caller_codec="ulaw")
 
 
 async def in_long_packets(call: LiveCall) -> None:
@@ -127,6 +129,18 @@ async def in_long_packets(call: LiveCall) -> None:
     await session.start_buffering()
     for number in range(12):
         await send(session, 400)
+        await session.mark(f"m{number}")
+    await session.stop_buffering()
+    await played(session, "m11")
+
+
+async def resampled(call: LiveCall) -> None:
+    """Marks everywhere in frames that Asterisk resamples."""
+    session = call.session
+    await session.start_buffering()
+    pieces = coded_pieces([1600] * 12, codec=RESAMPLED.codec, caller_codec=RESAMPLED.caller_codec)
+    for number, piece in enumerate(pieces):
+        await session.send_media(piece)
         await session.mark(f"m{number}")
     await session.stop_buffering()
     await played(session, "m11")
@@ -202,6 +216,7 @@ ON_THE_WIRE = {
     "far-end-misread": OnTheWire(with_reports, JSON, Verdict.WRONG, "rtt_ms is"),
     "dropped-uncounted": OnTheWire(on_hold, NEVER_WAITS, Verdict.WRONG, "that none had counted"),
     "dropped-elsewhere": OnTheWire(on_hold, NEVER_WAITS, Verdict.WRONG, "the byte at its offset"),
+    "resampled-early": OnTheWire(resampled, RESAMPLED, Verdict.EARLY, "its audio ended at"),
     "rest-left-behind": OnTheWire(with_a_rest, LONG_PACKETS, Verdict.WRONG, "were never sent"),
 }
 """What each of these mutants must be accused of, and of nothing else"""
