@@ -530,6 +530,9 @@ static void follow_path(struct playback_channel *playback)
 {
 	int owes;
 
+	if (!playback_peer_has_other_path(&playback->peer)) {
+		return;
+	}
 	ast_mutex_lock(&playback->lock);
 	owes = playback_ledger_owes_packet(playback->ledger);
 	ast_mutex_unlock(&playback->lock);

@@ -777,6 +777,11 @@ static int is_elsewhere(const struct playback_peer *peer)
 	return has_left(&peer->near);
 }
 
+int playback_peer_has_other_path(const struct playback_peer *peer)
+{
+	return peer->is_known && is_path_other(peer, peer->listener->channel);
+}
+
 int playback_peer_sees_path(struct playback_peer *peer)
 {
 	return peer->is_known && sees_path(peer, peer->listener->channel);

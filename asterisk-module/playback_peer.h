@@ -280,9 +280,12 @@ void playback_peer_leave_rest(struct playback_peer *peer);
 /*! \brief Forget the rest of a packet that was left, if there is any */
 void playback_peer_forget_rest(struct playback_peer *peer);
 
+/*! \brief Whether what it is given is made its format by something else than before */
+int playback_peer_has_other_path(const struct playback_peer *peer);
+
 /*!
- * \brief See whether what it is given is made its format by something else than before: then
- * what was in the resamplers of that is lost, and \c resampled_ns may be another
+ * \brief The same, and look at that if its lock is free: then what was in the resamplers of the
+ * former is lost, and \c resampled_ns may be another
  */
 int playback_peer_sees_path(struct playback_peer *peer);
 
