@@ -912,6 +912,7 @@ static void replace_held(struct playback_ledger *ledger, int64_t begin_ns, int64
 	unsigned int i;
 
 	if (!ledger->held_count) {
+		schedule_reached(ledger, queue_begin(ledger), due_ns);
 		return;
 	}
 	first = split_held(ledger, begin_ns);
@@ -1572,10 +1573,12 @@ void playback_ledger_shut(struct playback_ledger *ledger, int shut, int64_t now_
 		}
 		ledger->kept_ns = before_ns > ledger->kept_ns ? before_ns : ledger->kept_ns;
 	}
-	if (shut || ledger->shut) {
+	if ((shut || ledger->shut) && in_resamplers(ledger)) {
 		/* What it throws away has gone through the resamplers */
 		replace_held(ledger, ledger->kept_ns - in_resamplers(ledger),
 			held_behind_resamplers(ledger), 0, now_ns);
+	} else if (shut || ledger->shut) {
+		drop_all_but(ledger, ledger->kept_ns, now_ns);
 	}
 	if (!shut && ledger->shut) {
 		/* Just when it opened one may have been taken that was dropped here */
