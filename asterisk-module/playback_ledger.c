@@ -1648,6 +1648,8 @@ void playback_ledger_mixing(struct playback_ledger *ledger, int mixing, int64_t 
 		 */
 		ledger->clock_count = 0;
 		ledger->full_ns = 0;
+		/* What this channel's resamplers keep goes with it, and is in no packet */
+		ledger->part_sent_ns = 0;
 	}
 	ledger->mixing = mixing;
 	if (!mixing) {

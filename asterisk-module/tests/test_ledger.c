@@ -2985,6 +2985,18 @@ static void begin_resampled(int64_t packet_ns)
 	ledger.uneven_ns = 0;
 }
 
+/* Packets of 40 ms, of three frames: 20 ms fill none, the last 5 of these are in a resampler */
+static void begin_resampled_rest(void)
+{
+	begin_resampled(2 * TICK);
+	receive(480);
+	deliver(T0);
+	deliver(T0 + TICK);
+	deliver(T0 + 2 * TICK);
+	look(1, T0 + 2 * TICK);
+	mark(0, T0 + 2 * TICK);
+}
+
 static void end_of_a_resampled_frame_leaves_with_the_next_one(void)
 {
 	begin_resampled(0);
@@ -3028,13 +3040,7 @@ static void silence_pushes_out_what_is_in_resamplers(void)
 	EXPECT(playback_ledger_wants_silence(&ledger, T0 + 2 * TICK), 0);
 	EXPECT(playback_ledger_can_skip(&ledger, 160), 1);
 	/* A packet of 40 ms is full with three frames and the silence of the fourth */
-	begin_resampled(2 * TICK);
-	receive(480);
-	deliver(T0);
-	deliver(T0 + TICK);
-	deliver(T0 + 2 * TICK);
-	look(1, T0 + 2 * TICK);
-	mark(0, T0 + 2 * TICK);
+	begin_resampled_rest();
 	EXPECT(ledger.sent.bytes, 280);
 	EXPECT(playback_ledger_wants_silence(&ledger, T0 + 3 * TICK), TICK);
 	playback_ledger_delivered(&ledger, ulaw(0), TICK, T0 + 3 * TICK);
@@ -3046,13 +3052,7 @@ static void what_is_in_resamplers_is_lost_with_them(void)
 {
 	struct playback_drop drop;
 
-	begin_resampled(2 * TICK);
-	receive(480);
-	deliver(T0);
-	deliver(T0 + TICK);
-	deliver(T0 + 2 * TICK);
-	look(1, T0 + 2 * TICK);
-	mark(0, T0 + 2 * TICK);
+	begin_resampled_rest();
 	playback_ledger_listener_resampled(&ledger, RESAMPLED, 1, T0 + 3 * TICK);
 	/* What has come out of them stays in the packet */
 	EXPECT(ledger.held.bytes, 160);
