@@ -818,8 +818,10 @@ static void schedule_reached(struct playback_ledger *ledger, uint64_t limit,
 static void drop_frame(struct playback_ledger *ledger,
 	const struct playback_frame *dropped, int64_t ahead_ns)
 {
-	/* Without media it is other audio */
-	if (dropped->media.bytes) {
+	if (!dropped->media.bytes) {
+		/* Other audio, or less than a byte */
+		add(&ledger->dropped_of_held, dropped->media);
+	} else {
 		enter_lost(ledger, dropped, ahead_ns,
 			ledger->mixing ? PLAYBACK_DROP_BRIDGE : PLAYBACK_DROP_UNSENT);
 	}
