@@ -129,7 +129,7 @@ int playback_bridge_is_speaker(const struct ast_channel *channel)
 	return !strcmp(type, "Announcer") || !strcmp(type, "CBAnn");
 }
 
-struct playback_bridge_view playback_bridge_look_away(struct ast_channel *channel)
+struct playback_bridge_view playback_bridge_look_at_path(struct ast_channel *channel)
 {
 	struct playback_bridge_view view = { .held_ns = -1, };
 
@@ -141,7 +141,7 @@ struct playback_bridge_view playback_bridge_look_away(struct ast_channel *channe
 
 struct playback_bridge_view playback_bridge_look(struct ast_channel *channel)
 {
-	struct playback_bridge_view view = playback_bridge_look_away(channel);
+	struct playback_bridge_view view = playback_bridge_look_at_path(channel);
 	struct ast_bridge *bridge = ast_channel_get_bridge(channel);
 	struct ast_bridge_channel *bridge_channel = NULL;
 	const struct ast_bridge_technology *technology;

@@ -98,7 +98,7 @@ struct ast_bridge_channel *playback_bridge_peer(const struct ast_bridge *bridge,
 int playback_bridge_is_speaker(const struct ast_channel *channel);
 
 /*! \brief What can be seen of a channel without a look at its bridge: what resamples it */
-struct playback_bridge_view playback_bridge_look_away(struct ast_channel *channel);
+struct playback_bridge_view playback_bridge_look_at_path(struct ast_channel *channel);
 
 /*! \brief Look at the bridge a channel is in; the ledger not locked */
 struct playback_bridge_view playback_bridge_look(struct ast_channel *channel);

@@ -964,7 +964,7 @@ static void miss_media(struct playback_channel *playback)
 static struct ast_frame *miss_frame(struct playback_channel *playback,
 	struct ast_frame *frame, int tick)
 {
-	struct playback_bridge_view view = playback_bridge_look_away(playback->driver.channel);
+	struct playback_bridge_view view = playback_bridge_look_at_path(playback->driver.channel);
 	struct playback_frame delivered = { .position = 0, };
 	struct ast_frame *silence;
 	int64_t time_ns;

@@ -845,37 +845,6 @@ static void drop_held(struct playback_ledger *ledger, int64_t most_ns, int64_t n
 	schedule_reached(ledger, settled_end(ledger), due_ns);
 }
 
-/*! \brief All that is held is dropped, but for its oldest \a keep_ns of whole frames */
-static void drop_all_but(struct playback_ledger *ledger, int64_t keep_ns, int64_t now_ns)
-{
-	int64_t due_ns = reached_ns(ledger, now_ns);
-	int64_t ahead_ns = 0;
-	struct playback_frame *frame;
-	unsigned int kept = 0;
-	unsigned int i;
-
-	for (i = 0; i < ledger->held_count; i++) {
-		frame = &ledger->held_frames[i];
-		if (i == kept && keep_ns >= frame->frame_ns) {
-			keep_ns -= frame->frame_ns;
-			ahead_ns += frame->media.ns;
-			kept++;
-			continue;
-		}
-		subtract(&ledger->held, frame->media);
-		ledger->held_frames_ns -= frame->frame_ns;
-		drop_frame(ledger, frame, ahead_ns);
-	}
-	ledger->held_count = kept;
-	if (ledger->part_sent_ns > ledger->held_frames_ns) {
-		/* What is kept may last no time at all */
-		ledger->part_sent_ns = ledger->held_frames_ns;
-	}
-	if (!ledger->held.bytes) {
-		schedule_reached(ledger, queue_begin(ledger), due_ns);
-	}
-}
-
 /*!
  * \brief Have a frame begin \a at_ns into what is held, if there is room for one more
  * \return the number of that frame
@@ -918,7 +887,9 @@ static void replace_held(struct playback_ledger *ledger, int64_t begin_ns, int64
 		return;
 	}
 	first = split_held(ledger, begin_ns);
-	last = split_held(ledger, end_ns);
+	/* A frame may last no time at all */
+	last = end_ns < ledger->held_frames_ns ? split_held(ledger, end_ns)
+		: ledger->held_count;
 	for (i = 0; i < last; i++) {
 		frame = &ledger->held_frames[i];
 		if (i < first) {
@@ -935,7 +906,6 @@ static void replace_held(struct playback_ledger *ledger, int64_t begin_ns, int64
 		(ledger->held_count - last) * sizeof(*frame));
 	ledger->held_count -= last - first;
 	insert_others(ledger, first, others);
-	ledger->kept_ns = at_most(ledger->kept_ns, ledger->held_frames_ns);
 	ledger->part_sent_ns = at_most(ledger->part_sent_ns, ledger->held_frames_ns);
 	schedule_reached(ledger, settled_end(ledger), due_ns);
 }
@@ -946,22 +916,8 @@ static void replace_held(struct playback_ledger *ledger, int64_t begin_ns, int64
  */
 static void drop_behind(struct playback_ledger *ledger, int64_t keep_ns, int64_t now_ns)
 {
-	if (!ledger->resampled_ns) {
-		drop_all_but(ledger, keep_ns, now_ns);
-		return;
-	}
 	replace_held(ledger, keep_ns - ledger->resampled_ns,
 		ledger->held_frames_ns - ledger->resampled_ns, 0, now_ns);
-}
-
-/*! \brief All is dropped that has come out of this channel's resamplers */
-static void drop_all_behind(struct playback_ledger *ledger, int64_t now_ns)
-{
-	if (ledger->resampled_ns) {
-		drop_behind(ledger, 0, now_ns);
-	} else {
-		drop_held(ledger, PLAYBACK_NEVER, now_ns);
-	}
 }
 
 /*! \brief Make one frame of the two oldest held between which nothing was flushed */
@@ -992,7 +948,7 @@ void playback_ledger_watching(struct playback_ledger *ledger, int watching,
 	}
 	if (ledger->watching ? !watching : !ledger->mixing) {
 		/* What the mixer holds stays there, and what this channel's own resamplers keep */
-		drop_all_behind(ledger, now_ns);
+		drop_behind(ledger, 0, now_ns);
 	}
 	ledger->part_sent_ns = 0;
 	ledger->kept_ns = 0;
@@ -1575,12 +1531,10 @@ void playback_ledger_shut(struct playback_ledger *ledger, int shut, int64_t now_
 		}
 		ledger->kept_ns = before_ns > ledger->kept_ns ? before_ns : ledger->kept_ns;
 	}
-	if ((shut || ledger->shut) && in_resamplers(ledger)) {
+	if (shut || ledger->shut) {
 		/* What it throws away has gone through the resamplers */
 		replace_held(ledger, ledger->kept_ns - in_resamplers(ledger),
 			held_behind_resamplers(ledger), 0, now_ns);
-	} else if (shut || ledger->shut) {
-		drop_all_but(ledger, ledger->kept_ns, now_ns);
 	}
 	if (!shut && ledger->shut) {
 		/* Just when it opened one may have been taken that was dropped here */
@@ -1637,7 +1591,7 @@ void playback_ledger_starved(struct playback_ledger *ledger)
 void playback_ledger_mixing(struct playback_ledger *ledger, int mixing, int64_t now_ns)
 {
 	if (!mixing && ledger->mixing) {
-		drop_all_behind(ledger, now_ns);
+		drop_behind(ledger, 0, now_ns);
 		leave_packets(&ledger->marks);
 		leave_packets(&ledger->events);
 		ledger->packet_ns = 0;

@@ -31,10 +31,10 @@
  *                    '-> flushed
  *
  * "delivered" is to Asterisk's core, "sent" is towards the listener.  Between the two it
- * is held by a bridge that mixes, or by the peer's channel where it can be seen what that
- * sends, or known that it does not fill a packet; else the two are one moment.  "played" is as much of what was sent as
- * has had its time on the media clock.  At every moment
- * received = queued + held + sent + flushed + dropped.
+ * is held by a bridge that mixes, by a resampler, or by the peer's channel where it can be
+ * seen what that sends, or known that it does not fill a packet; else the two are one
+ * moment.  "played" is as much of what was sent as has had its time on the media clock.  At
+ * every moment received = queued + held + sent + flushed + dropped.
  */
 
 #ifndef PLAYBACK_LEDGER_H
@@ -622,8 +622,8 @@ int playback_ledger_waits_for_rest(const struct playback_ledger *ledger);
  *
  * \param ledger
  * \param now_ns when, at a tick; PLAYBACK_NEVER if no other tick will come
- * \return in ns, at most a mixing interval or what is left of a packet, rounded up to a
- *         whole ms; 0 for none.  It is to be delivered as a frame without media.
+ * \return in ns, at most a mixing interval, or what is left of a packet and what resamplers
+ *         keep, rounded up to a whole ms; 0 for none.  It is to be delivered as a frame without media.
  */
 int64_t playback_ledger_wants_silence(const struct playback_ledger *ledger,
 	int64_t now_ns);

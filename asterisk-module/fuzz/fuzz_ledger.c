@@ -205,7 +205,8 @@ static void starve(struct run *run)
 	CHECK((ledger->mixing || peer_packet(ledger)) && held);
 	playback_ledger_delivered(&run->ledger, media(0), silence_ns, run->now);
 	/* A packet is filled tick by tick, and what resamplers keep may need another interval */
-	CHECK(!ledger->mixing || in_resamplers(ledger) || !playback_ledger_wants_silence(ledger, PLAYBACK_NEVER));
+	CHECK(!ledger->mixing || in_resamplers(ledger)
+		|| !playback_ledger_wants_silence(ledger, PLAYBACK_NEVER));
 	CHECK(held == ledger->held.bytes + ledger->dropped_of_held.bytes - dropped
 		+ ledger->sent.bytes - sent);
 }
@@ -587,9 +588,9 @@ static void operate(struct run *run, uint8_t operation, uint8_t amount)
 	case 'k':
 		if (amount & 128 && amount & 64 && !(amount & 32)) {
 			resample(run, (amount / 4 & 7) * MS * 5 / 4, amount & 1, amount & 2);
-		} else if (amount & 128 && amount & 64 && amount & 32 && amount & 1) {
+		} else if (amount & 128 && amount & 64 && amount & 1) {
 			playback_ledger_lost(&run->ledger, amount / 2 & 3, run->now);
-		} else if (amount & 128 && amount & 64 && amount & 32) {
+		} else if (amount & 128 && amount & 64) {
 			playback_ledger_leave_rest(&run->ledger, run->now);
 		} else if (amount & 64 && amount & 32 && run->ledger.watching) {
 			playback_ledger_repacked(&run->ledger, (1 + (amount / 2 & 7)) * 10 * MS,

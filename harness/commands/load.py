@@ -33,6 +33,8 @@ from harness.report.load_table import load_markdown, load_table, ratio_lines, wa
 from harness.targets.names import TargetName
 
 _SOAK_S = 3600
+_LEAST_SOAK_S = 180
+"""in the first two waves memory is still taken that is kept for those after them"""
 _WAVE_S = 60.0
 _LIVES_S = 20.0
 """a call of a soak, on average"""
@@ -101,7 +103,8 @@ def add_to(commands: Commands) -> None:
         const=_SOAK_S,
         metavar="SECONDS",
         help="calls come and go, are flushed, paused, dropped and hung up by either side, while the"
-        " console is used; so long on one Asterisk, in waves of a minute (%(const)s)",
+        f" console is used; so long on one Asterisk, in waves of a minute, {_LEAST_SOAK_S} or more"
+        " (%(const)s)",
     )
     parser.add_argument("--json", action="store_true", help="JSON control message format")
     parser.add_argument("--speaking", action="store_true", help="the callers speak, too")
@@ -119,6 +122,11 @@ def _run(options: argparse.Namespace, console: Console) -> int:
     if options.against == options.target:
         raise InputFault("--against names the target again", "Give another, such as stock.")
     schemes = options.over or ("ws",)
+    if options.soak and options.soak < _LEAST_SOAK_S:
+        raise InputFault(
+            f"--soak {options.soak} is too short to tell whether memory grows",
+            f"Give {_LEAST_SOAK_S} seconds or more.",
+        )
     targets = {
         over: [_target(name, over, bool(options.over)) for name in names] for over in schemes
     }
@@ -141,15 +149,14 @@ def _run(options: argparse.Namespace, console: Console) -> int:
                 "Leave --against out, and give one of each.",
             )
         (target,) = targets[schemes[0]]
-        wave_s = min(_WAVE_S, options.soak / 2)
         plan = replace(
             plan,
             calls=options.calls[0],
-            seconds=wave_s,
-            ramp=options.calls[0] / min(_LIVES_S, wave_s / 3),
+            seconds=_WAVE_S,
+            ramp=options.calls[0] / _LIVES_S,
             soak=True,
         )
-        return _soak(console, target, plan, round(options.soak / wave_s), folder, options.keep)
+        return _soak(console, target, plan, round(options.soak / _WAVE_S), folder, options.keep)
     console.print(
         f"{' and '.join(names)}: {', '.join(map(str, options.calls))} calls over"
         f" {' and '.join(schemes)}, {plan.marks_a_second:g} marks a second each, held for"

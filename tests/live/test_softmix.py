@@ -172,7 +172,6 @@ def test_what_a_mixer_loses_as_it_begins_anew_is_told(patched: Bench, why: str) 
     lost = evidence.wire.missing(0, evidence.conversation.sent)
     told = sum(drop.number("bytes") for drop in of(call, "MEDIA_DROPPED"))
     if extension.bridge == "conference of three":
-        print("LOST", lost, told)
         assert abs(lost - told) <= LOCATED_S * CODECS[extension.codec].bytes_per_second
     else:
         # One that has just begun to mix may lose a frame, any other is given nothing before.

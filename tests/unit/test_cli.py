@@ -78,6 +78,13 @@ def test_options_that_a_build_has_no_use_for(
     assert complaint in " ".join(capsys.readouterr().err.split())
 
 
+def test_a_soak_that_is_too_short_for_its_verdict(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["load", "--soak", "179"]) == EXIT_USAGE
+    errors = " ".join(capsys.readouterr().err.split())
+    assert "--soak 179 is too short" in errors
+    assert "Give 180 seconds or more" in errors
+
+
 def test_a_folder_that_does_not_exist(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["judge", str(tmp_path / "nowhere")]) == EXIT_USAGE
     errors = " ".join(capsys.readouterr().err.split())

@@ -40,6 +40,18 @@ def test_a_mark_is_discarded_where_nothing_behind_the_one_before_it_was_sent() -
     assert [verdict for verdict, _ in judged(held())] == ["PASS", "PASS"]
 
 
+def test_what_is_dropped_as_a_call_begins_is_missed_when_it_would_have_been_sent() -> None:
+    call = started()
+    call.send(1, 800)
+    call.command(1, "MARK id=a")
+    call.command(1, "MARK id=b")
+    call.event(100, "MEDIA_DROPPED bytes=800 reason=unsent offset=0")
+    call.event(100.1, "MARK_DISCARDED id=a reason=unsent")
+    # Nothing is between the two marks.
+    call.event(100.2, "MARK_PLAYED id=b")
+    assert [verdict for verdict, _ in judged(call)] == ["PASS", "PASS"]
+
+
 @pytest.mark.parametrize(
     ("call", "says"),
     [

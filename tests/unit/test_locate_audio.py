@@ -175,9 +175,8 @@ def shifted(samples: Samples, later: float) -> Samples:
     return np.asarray(np.fft.irfft(spectrum * turns)[: len(samples)])
 
 
-def error_bytes(path: Path, lost: Sequence[int] = ()) -> int:
-    """The largest error of where a run begins or ends."""
-    found, truth = path.found(lost), path.heard(lost)
+def largest_error(found: Sequence[Run], truth: Sequence[Run]) -> int:
+    """Of where a run begins or ends, in bytes."""
     assert len(found) == len(truth), (found, truth)
     return max(
         max(
@@ -187,6 +186,11 @@ def error_bytes(path: Path, lost: Sequence[int] = ()) -> int:
         )
         for run, true in zip(found, truth, strict=True)
     )
+
+
+def error_bytes(path: Path, lost: Sequence[int] = ()) -> int:
+    """The same of what was found of a path."""
+    return largest_error(path.found(lost), path.heard(lost))
 
 
 def allowed_bytes(application: str) -> int:
@@ -237,6 +241,63 @@ def test_lost_packets(application: str, caller: str) -> None:
     path.play(30 * path.frame_bytes)
     lost = [3, 11, 12, 29]
     assert error_bytes(path, lost) <= allowed_bytes(application)
+
+
+RESAMPLED = [("slin16", "ulaw"), ("ulaw", "slin16")]
+
+
+def anew(application: str, caller: str, others: Sequence[bytes] = ()) -> tuple[list[Run], int]:
+    """Where 20 frames are found of which the latter 10 went through another resampler, after the
+    payloads of others; and how long a frame is."""
+    paths = [Path(application, caller), Path(application, caller)]
+    paths[1].position = 10 * paths[0].frame_bytes
+    payloads = []
+    for path in paths:
+        path.play(10 * path.frame_bytes)
+        payloads.append(path.payloads())
+    between = [Payload(data, 0, paths[1].position) for data in others]
+    stream = audio_code.coded(application, 0, paths[1].position)
+    found = locate_audio([*payloads[0], *between, *payloads[1]], stream, *path.codecs)
+    frame = path.frame_bytes
+    runs = joined(
+        Run(number * frame + piece.start, piece.offset, piece.length)
+        for number, where in enumerate(found)
+        for piece in where.pieces
+    )
+    return runs, frame
+
+
+def end_lost(application: str, frame: int, others: int) -> list[Run]:
+    """What is to be found there: of the first half not its end, which was in the first one."""
+    kept = CODECS[application].bytes_per_second // 200
+    length = 10 * frame - kept
+    return [Run(kept, 0, length), Run((10 + others) * frame + kept, 10 * frame, length)]
+
+
+@pytest.mark.parametrize(("application", "caller"), RESAMPLED)
+def test_what_a_resampler_held_that_was_replaced_is_not_heard(
+    application: str, caller: str
+) -> None:
+    """Silence of the same length is in its place, so that nothing is moved."""
+    found, frame = anew(application, caller)
+    assert largest_error(found, end_lost(application, frame, 0)) <= allowed_bytes(application)
+
+
+# Of 150 such places those at which by chance theirs fitted ours better than silence.
+@pytest.mark.parametrize("place", [11, 14, 36, 43, 60, 132])
+@pytest.mark.parametrize(("application", "caller"), RESAMPLED)
+def test_the_sound_of_others_right_beside_it_is_not_taken_for_ours(
+    application: str, caller: str, place: int
+) -> None:
+    codec = CODECS[caller]
+    samples = codec.sample_rate_hz // 50
+    others = audio_code.samples(10**9 + 12_345 * place, 5 * samples, codec.sample_rate_hz)
+    data = encode(caller, others)
+    size = len(data) // 5
+    found, frame = anew(
+        application, caller, [data[at : at + size] for at in range(0, len(data), size)]
+    )
+    assert largest_error(found, end_lost(application, frame, 5)) <= allowed_bytes(application)
 
 
 @every_pair
