@@ -1293,6 +1293,19 @@ static int64_t expected_due(const struct playback_ledger *ledger)
 	return mark_ns < event_ns ? mark_ns : event_ns;
 }
 
+/*! \brief Send what must have been sent of what is held, where that is not seen */
+static void send_unseen(struct playback_ledger *ledger, int64_t now_ns)
+{
+	int64_t unsent_ns = held_behind_resamplers(ledger) - ledger->part_sent_ns;
+
+	if (!ledger->packet_ns) {
+		/* Nothing gathers what comes out of the resamplers, be it less than a tick's */
+		unsent_ns += ledger->tick_ns - 1;
+	}
+	/* What fills no packet cannot be sent */
+	send_packets(ledger, unsent_ns / peer_packet(ledger), now_ns);
+}
+
 void playback_ledger_caught_up(struct playback_ledger *ledger,
 	const struct playback_frame *delivered)
 {
@@ -1328,9 +1341,7 @@ void playback_ledger_caught_up(struct playback_ledger *ledger,
 	add(&ledger->held, frame.media);
 	ledger->looks_soon = is_held_awaited(ledger) && !expected_due(ledger);
 	if (current_stage(ledger) == PLAYBACK_STAGE_DELIVERED) {
-		/* It is not seen, but what fills no packet cannot be sent */
-		send_packets(ledger, (held_behind_resamplers(ledger) - ledger->part_sent_ns)
-			/ peer_packet(ledger), now_ns);
+		send_unseen(ledger, now_ns);
 	}
 }
 

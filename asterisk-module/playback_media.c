@@ -265,6 +265,9 @@ struct ast_frame *playback_media_silence(const struct playback_media_format *for
 	int silence = silence_byte(format->format);
 	char *data;
 
+	if (ns <= 0) {
+		return NULL;
+	}
 	if (silence < 0) {
 		return encode_silence(format);
 	}

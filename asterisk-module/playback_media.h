@@ -104,7 +104,8 @@ struct ast_frame *playback_media_pad(const struct playback_media_format *format,
  * \param format
  * \param ns how long it is to last, in whole ms; where a codec makes it it lasts as long as a
  *        full frame, whatever is asked for
- * \return the frame, NULL where there is no silence in the format, or no memory
+ * \return the frame, NULL where there is no silence in the format, none is asked for, or no
+ *         memory
  */
 struct ast_frame *playback_media_silence(const struct playback_media_format *format,
 	int64_t ns);

@@ -603,6 +603,8 @@ AST_TEST_DEFINE(silence)
 		&& frame && frame->datalen == 3 * FRAME_BYTES
 		&& playback_media_frame(&format, frame).ns == 3 * 20000000LL, result, done);
 	ast_frfree(frame);
+	frame = playback_media_silence(&format, 0);
+	ast_test_validate_cleanup(test, !frame, result, done);
 	format.format = ast_format_gsm;
 	format.frame_size = 33;
 	frame = playback_media_silence(&format, 3 * 20000000LL);

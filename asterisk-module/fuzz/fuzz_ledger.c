@@ -498,6 +498,9 @@ static void check(struct run *run)
 	}
 	CHECK(held == ledger->held.bytes && held_ns == ledger->held_frames_ns);
 	CHECK(ledger->part_sent_ns >= 0 && ledger->part_sent_ns <= ledger->held_frames_ns);
+	/* Where nothing is held for a packet, nor by resamplers, all has been sent */
+	CHECK(ledger->watching || ledger->mixing || peer_packet(ledger)
+		|| !ledger->held_count);
 
 	CHECK(snapshot.received == snapshot.played.bytes + snapshot.queued.bytes
 		+ snapshot.flushed + snapshot.dropped);

@@ -3105,6 +3105,24 @@ static void resampled_frame_that_is_not_sent_leaves_its_end(void)
 	EXPECT(ledger.dropped_of_held.bytes, 320);
 }
 
+static void short_resampled_frame_is_gathered_by_nobody(void)
+{
+	begin();
+	playback_ledger_listener_resampled(&ledger, RESAMPLED, 0, T0);
+	receive(60);
+	playback_ledger_delivered(&ledger, ulaw(60), 60 * MS / 8, T0);
+	mark(0, T0);
+	EXPECT(ledger.sent.bytes, 20);
+	EXPECT(ledger.held_frames_ns, RESAMPLED);
+	/* The listener has gone, and its resamplers with it */
+	playback_ledger_listener_resampled(&ledger, 0, 0, T0 + TICK);
+	EXPECT(ledger.held_count, 0);
+	EXPECT(ledger.dropped_of_held.bytes, 40);
+	EXPECT(playback_ledger_wants_silence(&ledger, T0 + TICK), 0);
+	expect_pop(0, PLAYBACK_PLAYED, T0 + TICK);
+	EXPECT(marks[0].dropped, 40);
+}
+
 static void mixer_is_given_what_comes_out_of_resamplers(void)
 {
 	begin();
@@ -3352,6 +3370,7 @@ int main(void)
 	RUN(silence_pushes_out_what_is_in_resamplers);
 	RUN(what_is_in_resamplers_is_lost_with_them);
 	RUN(resampled_frame_that_is_not_sent_leaves_its_end);
+	RUN(short_resampled_frame_is_gathered_by_nobody);
 	RUN(mixer_is_given_what_comes_out_of_resamplers);
 	RUN(listeners_of_a_mixer_are_resampled);
 	RUN(peer_that_is_kept_from_its_work_is_waited_for);
