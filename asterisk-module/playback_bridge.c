@@ -141,6 +141,12 @@ struct playback_bridge_view playback_bridge_look_at_path(struct ast_channel *cha
 
 struct playback_bridge_view playback_bridge_look(struct ast_channel *channel)
 {
+	return playback_bridge_look_inside(channel, NULL, NULL);
+}
+
+struct playback_bridge_view playback_bridge_look_inside(struct ast_channel *channel,
+	void (*inside)(struct ast_bridge *bridge, void *data), void *data)
+{
 	struct playback_bridge_view view = playback_bridge_look_at_path(channel);
 	struct ast_bridge *bridge = ast_channel_get_bridge(channel);
 	struct ast_bridge_channel *bridge_channel = NULL;
@@ -149,11 +155,14 @@ struct playback_bridge_view playback_bridge_look(struct ast_channel *channel)
 	if (!bridge) {
 		return view;
 	}
+	view.is_bridged = 1;
 	/* While it is locked the channel stays in it and the bridge keeps its technology */
 	view.busy = ao2_trylock(bridge);
 	technology = bridge->technology;
 	if (technology && technology->capabilities & AST_BRIDGE_CAPABILITY_MULTIMIX) {
 		view.mixer = bridge;
+	}
+	if (view.mixer && !inside) {
 		view.sample_rate = ast_format_get_sample_rate(ast_channel_readformat(channel));
 		bridge_channel = ast_channel_get_bridge_channel(channel);
 		/* The channel's own thread suspends it */
@@ -169,6 +178,9 @@ struct playback_bridge_view playback_bridge_look(struct ast_channel *channel)
 		view.parties = bridge->num_channels;
 		view.interval_ns = bridge->softmix.internal_mixing_interval * NS_PER_MS;
 		view.peer = playback_bridge_peer(bridge, channel);
+		if (inside) {
+			inside(bridge, data);
+		}
 		ao2_unlock(bridge);
 	}
 	ao2_cleanup(bridge_channel);

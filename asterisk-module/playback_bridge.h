@@ -31,6 +31,8 @@
 
 /*! \brief What one look at the bridge showed */
 struct playback_bridge_view {
+	/*! Whether there is one */
+	int is_bridged;
 	/*! The bridge if it mixes, without a reference: only to be compared */
 	const struct ast_bridge *mixer;
 	/*! How long the audio lasts that the mixer holds in ns, -1 if that cannot be seen */
@@ -102,6 +104,18 @@ struct playback_bridge_view playback_bridge_look_at_path(struct ast_channel *cha
 
 /*! \brief Look at the bridge a channel is in; the ledger not locked */
 struct playback_bridge_view playback_bridge_look(struct ast_channel *channel);
+
+/*!
+ * \brief The same, and another look at the bridge while it is locked
+ *
+ * Of a mixer, which goes on meanwhile, it is seen that it mixes and not what it holds.
+ *
+ * \param channel
+ * \param inside is not called if there is no bridge, or that is busy
+ * \param data for \a inside
+ */
+struct playback_bridge_view playback_bridge_look_inside(struct ast_channel *channel,
+	void (*inside)(struct ast_bridge *bridge, void *data), void *data);
 
 /*!
  * \brief Tell the ledger what was seen; the ledger locked

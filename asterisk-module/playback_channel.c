@@ -837,6 +837,19 @@ static struct ast_frame *deliver_short(struct playback_channel *playback,
 }
 
 /*!
+ * \brief The bridge as it was seen at this tick; a mixer, which goes on meanwhile, as it is
+ */
+static struct playback_bridge_view look_at_bridge(struct playback_channel *playback)
+{
+	const struct playback_listener *listener = &playback->listener;
+
+	if (listener->sees_bridge && !listener->bridge.mixer && !listener->bridge.busy) {
+		return listener->bridge;
+	}
+	return playback_bridge_look(playback->driver.channel);
+}
+
+/*!
  * \brief Deliver a frame to the core
  *
  * \param playback
@@ -853,7 +866,7 @@ static struct ast_frame *deliver_frame(struct playback_channel *playback,
 		.behind_ns = ticks * playback->pace.tick_ns,
 		.late_ns = playback->pace.tick_late_ns,
 	};
-	struct playback_bridge_view view = playback_bridge_look(playback->driver.channel);
+	struct playback_bridge_view view = look_at_bridge(playback);
 
 	if (!playback->opted_in && media.bytes
 		&& playback_listener_is_unheard(&playback->listener)) {
@@ -1065,6 +1078,8 @@ static int is_peer_unseen(struct playback_channel *playback)
 		return 0;
 	}
 	view = playback_bridge_look(playback->driver.channel);
+	/* Whoever is met here is not left again for what was seen before */
+	playback->listener.bridge = view;
 	follow_bridge(playback, &view);
 	follow_peer(playback, &view);
 	if (view.mixer) {
@@ -1237,10 +1252,16 @@ static void restore_partial(struct playback_channel *playback)
 /*! \brief Whether a mark waits for what is visible of the partial frame */
 static int wants_partial(struct playback_channel *playback)
 {
-	SCOPED_MUTEX(lock, &playback->lock);
+	size_t bytes = *playback->driver.partial_bytes;
+	int wants;
 
-	return playback_ledger_wants_partial(playback->ledger,
-		*playback->driver.partial_bytes);
+	if (!bytes) {
+		return 0;
+	}
+	ast_mutex_lock(&playback->lock);
+	wants = playback_ledger_wants_partial(playback->ledger, bytes);
+	ast_mutex_unlock(&playback->lock);
+	return wants;
 }
 
 /*! \brief Whether something waits for a look at the peer, and it is time */
@@ -1255,6 +1276,7 @@ int playback_read_begin(struct playback_channel *playback, int tick)
 {
 	playback->is_returning = 0;
 	playback->read_count = 0;
+	playback->listener.sees_bridge = 0;
 	frame_arrived(playback);
 	if (tick || look_is_due(playback)) {
 		playback_watch_peer(playback);

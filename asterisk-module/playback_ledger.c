@@ -312,13 +312,13 @@ static enum playback_stage current_stage(const struct playback_ledger *ledger)
  *
  * Behind a mixer they are given more in any case.
  */
-static int64_t in_resamplers(const struct playback_ledger *ledger)
+static inline int64_t in_resamplers(const struct playback_ledger *ledger)
 {
 	return ledger->resampled_ns + (ledger->mixing ? 0 : ledger->listener_resampled_ns);
 }
 
 /*! \brief How long all of what is held lasts that has come out of them, in ns */
-static int64_t held_behind_resamplers(const struct playback_ledger *ledger)
+static inline int64_t held_behind_resamplers(const struct playback_ledger *ledger)
 {
 	return ledger->held_frames_ns > in_resamplers(ledger)
 		? ledger->held_frames_ns - in_resamplers(ledger) : 0;
@@ -329,7 +329,7 @@ static int64_t held_behind_resamplers(const struct playback_ledger *ledger)
  *
  * Resampled, the end of a frame is in the next packet, be they as long as frames.
  */
-static int64_t peer_packet(const struct playback_ledger *ledger)
+static inline int64_t peer_packet(const struct playback_ledger *ledger)
 {
 	return ledger->packet_ns || !in_resamplers(ledger) ? ledger->packet_ns : ledger->tick_ns;
 }

@@ -108,14 +108,14 @@ static int is_mute(struct ast_channel *channel, unsigned int direction)
 	const struct suppress_begin *suppress;
 	struct ast_datastore *datastore;
 
-	if (!ast_channel_framehooks(channel)
-		|| !playback_bridge_knows_softmix(ast_get_version())) {
+	if (!ast_channel_framehooks(channel)) {
 		return 0;
 	}
 	AST_LIST_TRAVERSE(ast_channel_datastores(channel), datastore, entry) {
 		if (!strcmp(datastore->info->type, SUPPRESS_DATASTORE)) {
 			suppress = datastore->data;
-			return suppress->frametype == AST_FRAME_VOICE
+			return playback_bridge_knows_softmix(ast_get_version())
+				&& suppress->frametype == AST_FRAME_VOICE
 				&& (suppress->direction & direction);
 		}
 	}
@@ -381,26 +381,40 @@ static enum playback_suspension unheard_unbridged(struct playback_listener *list
 	return strcmp(application, "Stasis") ? PLAYBACK_NOT_SUSPENDED : PLAYBACK_UNBRIDGED;
 }
 
+/*! \brief A look at the bridge of a channel */
+struct bridge_look {
+	struct playback_listener *listener;
+	struct ast_channel *channel;
+	int64_t now_ns;
+	/*! Why nobody hears the channel, as of now or, if the bridge is busy, of the latest look */
+	enum playback_suspension reason;
+};
+
+static void look_inside(struct ast_bridge *bridge, void *data)
+{
+	struct bridge_look *look = data;
+
+	look->reason = unheard_bridged(look->listener, look->channel, bridge, look->now_ns);
+}
+
 /*! \brief Why nobody hears a channel now */
 static enum playback_suspension unheard(struct playback_listener *listener,
 	struct ast_channel *channel, int64_t now_ns)
 {
-	enum playback_suspension reason = listener->latest;
-	struct ast_bridge *bridge;
+	struct bridge_look look = {
+		.listener = listener,
+		.channel = channel,
+		.now_ns = now_ns,
+		.reason = listener->latest,
+	};
 
 	if (is_mute(channel, AST_MUTE_DIRECTION_READ)) {
 		return PLAYBACK_MUTE;
 	}
-	bridge = ast_channel_get_bridge(channel);
-	if (!bridge) {
-		return unheard_unbridged(listener, channel, now_ns);
-	}
-	if (!ao2_trylock(bridge)) {
-		reason = unheard_bridged(listener, channel, bridge, now_ns);
-		ao2_unlock(bridge);
-	}
-	ao2_ref(bridge, -1);
-	return reason;
+	listener->bridge = playback_bridge_look_inside(channel, look_inside, &look);
+	listener->sees_bridge = 1;
+	return listener->bridge.is_bridged ? look.reason
+		: unheard_unbridged(listener, channel, now_ns);
 }
 
 /*! \brief Whether a call that is being set up may be unheard for this reason */
@@ -429,6 +443,7 @@ enum playback_suspension playback_listener_look(struct playback_listener *listen
 {
 	int waits = opted_in && listener->waits;
 
+	listener->sees_bridge = 0;
 	if (!waits && listener->begun) {
 		listener->latest = PLAYBACK_NOT_SUSPENDED;
 		return PLAYBACK_NOT_SUSPENDED;

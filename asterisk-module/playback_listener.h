@@ -39,6 +39,7 @@
 #include "asterisk/channel.h"
 #include "asterisk/rtp_engine.h"
 
+#include "playback_bridge.h"
 #include "playback_events.h"
 
 /*! \brief Another channel that was looked into */
@@ -75,6 +76,9 @@ struct playback_listener {
 	int64_t first_ns;
 	/*! What the latest look showed */
 	enum playback_suspension latest;
+	/*! Whether it looked at the bridge, and what it saw of that */
+	int sees_bridge;
+	struct playback_bridge_view bridge;
 	/*! The only other party of the bridge, if that was looked into */
 	struct playback_party party;
 	/*!

@@ -84,8 +84,9 @@ struct playback_media playback_media_frame(const struct playback_media_format *f
 {
 	struct playback_media media = { .bytes = frame->datalen, };
 
-	if (format->frame_size && ast_format_cmp(frame->subclass.format, format->format)
-		== AST_FORMAT_CMP_EQUAL) {
+	if (format->frame_size && (frame->subclass.format == format->format
+		|| ast_format_cmp(frame->subclass.format, format->format)
+		== AST_FORMAT_CMP_EQUAL)) {
 		return playback_media_bytes(format, frame->datalen);
 	}
 	media.ns = playback_samples_ns(frame->subclass.format, frame->samples);
@@ -103,9 +104,8 @@ unsigned int playback_media_sample_bytes(const struct playback_media_format *for
 size_t playback_media_half_sample(const struct playback_media_format *format,
 	size_t bytes)
 {
-	unsigned int sample_bytes = playback_media_sample_bytes(format);
-
-	return sample_bytes ? bytes % sample_bytes : 0;
+	/* Asked at each tick, where frames are whole */
+	return bytes % sizeof(int16_t) && playback_media_sample_bytes(format) > 1;
 }
 
 /*!

@@ -54,16 +54,24 @@ void playback_outbox_destroy(struct playback_outbox *outbox)
 
 void playback_outbox_hold(struct playback_outbox *outbox)
 {
-	SCOPED_MUTEX(lock, &outbox->lock);
-
-	outbox->holder = pthread_self();
+	__atomic_store_n(&outbox->holder, pthread_self(), __ATOMIC_RELAXED);
 }
 
 void playback_outbox_release(struct playback_outbox *outbox)
 {
-	SCOPED_MUTEX(lock, &outbox->lock);
+	__atomic_store_n(&outbox->holder, AST_PTHREADT_NULL, __ATOMIC_RELAXED);
+}
 
-	outbox->holder = AST_PTHREADT_NULL;
+/*! \brief There are \a more events now, or fewer; outbox locked */
+static void count_events(struct playback_outbox *outbox, int more)
+{
+	__atomic_store_n(&outbox->length, outbox->length + more, __ATOMIC_RELAXED);
+}
+
+/*! \brief Since when the socket is full, 0 if it is not; outbox locked */
+static void set_backpressure(struct playback_outbox *outbox, int64_t since_ns)
+{
+	__atomic_store_n(&outbox->backpressure_since_ns, since_ns, __ATOMIC_RELAXED);
 }
 
 /*! \brief See playback_outbox_can_write(); outbox locked */
@@ -76,12 +84,12 @@ static int can_write(struct playback_outbox *outbox, struct ast_websocket *webso
 	int64_t time_ns;
 
 	if (socket.fd < 0 || poll(&socket, 1, 0) != 0) {
-		outbox->backpressure_since_ns = 0;
+		set_backpressure(outbox, 0);
 		return 1;
 	}
 	time_ns = playback_now_ns();
 	if (!outbox->backpressure_since_ns) {
-		outbox->backpressure_since_ns = time_ns;
+		set_backpressure(outbox, time_ns);
 		ast_debug(1, "%s: The application does not read\n", outbox->name);
 	}
 	return time_ns - outbox->backpressure_since_ns > BACKPRESSURE_MAX_NS;
@@ -105,7 +113,7 @@ static int append(struct playback_outbox *outbox, const char *text)
 	}
 	strcpy(event->text, text); /* Safe */
 	AST_LIST_INSERT_TAIL(&outbox->events, event, list);
-	outbox->length++;
+	count_events(outbox, 1);
 	return 0;
 }
 
@@ -156,9 +164,10 @@ int playback_outbox_write(struct playback_outbox *outbox,
 /*! \brief Whether an event of the calling thread's has to wait; outbox locked */
 static int has_to_wait(struct playback_outbox *outbox, struct ast_websocket *websocket)
 {
+	/* Only the holder itself sets it, and sees that it has */
+	pthread_t holder = __atomic_load_n(&outbox->holder, __ATOMIC_RELAXED);
 	/* AST_PTHREADT_NULL is not a thread, so pthread_equal() must not see it */
-	int held = outbox->holder != AST_PTHREADT_NULL
-		&& pthread_equal(outbox->holder, pthread_self());
+	int held = holder != AST_PTHREADT_NULL && pthread_equal(holder, pthread_self());
 
 	return held || outbox->length || !can_write(outbox, websocket);
 }
@@ -190,7 +199,7 @@ static struct playback_event *next_event(struct playback_outbox *outbox,
 	if (!outbox->length || !(force || can_write(outbox, websocket))) {
 		return NULL;
 	}
-	outbox->length--;
+	count_events(outbox, -1);
 	return AST_LIST_REMOVE_HEAD(&outbox->events, list);
 }
 
@@ -240,14 +249,10 @@ void playback_outbox_end(struct playback_outbox *outbox, struct ast_websocket *w
 
 int playback_outbox_is_empty(struct playback_outbox *outbox)
 {
-	SCOPED_MUTEX(lock, &outbox->lock);
-
-	return !outbox->length;
+	return !__atomic_load_n(&outbox->length, __ATOMIC_RELAXED);
 }
 
 int playback_outbox_has_backpressure(struct playback_outbox *outbox)
 {
-	SCOPED_MUTEX(lock, &outbox->lock);
-
-	return outbox->backpressure_since_ns != 0;
+	return __atomic_load_n(&outbox->backpressure_since_ns, __ATOMIC_RELAXED) != 0;
 }

@@ -40,7 +40,10 @@ struct playback_event;
 struct playback_outbox {
 	/*! The channel's name, for the log; set once */
 	const char *name;
-	/*! Guards what follows */
+	/*!
+	 * Guards what follows; \c length and \c backpressure_since_ns are read without it at each
+	 * tick, and \c holder is a thread's own
+	 */
 	ast_mutex_t lock;
 	/*! Events that wait, oldest first */
 	AST_LIST_HEAD_NOLOCK(, playback_event) events;

@@ -49,6 +49,14 @@
  */
 #define TIMESTAMP_SKEW 640
 
+/*!
+ * \brief Each of so many questions what was sent is one what the far end reports, too
+ *
+ * Of all that an RTP says of itself that takes far more time than the two numbers wanted at
+ * each tick.
+ */
+#define REPORT_QUESTIONS 16
+
 /*! \brief For how long what the far end has reported is told, in ns */
 #define REPORT_STANDS_NS (15 * NS_PER_S)
 
@@ -551,19 +559,26 @@ static void note_reports(struct playback_peer *peer,
 	peer->reports = reports;
 }
 
-/*! \brief Ask the RTP what it has sent */
+/*! \brief Ask the RTP what it has sent, and now and then what its far end reports */
 static struct playback_peer_count ask_rtp(struct playback_peer *peer)
 {
-	struct ast_rtp_instance_stats stats = { .txcount = peer->packets,
-		.txoctetcount = peer->bytes, };
-	struct playback_peer_count count = { .media = 0, };
+	struct ast_rtp_instance_stats stats;
+	struct playback_peer_count count = { .packets = peer->packets, .bytes = peer->bytes, };
 
-	/* In one question: a packet that leaves between two would be taken for a digit */
-	if (!ast_rtp_instance_get_stats(peer->rtp, &stats, AST_RTP_INSTANCE_STAT_ALL)) {
+	/* Else a packet that leaves between two questions would be taken for a digit */
+	ao2_lock(peer->rtp);
+	if (!ast_rtp_instance_get_stats(peer->rtp, &stats, AST_RTP_INSTANCE_STAT_TXCOUNT)) {
+		count.packets = stats.txcount;
+	}
+	if (count.packets != peer->packets && !ast_rtp_instance_get_stats(peer->rtp, &stats,
+		AST_RTP_INSTANCE_STAT_TXOCTETCOUNT)) {
+		count.bytes = stats.txoctetcount;
+	}
+	ao2_unlock(peer->rtp);
+	if (!(peer->questions++ % REPORT_QUESTIONS)
+		&& !ast_rtp_instance_get_stats(peer->rtp, &stats, AST_RTP_INSTANCE_STAT_ALL)) {
 		note_reports(peer, &stats);
 	}
-	count.packets = stats.txcount;
-	count.bytes = stats.txoctetcount;
 	return count;
 }
 
@@ -611,6 +626,7 @@ int playback_peer_meet(struct playback_peer *peer, struct ast_channel *channel)
 		return 0;
 	}
 	peer->looked_ns = playback_now_ns();
+	peer->questions = 0;
 	count = ask_rtp(peer);
 	watching = has_rest(peer, &count) ? 2 : 1;
 	playback_peer_accept(peer, &count);
@@ -972,6 +988,7 @@ int playback_peer_confirm(struct playback_peer *peer)
 		/* What one that was made for this call anew has sent is what was delivered */
 		peer->packets = 0;
 		peer->bytes = 0;
+		peer->questions = 0;
 		count = ask_rtp(peer);
 		forget_reports(peer);
 		if (count.packets > PLAYBACK_HELD_MAX) {

@@ -197,7 +197,9 @@ struct playback_peer {
 	unsigned int asked_after;
 	/*! When it was looked latest, in ns */
 	int64_t looked_ns;
-	/*! What its far end had reported by then */
+	/*! How often it was asked what it has sent */
+	unsigned int questions;
+	/*! What its far end had reported when that was asked latest */
 	struct playback_peer_reports reports;
 	/*! When the latest report came at the earliest, in ns; 0 if that is not known */
 	int64_t reported_ns;
