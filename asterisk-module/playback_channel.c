@@ -477,19 +477,34 @@ static int64_t look_due_ns(const struct playback_channel *playback)
 	return playback_ledger_look_again(playback->ledger, looked_ns);
 }
 
-/*! \brief When there is something to be sent or looked at next */
-static int64_t next_due_ns(struct playback_channel *playback)
+/*! \brief When the ledger has something to be sent or looked at next; ledger locked */
+static int64_t ledger_due_ns(const struct playback_channel *playback)
 {
-	int64_t due_ns = MIN(playback_report_next_due(&playback->report),
-		playback_bridge_next_due(&playback->bridge));
+	int64_t due_ns = MIN(look_due_ns(playback),
+		playback_ledger_next_due(playback->ledger));
+
+	return playback->opted_in ? MIN(due_ns, playback_ledger_drop_due(playback->ledger))
+		: due_ns;
+}
+
+/*!
+ * \brief When there is something to be sent or looked at next
+ *
+ * \param playback
+ * \param ledger_due when the ledger has something
+ */
+static int64_t next_due_ns(const struct playback_channel *playback, int64_t ledger_due)
+{
+	return MIN(ledger_due, MIN(playback_report_next_due(&playback->report),
+		playback_bridge_next_due(&playback->bridge)));
+}
+
+/*! \brief The same, where the ledger is not locked */
+static int64_t find_next_due_ns(struct playback_channel *playback)
+{
 	SCOPED_MUTEX(lock, &playback->lock);
 
-	due_ns = MIN(due_ns, look_due_ns(playback));
-	due_ns = MIN(due_ns, playback_ledger_next_due(playback->ledger));
-	if (playback->opted_in) {
-		due_ns = MIN(due_ns, playback_ledger_drop_due(playback->ledger));
-	}
-	return due_ns;
+	return next_due_ns(playback, ledger_due_ns(playback));
 }
 
 /*! \brief Send all that is due, wake up for what is due next */
@@ -511,7 +526,7 @@ static void send_due(struct playback_channel *playback, struct ast_websocket *we
 		}
 		send_report(playback, websocket);
 	}
-	due_ns = playback_outbox_is_empty(&playback->outbox) ? next_due_ns(playback) : 0;
+	due_ns = playback_outbox_is_empty(&playback->outbox) ? find_next_due_ns(playback) : 0;
 	if (playback_outbox_has_backpressure(&playback->outbox)) {
 		wait_ns = RETRY_NS;
 	}
@@ -818,6 +833,7 @@ static void lose_frame(struct playback_channel *playback, struct playback_media 
 
 	playback_ledger_skipped(playback->ledger, media, PLAYBACK_DROP_UNSENT,
 		playback_now_ns());
+	playback->ledger_due_ns = ledger_due_ns(playback);
 }
 
 /*!
@@ -890,6 +906,7 @@ static struct ast_frame *deliver_frame(struct playback_channel *playback,
 	if (playback_peer_unheard(&playback->peer) != PLAYBACK_UNHEARD_NO) {
 		playback_ledger_unheard(playback->ledger, delivered.delivered_ns);
 	}
+	playback->ledger_due_ns = ledger_due_ns(playback);
 	ast_mutex_unlock(&playback->lock);
 	return frame;
 }
@@ -1015,6 +1032,7 @@ static struct ast_frame *miss_frame(struct playback_channel *playback,
 	playback->pace.delivered_ns = delivered.delivered_ns;
 	ast_mutex_lock(&playback->lock);
 	playback_bridge_deliver(&playback->bridge, playback->ledger, &view, &delivered);
+	playback->ledger_due_ns = ledger_due_ns(playback);
 	ast_mutex_unlock(&playback->lock);
 	ast_frfree(frame);
 	return silence;
@@ -1346,7 +1364,7 @@ struct ast_frame *playback_read_end(struct playback_channel *playback,
 	if (frame && frame->frametype == AST_FRAME_VOICE && playback->timer.fd >= 0
 		&& playback_outbox_is_empty(&playback->outbox)) {
 		/* What is due waits for the timer: nothing is written before the frame */
-		due_ns = next_due_ns(playback);
+		due_ns = next_due_ns(playback, playback->ledger_due_ns);
 		if (playback_outbox_has_backpressure(&playback->outbox)) {
 			/* Each frame comes as soon: it must not put off what is to be tried before */
 			due_ns = MAX(due_ns, MIN(playback->timer.due_ns,
@@ -1389,7 +1407,7 @@ int playback_write(struct playback_channel *playback,
 		ast_mutex_unlock(&playback->lock);
 		if (!playback_outbox_has_backpressure(&playback->outbox)
 			&& playback_outbox_is_empty(&playback->outbox)) {
-			playback_timer_arm(&playback->timer, next_due_ns(playback));
+			playback_timer_arm(&playback->timer, find_next_due_ns(playback));
 		}
 	}
 	return playback_outbox_can_write(&playback->outbox, websocket);

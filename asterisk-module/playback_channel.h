@@ -119,6 +119,8 @@ struct playback_channel {
 	struct playback_media read[PLAYBACK_CATCH_UP_MAX + 1];
 	/*! Number of these frames */
 	unsigned int read_count;
+	/*! When the ledger, as of the latest frame delivered, has something to be done next, in ns */
+	int64_t ledger_due_ns;
 	/*! Whether media keeps pace with time */
 	struct playback_pace pace;
 	/*! Whether the latest frame that was delivered when media was late was a pause */

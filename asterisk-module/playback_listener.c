@@ -35,6 +35,13 @@
 #define PARTY_LOOK_NS (100 * NS_PER_MS)
 
 /*!
+ * \brief How often at most that only may have become mute, in ns
+ *
+ * That it has shows at once, unless its new datastore is where another one was.
+ */
+#define MUTE_LOOK_NS NS_PER_S
+
+/*!
  * \brief How struct suppress_data begins, where ast_channel_suppress() keeps what is mute
  *
  * It is private to channel.c.  The releases for which it is trusted are those of
@@ -129,7 +136,7 @@ static void look_into(struct playback_party *party, struct ast_channel *channel,
 	if (party->channel != channel) {
 		forget_party(party);
 		party->channel = channel;
-		party->looked_ns = now_ns - PARTY_LOOK_NS;
+		party->looked_ns = now_ns - MUTE_LOOK_NS;
 		party->glue = ast_rtp_instance_get_glue(ast_channel_tech(channel)->type);
 	}
 	party->is_used = 1;
@@ -141,6 +148,8 @@ static void look_into(struct playback_party *party, struct ast_channel *channel,
 	party->rtp = playback_peer_rtp(channel);
 	party->datastore = AST_LIST_FIRST(ast_channel_datastores(channel));
 	party->is_mute = is_mute(channel, AST_MUTE_DIRECTION_WRITE);
+	party->is_mute_somehow = is_mute(channel,
+		AST_MUTE_DIRECTION_READ | AST_MUTE_DIRECTION_WRITE);
 	/* chan_rtp, which shows its RTP only after another channel's, has it at the first place */
 	party->has_no_media = !party->rtp && !ast_channel_fd_isset(channel, 0)
 		&& !ast_channel_fd_isset(channel, AST_EXTENDED_FDS);
@@ -151,15 +160,17 @@ static void look_into(struct playback_party *party, struct ast_channel *channel,
  * \brief Whether another channel is mute towards its listener
  *
  * Only a channel with framehooks can be, and when it becomes mute it gets a datastore: that
- * there is another one is seen without its lock.
+ * there is another one is seen without its lock.  In which direction it is can change then.
  */
 static int is_party_mute(struct playback_party *party, struct ast_channel *channel,
 	int64_t now_ns)
 {
+	int64_t look_ns = party->is_mute_somehow ? PARTY_LOOK_NS : MUTE_LOOK_NS;
+
 	if (!ast_channel_framehooks(channel)) {
 		return 0;
 	}
-	if (party->channel != channel || now_ns - party->looked_ns >= PARTY_LOOK_NS
+	if (party->channel != channel || now_ns - party->looked_ns >= look_ns
 		|| party->datastore != AST_LIST_FIRST(ast_channel_datastores(channel))) {
 		look_into(party, channel, now_ns);
 	}

@@ -52,6 +52,8 @@ struct playback_party {
 	const struct ast_datastore *datastore;
 	/*! Whether it was mute then, towards its listener */
 	int is_mute;
+	/*! Whether in that direction or the other: then either may change without a new one */
+	int is_mute_somehow;
 	/*! How to ask it for its RTP, NULL if it has none that can be seen */
 	struct ast_rtp_glue *glue;
 	/*! Its RTP with a reference, NULL if it had none */

@@ -16,8 +16,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,16 +52,11 @@ def main() -> int:
     if not shutil.which("callgrind_annotate"):
         raise EnvironmentFault("valgrind is not there", "Install it: apt-get install valgrind")
     build = load_build(ROOT)
-    frames = calls * seconds * FRAMES_A_SECOND
     with tempfile.TemporaryDirectory() as folder:
-        counted = {
+        per_frame = {
             name: count(build, Path(folder) / name, module, calls, seconds)
             for name, module in (("patched", build.patched_module), ("stock", build.stock_module))
         }
-    per_frame = {
-        name: Counter({key: some / frames for key, some in one.items()})
-        for name, one in counted.items()
-    }
     patched, stock = per_frame["patched"], per_frame["stock"]
     print(
         f"{f'instructions a frame, {calls} calls, {seconds} s':{WIDTH}}  patched    stock     more"
@@ -106,7 +101,7 @@ def print_row(name: str, patched: float, stock: float) -> None:
 def count(
     build: Build, folder: Path, module: Path, calls: int, seconds: int
 ) -> Counter[tuple[str, str]]:
-    """Instructions of Asterisk by file and function, while the calls are held."""
+    """Instructions of Asterisk for a frame, by file and function, while the calls are held."""
     folder.mkdir()
     profile = folder / "callgrind"
     valgrind = folder / "asterisk"
@@ -121,26 +116,34 @@ def count(
     valgrind.chmod(0o755)
     plan = LoadPlan(calls=calls, seconds=float(seconds))
     with bench(replace(build, binary=valgrind), folder / "out", module) as b:
-        judged = load(b, folder.name, plan, folder / "load", counting(b.instance.pid))
+        counting = Counting(b.instance.pid)
+        judged = load(b, folder.name, plan, folder / "load", counting.follow)
     if judged.judged.missing:
         print(f"{folder.name}: {judged.judged.missing} acknowledgements are missing")
-    return parse(profile)
+    frames = calls * counting.lasted_s * FRAMES_A_SECOND
+    return Counter({key: some / frames for key, some in parse(profile).items()})
 
 
-def counting(pid: int) -> Callable[[LoadProgress], None]:
-    """Have Valgrind count as long as the calls are held."""
-    state = "off"
+class Counting:
+    """Has Valgrind count as long as the calls are held."""
 
-    def follow(progress: LoadProgress) -> None:
-        nonlocal state
-        wanted = "on" if progress.stage == "holding" else "off"
-        if wanted != state:
-            state = wanted
-            subprocess.run(
-                ["callgrind_control", "-i", state, str(pid)], check=True, capture_output=True
-            )
+    def __init__(self, pid: int) -> None:
+        self.lasted_s = 0.0
+        self._pid = pid
+        self._began_s: float | None = None
 
-    return follow
+    def follow(self, progress: LoadProgress) -> None:
+        """The next stage of the calls."""
+        if progress.stage == "holding" and self._began_s is None:
+            self._switch("on")
+            self._began_s = time.monotonic()
+        elif progress.stage != "holding" and self._began_s is not None and not self.lasted_s:
+            self.lasted_s = time.monotonic() - self._began_s
+            self._switch("off")
+
+    def _switch(self, state: str) -> None:
+        command = ["callgrind_control", "-i", state, str(self._pid)]
+        subprocess.run(command, check=True, capture_output=True)
 
 
 def parse(profile: Path) -> Counter[tuple[str, str]]:
