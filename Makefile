@@ -2,7 +2,8 @@
 #
 # Variables: ARGS="..." is passed on to the harness or to pytest. ASTERISK_SOURCE=<directory or
 # tarball> or ASTERISK_RELEASE=<version> choose the Asterisk that is built; give them to demo and
-# test as well, or export them.
+# test as well, or export them. OPTIMIZE=-O2 compiles it as releases are, for what is to be said of
+# CPU; that takes longer.
 
 PYTHON ?= python3
 VENV := .venv
@@ -44,7 +45,8 @@ build: check-python ## build Asterisk, patched and stock, into build/
 asterisk:
 	@$(PYTHON) -B -m harness.install.build \
 		$(if $(ASTERISK_SOURCE),--source $(call quoted,$(ASTERISK_SOURCE))) \
-		$(if $(ASTERISK_RELEASE),--release $(call quoted,$(ASTERISK_RELEASE)))
+		$(if $(ASTERISK_RELEASE),--release $(call quoted,$(ASTERISK_RELEASE))) \
+		$(if $(OPTIMIZE),--optimize=$(call quoted,$(OPTIMIZE)))
 
 demo: build ## speech with marks on a real call, patched beside stock
 	@$(VENV)/bin/harness demo $(ARGS)

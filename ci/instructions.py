@@ -52,6 +52,7 @@ def main() -> int:
     if not shutil.which("callgrind_annotate"):
         raise EnvironmentFault("valgrind is not there", "Install it: apt-get install valgrind")
     build = load_build(ROOT)
+    print(build.compiled)
     with tempfile.TemporaryDirectory() as folder:
         per_frame = {
             name: count(build, Path(folder) / name, module, calls, seconds)

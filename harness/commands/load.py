@@ -16,6 +16,7 @@ from harness.bench import open_bench
 from harness.commands.command import EXIT_CODES, OUT, ROOT, Commands, positive
 from harness.commands.printing import print_texts, print_verdict, print_whole
 from harness.errors import InputFault
+from harness.install.build import load_build
 from harness.load.result import LoadMeasurement, Soak
 from harness.load.run import (
     MOST_CALLS,
@@ -30,7 +31,7 @@ from harness.record.run_folder import new_run_folder
 from harness.record.verdict_files import shown
 from harness.report.load_picture import write_load_picture
 from harness.report.load_table import load_markdown, load_table, ratio_lines, wave_line, why_not
-from harness.targets.names import TargetName
+from harness.targets.names import NATIVE, TargetName
 
 _SOAK_S = 3600
 _LEAST_SOAK_S = 180
@@ -163,6 +164,8 @@ def _run(options: argparse.Namespace, console: Console) -> int:
         f" {plan.seconds:g} s" + (f", {options.rounds} rounds" if options.rounds > 1 else ""),
         soft_wrap=True,
     )
+    if any(name in NATIVE for name in names):
+        console.print(load_build(ROOT).compiled, soft_wrap=True)
     measured = LoadMeasurement()
     steps = [
         (over, calls, number, name, target)

@@ -188,6 +188,7 @@ def _run_memory(build: Build, folder: Path, console: Console) -> int:
 
 def _run_receive(build: Build, folder: Path, console: Console) -> int:
     console.print(f"Asterisk {build.version}, stock and patched module in turn, as fast as it goes")
+    console.print(build.compiled, soft_wrap=True)
     with progress_bar(console, "rounds", RECEIVE_ROUNDS * len(SCHEMES)) as advance:
         measured = measure_receive(build, folder, on_round=advance)
     print_receive(console, measured)
@@ -218,6 +219,7 @@ def _run_cpu(
         "module in turn",
         soft_wrap=True,
     )
+    console.print(build.compiled, soft_wrap=True)
     with progress_bar(console, "rounds", ROUNDS) as advance:
         measured = measure_cpu(build, folder, calls, message_format, on_round=advance)
     print_cpu(console, measured)

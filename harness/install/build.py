@@ -50,9 +50,11 @@ CONFIGURE_OPTIONS = (
     "--disable-xmldoc",
 )
 
-# -O2 -g takes 1.6 times as long to compile, the default -O3 -g3 twice. What is measured is paced by
-# timers, not by the processor, and a backtrace has functions and lines with these, too.
-_OPTIMIZE, _DEBUG = "-O1", "-g1"
+OPTIMIZE = "-O1"
+"""-O2 -g takes 1.6 times as long to compile, the default -O3 -g3 twice. When something is sent and
+played is paced by timers, not by the processor, and a backtrace has functions and lines with these,
+too. What the processor is taken for must be measured with another one, as releases have it."""
+_DEBUG = "-g1"
 
 # Files in the user's home or /etc must not change what is built. With ldconfig, `make install` as
 # root would write to the system's linker cache; the binaries have a run path and do not need it.
@@ -124,6 +126,16 @@ class Build:
     stock_module: Path
     source_dir: Path
     """the configured and built source tree with the patches applied"""
+    optimize: str
+    """the compiler's option for all of it: OPTIMIZE, or -O2 as releases have"""
+
+    @property
+    def compiled(self) -> str:
+        """What to know of it where CPU is measured, for the reader."""
+        text = f"Asterisk and both modules are compiled with {self.optimize}"
+        if self.optimize in ("-O2", "-O3"):
+            return f"{text}."
+        return f"{text}, not as releases are: for CPU, make build OPTIMIZE=-O2"
 
 
 def load_build(root: Path) -> Build:
@@ -142,6 +154,7 @@ def load_build(root: Path) -> Build:
             patched_module=Path(values["patched_module"]),
             stock_module=Path(values["stock_module"]),
             source_dir=Path(values["source_dir"]),
+            optimize=values["optimize"],
         )
     except FileNotFoundError:
         raise EnvironmentFault(f"Asterisk is not built: {record} is missing", remedy) from None
@@ -154,20 +167,24 @@ def load_build(root: Path) -> Build:
 
 
 def build(
-    root: Path, source: Path | None = None, release: str | None = None, say: Say = print
+    root: Path,
+    source: Path | None = None,
+    release: str | None = None,
+    say: Say = print,
+    optimize: str = OPTIMIZE,
 ) -> Build:
     """Build what is not built yet below ``root``, the repository, and return all of it.
 
     ``source`` is a directory or tarball to use, ``release`` an official release to insist on;
-    without either see harness.install.source. A build under way elsewhere is waited for. Raises
-    a Fault with the end of the failing tool's output.
+    without either see harness.install.source. ``optimize`` is the compiler's option. A build under
+    way elsewhere is waited for. Raises a Fault with the end of the failing tool's output.
     """
     root = root.absolute()
     with only_one(root / "build/lock", say):
-        return _build(root, source, release, say)
+        return _build(root, source, release, optimize, say)
 
 
-def _build(root: Path, named: Path | None, release: str | None, say: Say) -> Build:
+def _build(root: Path, named: Path | None, release: str | None, optimize: str, say: Say) -> Build:
     started = time.monotonic()
 
     def stage(text: str) -> None:
@@ -178,14 +195,14 @@ def _build(root: Path, named: Path | None, release: str | None, say: Say) -> Bui
     prefix = place / "asterisk"
     module_dir = prefix / "lib/asterisk/modules"
     variants = {name: place / "modules" / name / MODULE for name in ("patched", "stock")}
-    tools = _Tools(place)
+    tools = _Tools(place, optimize)
 
     all_series = load_series(root / "patches")
     source = get_source(named, release, all_series[0].release, place / "downloads", say)
     # Before what is built is forgotten.
     refuse_overlap(source, place / "source")
 
-    key = base_key(source.key, prefix, tools.compiler())
+    key = base_key(source.key, prefix, tools.compiler(), optimize)
     key_file = place / "base.key"
     if _read(key_file) != key or not (prefix / "sbin/asterisk").exists():
         _forget(key_file, place / "modules.key", place / "asterisk.json")
@@ -220,6 +237,7 @@ def _build(root: Path, named: Path | None, release: str | None, say: Say) -> Bui
         patched_module=variants["patched"],
         stock_module=variants["stock"],
         source_dir=patched,
+        optimize=optimize,
     )
     record = json.dumps(asdict(built), indent=2, default=str) + "\n"
     if _read(place / "asterisk.json") != record:
@@ -228,9 +246,9 @@ def _build(root: Path, named: Path | None, release: str | None, say: Say) -> Bui
     return built
 
 
-def base_key(source_key: str, prefix: Path, compiler: str) -> str:
+def base_key(source_key: str, prefix: Path, compiler: str, optimize: str) -> str:
     """Changes with anything that makes Asterisk without our patches a different one."""
-    options = (*CONFIGURE_OPTIONS, *MAKE_OPTIONS, _OPTIMIZE, _DEBUG, *ENABLED)
+    options = (*CONFIGURE_OPTIONS, *MAKE_OPTIONS, optimize, _DEBUG, *ENABLED)
     parts = [source_key, str(prefix), compiler, *options]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
@@ -248,7 +266,7 @@ def modules_key(base: str, series: PatchSeries) -> str:
 
 def _build_base(tree: Path, prefix: Path, cache: Path, tools: _Tools, stage: Say) -> None:
     offer_test_framework(tree / "build_tools/cflags.xml")
-    _quicken_pjproject(tree / "third-party/pjproject/patches/user.mak")
+    _quicken_pjproject(tree / "third-party/pjproject/patches/user.mak", tools.optimize)
     stage("configuring (half a minute)")
     _nothing_to_clean(tree)
     tools.run(
@@ -272,13 +290,13 @@ def _build_base(tree: Path, prefix: Path, cache: Path, tools: _Tools, stage: Say
     tools.make("install", tree, "install")
 
 
-def _quicken_pjproject(options: Path) -> None:
+def _quicken_pjproject(options: Path, optimize: str) -> None:
     """``options`` is user.mak, which each of its makefiles reads last. Its own are -O3 -g3.
 
     ccache does without the preprocessor where the compiler lists what was included: -MMD.
     """
     if options.is_file():
-        options.write_text(f"{options.read_text()}\nCFLAGS += {_OPTIMIZE} {_DEBUG} -MMD\n")
+        options.write_text(f"{options.read_text()}\nCFLAGS += {optimize} {_DEBUG} -MMD\n")
 
 
 def _nothing_to_clean(tree: Path) -> None:
@@ -334,7 +352,8 @@ def _build_patched(stock: Path, patched: Path, series: PatchSeries, tools: _Tool
 class _Tools:
     """Runs the build tools: in a clean environment, through ccache, output into log files."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, optimize: str) -> None:
+        self.optimize = optimize
         self._logs = place / "log"
         self._logs.mkdir(parents=True, exist_ok=True)
         # Asterisk's build sees make variables in the environment as its own, those of the make
@@ -371,7 +390,7 @@ class _Tools:
 
     def make(self, what: str, tree: Path, *arguments: str) -> None:
         jobs = len(os.sched_getaffinity(0))
-        quick = (f"OPTIMIZE={_OPTIMIZE}", f"DEBUG={_DEBUG}")
+        quick = (f"OPTIMIZE={self.optimize}", f"DEBUG={_DEBUG}")
         self.run(what, ["make", f"-j{jobs}", *MAKE_OPTIONS, *quick, *arguments], tree)
 
     def run(self, what: str, command: Sequence[str], cwd: Path) -> None:
@@ -451,6 +470,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="make build", description="Build Asterisk into build/.")
     parser.add_argument("--source", type=Path, metavar="PATH", help="directory or tarball to use")
     parser.add_argument("--release", metavar="VERSION", help="official release to insist on")
+    parser.add_argument(
+        "--optimize",
+        choices=("-O0", "-O1", "-O2", "-O3"),
+        default=OPTIMIZE,
+        help="the compiler's option (default: %(default)s, the quickest to build)",
+    )
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
@@ -458,7 +483,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(line, flush=True)
 
     try:
-        build(Path(__file__).parents[2], options.source, options.release, say)
+        build(Path(__file__).parents[2], options.source, options.release, say, options.optimize)
     except Exception as problem:
         print(as_fault(problem), file=sys.stderr)
         return 1

@@ -29,13 +29,15 @@ class FakeTools:
 
     calls: list[str]
     fail_at: str | None
+    optimize: str
 
     def __init__(self, root: Path) -> None:
         self.calls = []
         self.fail_at = None
         self.root = root
 
-    def __call__(self, place: Path) -> FakeTools:
+    def __call__(self, place: Path, optimize: str) -> FakeTools:
+        self.optimize = optimize
         return self
 
     def compiler(self) -> str:
@@ -193,6 +195,17 @@ def test_a_second_build_waits_for_the_first(root: Path, tools: FakeTools) -> Non
     assert "install" in tools.calls
 
 
+def test_another_option_of_the_compiler_builds_all_anew(root: Path, tools: FakeTools) -> None:
+    assert quiet_build(root).optimize == "-O1"
+    assert "CPU, make build OPTIMIZE=-O2" in quiet_build(root).compiled
+    tools.calls.clear()
+    built = build(root, source=root / "named", say=lambda line: None, optimize="-O2")
+    assert {"asterisk", "patched-module"} <= set(tools.calls)
+    assert tools.optimize == "-O2"
+    assert load_build(root) == built
+    assert built.compiled == "Asterisk and both modules are compiled with -O2."
+
+
 def test_load_build_says_what_is_missing(root: Path, tools: FakeTools) -> None:
     built = quiet_build(root)
     built.stock_module.unlink()
@@ -209,15 +222,16 @@ def test_load_build_survives_a_damaged_record(tmp_path: Path, text: str) -> None
         load_build(tmp_path)
 
 
-def test_the_base_key_follows_source_place_and_compiler() -> None:
+def test_the_base_key_follows_source_place_compiler_and_its_option() -> None:
     keys = {
-        base_key("s", Path("/a"), "gcc 1"),
-        base_key("t", Path("/a"), "gcc 1"),
-        base_key("s", Path("/b"), "gcc 1"),
-        base_key("s", Path("/a"), "gcc 2"),
+        base_key("s", Path("/a"), "gcc 1", "-O1"),
+        base_key("t", Path("/a"), "gcc 1", "-O1"),
+        base_key("s", Path("/b"), "gcc 1", "-O1"),
+        base_key("s", Path("/a"), "gcc 2", "-O1"),
+        base_key("s", Path("/a"), "gcc 1", "-O2"),
     }
-    assert len(keys) == 4
-    assert base_key("s", Path("/a"), "gcc 1") in keys
+    assert len(keys) == 5
+    assert base_key("s", Path("/a"), "gcc 1", "-O1") in keys
 
 
 def test_the_modules_key_follows_base_and_the_patches_order(tmp_path: Path) -> None:
@@ -244,7 +258,7 @@ def test_the_test_framework_is_offered_once(tmp_path: Path) -> None:
 
 
 def test_a_failing_tool_shows_its_last_lines_and_the_log(tmp_path: Path) -> None:
-    tools = build_module._Tools(tmp_path)
+    tools = build_module._Tools(tmp_path, "-O1")
     script = "i=0; while [ $i -lt 30 ]; do echo line $i; i=$((i+1)); done; exit 3"
     with pytest.raises(EnvironmentFault) as caught:
         tools.run("thing", ["sh", "-c", script], tmp_path)
@@ -256,7 +270,7 @@ def test_a_failing_tool_shows_its_last_lines_and_the_log(tmp_path: Path) -> None
 
 def test_an_absent_tool_is_an_environment_fault(tmp_path: Path) -> None:
     with pytest.raises(EnvironmentFault, match="no-such-tool"):
-        build_module._Tools(tmp_path).run("x", ["no-such-tool"], tmp_path)
+        build_module._Tools(tmp_path, "-O1").run("x", ["no-such-tool"], tmp_path)
 
 
 def test_variables_of_a_calling_make_do_not_leak(
@@ -264,7 +278,7 @@ def test_variables_of_a_calling_make_do_not_leak(
 ) -> None:
     for name in ("MAKEFLAGS", "CFLAGS", "DESTDIR", "ASTERISK_SOURCE"):
         monkeypatch.setenv(name, "leaks")
-    build_module._Tools(tmp_path).run("env", ["env"], tmp_path)
+    build_module._Tools(tmp_path, "-O1").run("env", ["env"], tmp_path)
     assert "leaks" not in (tmp_path / "log/env.log").read_text()
 
 
