@@ -646,8 +646,13 @@ def bench_on(target: Target, folder: Path) -> Iterator[Bench]:
 
 
 @contextmanager
-def open_bench(name: TargetName, root: Path, folder: Path) -> Iterator[Bench]:
-    """A bench on the target; what was started for it is stopped on leaving."""
+def open_bench(
+    name: TargetName, root: Path, folder: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[Bench]:
+    """A bench on the target; what was started for it is stopped on leaving.
+
+    ``environment`` is added to an Asterisk's own that the harness starts natively.
+    """
     if name.lab_file is not None:
         with bench_on(LabTarget(load_lab(name.lab_file)), folder) as b:
             yield b
@@ -661,7 +666,8 @@ def open_bench(name: TargetName, root: Path, folder: Path) -> Iterator[Bench]:
     else:
         build = load_build(root)
         module = build.stock_module if name.stock else build.patched_module
-        with bench(build, folder, module, tls=name.text.endswith("-tls")) as b:
+        tls = name.text.endswith("-tls")
+        with bench(build, folder, module, tls=tls, environment=environment) as b:
             yield b
 
 

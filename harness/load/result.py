@@ -67,6 +67,8 @@ class LoadRound:
     """None where Asterisk's process cannot be seen"""
     held: Resources | None = None
     after: Resources | None = None
+    settled: bool = False
+    """whether SIP had forgotten the calls by then"""
 
     @property
     def unreliable(self) -> str:
@@ -241,30 +243,37 @@ class LoadMeasurement:
 
 MOST_GROWN_BYTES = 1 << 20
 """of memory between the first waves of a soak and the last ones"""
-GROWN_SHARE = 5
-"""divisor of the waves: so many at the beginning are compared with as many at the end, as what is
-free but not given back differs by a MiB from wave to wave"""
+SOAK_BEGIN = slice(2, 5)
+SOAK_END = slice(-3, None)
+"""the waves that are compared, where there are so many, by the median: the first two may take
+memory that is kept for those after them"""
 
 
 @dataclass
 class Soak:
-    """Waves of calls that come and go, on one Asterisk. What the first one has grown by is kept for
-    the next ones."""
+    """Waves of calls that come and go, on one Asterisk."""
 
     waves: list[LoadRound] = field(default_factory=list)
 
     @property
     def grown(self) -> Resources:
-        """By how much more than after the first waves is taken after the last ones, at the median;
-        and how many more descriptors than after the first wave are open after the last one."""
+        """By how much more memory than after the first waves is taken after the last ones of those
+        that have settled; how many more descriptors than after the first are open after the last.
+        """
         after = [wave.after for wave in self.waves if wave.after is not None]
+        settled = [one.after.memory_bytes for one in self.waves if one.settled and one.after]
         if not after:
             return Resources(0, 0)
-        some = max(1, len(after) // GROWN_SHARE)
-        first, last = (
-            median_low(one.memory_bytes for one in few) for few in (after[:some], after[-some:])
-        )
-        return Resources(last - first, after[-1].descriptors - after[0].descriptors)
+        begin, end = settled[:1], settled[-1:]
+        if len(settled) >= SOAK_BEGIN.stop - SOAK_END.start:
+            begin, end = settled[SOAK_BEGIN], settled[SOAK_END]
+        grown = median_low(end) - median_low(begin) if settled else 0
+        return Resources(grown, after[-1].descriptors - after[0].descriptors)
+
+    @staticmethod
+    def settles(number: int, waves: int) -> bool:
+        """Whether wave ``number`` of so many, from 0, is one that is compared, or kept from it."""
+        return number < SOAK_BEGIN.stop or number - waves >= SOAK_END.start
 
     @property
     def wrong(self) -> list[str]:

@@ -63,6 +63,9 @@ _PROGRESS_S = 0.5
 _WARM_UP_S = 0.5
 _PACKET_S = 0.02
 _OPERATE_S = 1.0
+_TRANSACTIONS_S = 33.0
+"""in which SIP forgets a call that has ended: 64*T1 (RFC 3261, 17.2.2, timer J) and a second for
+pjsip's timers. Till then it has 100 kB of each."""
 _COMMANDS = (
     "module reload chan_websocket.so",
     "websocket show playback",
@@ -86,6 +89,8 @@ class LoadPlan:
     """whether the callers speak"""
     soak: bool = False
     """whether calls come and go, and what they say is flushed, paused and dropped"""
+    settles: bool = False
+    """whether memory is measured when SIP, too, has forgotten the calls"""
     seed: int = 1
 
     @property
@@ -173,6 +178,7 @@ def load(
         judged,
         found.not_captured,
         *found.resources,
+        plan.settles,
     )
 
 
@@ -276,6 +282,9 @@ class _Round:
                 self._stage = "hanging up"
                 await calls.hang_up(_HANG_UP_S)
             await self._gone()
+            if plan.settles:
+                self._stage = "waiting for SIP to forget the calls"
+                await asyncio.sleep(_TRANSACTIONS_S)
             after = await self._resources()
             summary = capture.stop()
         stalls = self._bench.host_stalls.between(*window)

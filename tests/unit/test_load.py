@@ -62,9 +62,12 @@ def made(
 ) -> LoadRound:
     judged = ManyJudged(marks=100, packets=1000, early=early)
     judged.differences_ns, judged.spreads_ns = ms(0.1, 0.2, 0.3), ms(spread_ms)
-    resources = [Resources(kib * 1024, fds) for kib, fds in ((100, 9), (600, 59), (101, 9))]
+    before, held, after = (
+        Resources(kib * 1024, fds) for kib, fds in ((100, 9), (600, 59), (101, 9))
+    )
     stock = target == "stock"
-    return LoadRound(target, stock, LoadKey("ws", calls), busy, judged, 0, *resources)
+    key = LoadKey("ws", calls)
+    return LoadRound(target, stock, key, busy, judged, 0, before, held, after, settled=True)
 
 
 # ---- what is sent --------------------------------------------------------------------------------
@@ -290,10 +293,19 @@ def test_a_soak_does_not_mind_that_memory_differs_from_wave_to_wave() -> None:
     def waves(*kib: int) -> Soak:
         return Soak([replace(made(), after=Resources(one * 1024, 9)) for one in kib])
 
-    flat = waves(0, 700, 300, *(500,) * 9, 200, 900, 1800)
+    flat = waves(0, 9000, 700, 300, 500, *(9000,) * 9, 400, 1100, 1800)
     assert flat.grown.memory_bytes == 600 * 1024
     assert flat.result == "PASS"
     assert waves(*range(0, 4500, 300)).result == "FAIL"
+
+
+def test_memory_is_compared_once_sip_has_forgotten_the_calls() -> None:
+    waves = [replace(made(), after=Resources(one << 20, 9), settled=one < 3) for one in range(5)]
+    assert Soak(waves).grown.memory_bytes == 2 << 20
+    assert Soak(waves[3:]).grown.memory_bytes == 0
+    settled = [number for number in range(60) if Soak.settles(number, 60)]
+    assert settled == [0, 1, 2, 3, 4, 57, 58, 59]
+    assert all(Soak.settles(number, 3) for number in range(3))
 
 
 def test_ratios_are_of_rounds_that_followed_each_other() -> None:
