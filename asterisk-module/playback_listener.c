@@ -148,8 +148,9 @@ static void look_into(struct playback_party *party, struct ast_channel *channel,
 	party->rtp = playback_peer_rtp(channel);
 	party->datastore = AST_LIST_FIRST(ast_channel_datastores(channel));
 	party->is_mute = is_mute(channel, AST_MUTE_DIRECTION_WRITE);
-	party->is_mute_somehow = is_mute(channel,
-		AST_MUTE_DIRECTION_READ | AST_MUTE_DIRECTION_WRITE);
+	party->may_change = is_mute(channel,
+		AST_MUTE_DIRECTION_READ | AST_MUTE_DIRECTION_WRITE)
+		|| ast_channel_get_t38_state(channel) != T38_STATE_UNAVAILABLE;
 	/* chan_rtp, which shows its RTP only after another channel's, has it at the first place */
 	party->has_no_media = !party->rtp && !ast_channel_fd_isset(channel, 0)
 		&& !ast_channel_fd_isset(channel, AST_EXTENDED_FDS);
@@ -165,7 +166,7 @@ static void look_into(struct playback_party *party, struct ast_channel *channel,
 static int is_party_mute(struct playback_party *party, struct ast_channel *channel,
 	int64_t now_ns)
 {
-	int64_t look_ns = party->is_mute_somehow ? PARTY_LOOK_NS : MUTE_LOOK_NS;
+	int64_t look_ns = party->may_change ? PARTY_LOOK_NS : MUTE_LOOK_NS;
 
 	if (!ast_channel_framehooks(channel)) {
 		return 0;

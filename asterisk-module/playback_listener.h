@@ -52,8 +52,11 @@ struct playback_party {
 	const struct ast_datastore *datastore;
 	/*! Whether it was mute then, towards its listener */
 	int is_mute;
-	/*! Whether in that direction or the other: then either may change without a new one */
-	int is_mute_somehow;
+	/*!
+	 * Whether it was mute in any direction, which can change without a new one, or may have
+	 * T.38, which takes its RTP's place
+	 */
+	int may_change;
 	/*! How to ask it for its RTP, NULL if it has none that can be seen */
 	struct ast_rtp_glue *glue;
 	/*! Its RTP with a reference, NULL if it had none */
