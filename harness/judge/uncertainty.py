@@ -71,7 +71,7 @@ class Uncertainty:
     def stalled(self, due_ns: int, came_ns: int) -> str:
         """The same by the host stalls seen between the two."""
         difference_ns = came_ns - due_ns
-        stalled_ns = _overlap_ns(self.measurement.host_stalls, due_ns, came_ns)
+        stalled_ns = overlap_ns(self.measurement.host_stalls, due_ns, came_ns)
         left_ns = difference_ns - stalled_ns
         if left_ns <= self.late_ns or self.mostly_stalled(due_ns, came_ns):
             return f"the host stalled for {stalled_ns / 1e6:.1f} ms of these"
@@ -79,7 +79,7 @@ class Uncertainty:
 
     def mostly_stalled(self, begin_ns: int, end_ns: int) -> bool:
         """Whether the host stalled for so much of a time that all of it counts."""
-        stalled_ns = _overlap_ns(self.measurement.host_stalls, begin_ns, end_ns)
+        stalled_ns = overlap_ns(self.measurement.host_stalls, begin_ns, end_ns)
         return stalled_ns * _STALLED_SHARE >= end_ns - begin_ns
 
     def by_chance(self, difference_ns: int) -> str:
@@ -176,7 +176,7 @@ def tolerance_ns(measurement: Measurement) -> int:
     return 2 * measurement.uncertainty_ns + measurement.location_ns
 
 
-def _overlap_ns(stalls: Sequence[tuple[int, int]], begin_ns: int, end_ns: int) -> int:
+def overlap_ns(stalls: Sequence[tuple[int, int]], begin_ns: int, end_ns: int) -> int:
     """How much of a span is covered by stalls, which may overlap each other (processors)."""
     covered = 0
     for begin, end in sorted(stalls):

@@ -21,6 +21,7 @@ from harness.caller.sipp import CallRequest, SipCall, place_call
 from harness.capture.host_stalls import HostStallWatch, watch_host_stalls
 from harness.host_lock import HOST
 from harness.install.build import Build
+from harness.judge.uncertainty import overlap_ns
 from harness.targets.target import OwnTarget
 
 pytestmark = pytest.mark.slow
@@ -189,10 +190,7 @@ def unexplained(gaps: list[tuple[int, int]], stalls: HostStallWatch) -> list[str
     """Those that the host's stalls do not make so long."""
     texts = []
     for begin, end in gaps:
-        stalled_ns = max(
-            (min(end, until) - max(begin, since) for since, until in stalls.between(begin, end)),
-            default=0,
-        )
+        stalled_ns = overlap_ns(stalls.between(begin, end), begin, end)
         if end - begin - stalled_ns > LONGEST_GAP_NS:
             texts.append(f"{(end - begin) / 1e6:.1f} ms, {stalled_ns / 1e6:.1f} of them stalled")
     return texts

@@ -24,6 +24,7 @@ from harness.asterisk.instance import Instance
 from harness.bench import Bench, Conditions, LiveCall
 from harness.install.build import Build
 from harness.judge.call import JudgedCall, judge_call
+from harness.judge.uncertainty import overlap_ns
 from harness.judge.verdicts import FAILURES, Verdict
 from harness.media.speech import interruption
 from harness.network_impairment import BadNetwork
@@ -57,12 +58,10 @@ def conclusive(place: Callable[[str], Coroutine[Any, Any, LiveCall]], name: str)
 def longest_gap_ns(call: LiveCall, stalls: Sequence[tuple[int, int]] = ()) -> int:
     """Between two packets to the caller, as its own socket saw them, without the host's stalls."""
     times = [packet.time_ns for packet in call.rtp.packets]
-
-    def gap_ns(begin: int, end: int) -> int:
-        stalled = (min(end, until) - max(begin, since) for since, until in stalls)
-        return end - begin - sum(max(0, one) for one in stalled)
-
-    return max(gap_ns(earlier, later) for earlier, later in itertools.pairwise(times))
+    return max(
+        later - earlier - overlap_ns(stalls, earlier, later)
+        for earlier, later in itertools.pairwise(times)
+    )
 
 
 # ---- the application -----------------------------------------------------------------------------
