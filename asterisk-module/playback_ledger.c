@@ -178,6 +178,8 @@ struct playback_ledger {
 	int64_t mixer_took_ns;
 	/*! When the result of that arrived here, in ns */
 	int64_t mixer_result_ns;
+	/*! When something was written here latest that came too soon for one, in ns */
+	int64_t mixer_soon_ns;
 	/*! How long all its results last together, in ns */
 	int64_t mixed_ns;
 	/*!
@@ -1744,6 +1746,9 @@ static int64_t delivered_by(const struct playback_ledger *ledger, int64_t time_n
 /*!
  * \brief How long the frames last together that the mixer had \a guard_ns before it mixed
  * latest
+ *
+ * With 1 these are all it can have mixed: what it is given at the very moment at which it is
+ * seen to have mixed comes behind that.
  */
 static int64_t held_before_mixing(const struct playback_ledger *ledger, int64_t guard_ns)
 {
@@ -1786,22 +1791,11 @@ void playback_ledger_mixer_writes(struct playback_ledger *ledger, int64_t interv
 	}
 }
 
-void playback_ledger_mixed(struct playback_ledger *ledger, int64_t interval_ns,
+/*! \brief The mixer has mixed another interval, the result of which arrives now */
+static void enter_interval(struct playback_ledger *ledger, int64_t interval_ns,
 	int64_t now_ns)
 {
-	if (!ledger->mixing || interval_ns <= 0) {
-		return;
-	}
 	ledger->mixer_wrote_ns = interval_ns;
-	if (now_ns - ledger->mixer_took_ns < interval_ns / 2) {
-		/*
-		 * Too soon for another mixing interval: something else was written to the
-		 * channel, or the one before was late and then its time says nothing of those to
-		 * come.
-		 */
-		ledger->clock_count = 0;
-		return;
-	}
 	fill_packets(&ledger->marks, ledger->mixer_interval_ns, interval_ns,
 		now_ns + PLAYBACK_MIXED_SEND_DELAY_NS);
 	fill_packets(&ledger->events, ledger->mixer_interval_ns, interval_ns,
@@ -1824,9 +1818,38 @@ void playback_ledger_mixed(struct playback_ledger *ledger, int64_t interval_ns,
 	}
 }
 
+void playback_ledger_mixed(struct playback_ledger *ledger, int64_t interval_ns,
+	int64_t now_ns)
+{
+	if (!ledger->mixing || interval_ns <= 0) {
+		return;
+	}
+	if (now_ns - ledger->mixer_took_ns < interval_ns / 2) {
+		/*
+		 * Too soon for another mixing interval: something else was written to the
+		 * channel, or the one before was late and then its time says nothing of those to
+		 * come.  What the mixer holds tells which.
+		 */
+		ledger->clock_count = 0;
+		ledger->mixer_wrote_ns = interval_ns;
+		ledger->mixer_soon_ns = now_ns;
+		return;
+	}
+	enter_interval(ledger, interval_ns, now_ns);
+}
+
 int64_t playback_ledger_mixer_wrote(const struct playback_ledger *ledger)
 {
 	return ledger->mixer_wrote_ns;
+}
+
+/*!
+ * \brief Whether what was just written, though it came soon, is what the mixer has mixed of
+ * frames that it had not got when it mixed before: then that was late
+ */
+static int is_mixed_soon(const struct playback_ledger *ledger, int64_t now_ns)
+{
+	return ledger->mixer_soon_ns == now_ns && !held_before_mixing(ledger, 1);
 }
 
 void playback_ledger_mixer_took(struct playback_ledger *ledger, int64_t held_ns,
@@ -1834,11 +1857,13 @@ void playback_ledger_mixer_took(struct playback_ledger *ledger, int64_t held_ns,
 {
 	int64_t taken_ns = ledger->held_frames_ns - with_resampled(ledger, held_ns);
 
-	if (taken_ns + PLAYBACK_MIXER_TOLERANCE_NS >= ledger->mixer_interval_ns
+	if (ledger->mixing
+		&& taken_ns + PLAYBACK_MIXER_TOLERANCE_NS >= ledger->mixer_interval_ns
 		&& taken_ns <= mixer_keeps(ledger) + PLAYBACK_MIXER_TOLERANCE_NS
-		&& now_ns - ledger->mixer_result_ns
-			> ledger->mixer_period_ns - PLAYBACK_MIXER_TOLERANCE_NS) {
-		playback_ledger_mixed(ledger, ledger->mixer_interval_ns, now_ns);
+		&& (now_ns - ledger->mixer_result_ns
+			> ledger->mixer_period_ns - PLAYBACK_MIXER_TOLERANCE_NS
+		|| is_mixed_soon(ledger, now_ns))) {
+		enter_interval(ledger, ledger->mixer_interval_ns, now_ns);
 	}
 }
 
@@ -1867,7 +1892,7 @@ void playback_ledger_mixer_holds(struct playback_ledger *ledger, int64_t held_ns
 		/* The mixer had more than it keeps, and dropped all when it got a new frame */
 		drop_held(ledger, surplus_ns, now_ns);
 	} else if (surplus_ns > PLAYBACK_MIXER_TOLERANCE_NS) {
-		before_ns = held_before_mixing(ledger, 0);
+		before_ns = held_before_mixing(ledger, 1);
 		odd_ns = odd_part(ledger, surplus_ns);
 		if (odd_ns && odd_ns <= before_ns) {
 			/* No mixing takes so little: the mixer has begun anew with another interval */

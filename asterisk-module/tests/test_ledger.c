@@ -892,6 +892,43 @@ static void mixer_that_writes_nothing_is_seen_to_have_mixed(void)
 	EXPECT(ledger.dropped_of_held.bytes, 0);
 }
 
+/* What is written, and what the mixer holds then */
+static void mix_holding(int64_t held_ns, int64_t now)
+{
+	mix(now);
+	playback_ledger_mixer_took(&ledger, held_ns, now);
+	playback_ledger_mixer_holds(&ledger, held_ns, now);
+}
+
+static void interval_behind_a_late_one_is_not_taken_for_that(void)
+{
+	int64_t stalled = T0 + 3 * TICK + 16 * MS;
+
+	begin();
+	playback_ledger_mixing(&ledger, 1, T0);
+	receive(4 * 160);
+	mix(T0);
+	deliver(T0 + MS);
+	mix_holding(0, T0 + TICK);
+	deliver(T0 + TICK + MS);
+	/* The tick behind a stall sees that the mixer has it, and gives it another one */
+	playback_ledger_mixer_took(&ledger, 0, stalled);
+	playback_ledger_mixer_holds(&ledger, 0, stalled);
+	EXPECT(ledger.sent.bytes, 320);
+	deliver(stalled);
+	/* The result of that, and of the next interval, which is in time again */
+	mix_holding(TICK, stalled + MS);
+	EXPECT(ledger.sent.bytes, 320);
+	mix_holding(0, stalled + 5 * MS);
+	EXPECT(ledger.sent.bytes, 480);
+	EXPECT(ledger.playing_start_ns, stalled + 5 * MS + PLAYBACK_MIXED_SEND_DELAY_NS);
+	deliver(stalled + 20 * MS);
+	mix_holding(0, stalled + 25 * MS);
+	EXPECT(ledger.sent.bytes, 640);
+	EXPECT(ledger.playing_start_ns, stalled + 25 * MS + PLAYBACK_MIXED_SEND_DELAY_NS);
+	EXPECT(ledger.dropped_of_held.bytes, 0);
+}
+
 static void mixer_is_full_with_more_than_four_intervals(void)
 {
 	begin();
@@ -3289,6 +3326,7 @@ int main(void)
 	RUN(mixer_that_cannot_be_seen_keeps_what_came_just_now);
 	RUN(mixer_that_begins_anew_keeps_what_came_afterwards);
 	RUN(mixer_that_writes_nothing_is_seen_to_have_mixed);
+	RUN(interval_behind_a_late_one_is_not_taken_for_that);
 	RUN(mixer_is_full_with_more_than_four_intervals);
 	RUN(mixer_that_begins_with_another_interval_drops_what_it_held);
 	RUN(clock_begins_anew_with_and_without_a_mixer);

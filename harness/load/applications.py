@@ -26,8 +26,9 @@ from harness.load.stream import CHUNK_S, LEAD_CHUNKS, Stream, frames_of, rest_of
 _TICK_S = 0.005
 """All that is due in one is sent in one go: a wake-up for each would cost more than the sending"""
 _BUFFER_BYTES = 1 << 16
-_BEHIND_S = 0.5
-"""so much later than it could have been media is played: a call takes a moment to be set up"""
+_BEHIND_S = 2.0
+"""so much later than it could have been media is played: a call takes a moment to be set up, and a
+host was seen to stall four times in a call, for 0.3 s each"""
 CROSSING_S = 1.0
 """what was sent so long before a call ended, or later, Asterisk need not have read: a busy host was
 seen to keep its threads waiting for 0.4 s"""
