@@ -50,7 +50,10 @@ to begin with:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code says how it ended, see EXIT_*."""
-    options = _parser().parse_args(arguments)
+    options, unknown = _parser().parse_known_args(arguments)
+    if unknown:
+        # argparse would say it with the usage of all commands, which does not help.
+        options.usage_error(f"unrecognized arguments: {' '.join(unknown)}")
     console = Console()
     # In the background of a script Ctrl-C is ignored; SIGTERM goes its way all the same.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -87,4 +90,6 @@ def _parser() -> argparse.ArgumentParser:
         rounds,
     ):
         module.add_to(commands)
+    for command in commands.choices.values():
+        command.set_defaults(usage_error=command.error)
     return parser

@@ -47,6 +47,7 @@ def signals() -> Iterator[None]:
         (["run", "--max-inconclusive", "101"], "101 is not a number from 0 to 100"),
         (["measure", "--max-inconclusive", "few"], "few is not a number from 0 to 100"),
         (["judge"], "FOLDER"),
+        (["run", "--codec", "x"], "harness run: error: unrecognized arguments: --codec"),
     ],
 )
 def test_arguments_that_cannot_be_used(
