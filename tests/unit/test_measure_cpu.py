@@ -31,13 +31,20 @@ def test_each_ratio_is_of_rounds_that_followed_each_other() -> None:
     assert "stock 0.500 % of a processor, patched 0.500 %" in text
     assert "Patched to stock: median 1.020, 1.000 to 1.100 in 3 rounds." in text
     assert "Packets that were not sent: stock 0 of 9000, patched 2 of 9000." in text
-    assert "The generator took at most 40 % of a processor." in text
+    assert "The generator took at most 40 % of a processor; the host stalled for 0 ms" in text
 
 
 def test_a_lost_packet_is_a_failure_and_a_busy_generator_tells_nothing() -> None:
     assert measured().result == "PASS"
     assert measured(lost=1).result == "FAIL"
     assert measured(generator=0.95, lost=1).result == "INCONCLUSIVE"
+    for stalled_ms, result in ((19.0, "FAIL"), (20.0, "INCONCLUSIVE")):
+        found = measured(lost=1)
+        found.stalled_ms = stalled_ms
+        assert found.result == result
+    found = measured()
+    found.stalled_ms = 300.0
+    assert found.result == "PASS"
     # More packets than frames: a queue ran empty
     assert measured(lost=-1).result == "INCONCLUSIVE"
 
